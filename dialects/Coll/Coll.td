@@ -1,0 +1,6 @@
+// Umbrella of the coll dialect.
+#ifndef COLL_TD
+#define COLL_TD
+include "dialects/Coll/CollDialect.td"
+include "dialects/Coll/CollOps.td"
+#endif

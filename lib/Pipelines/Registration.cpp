@@ -1,0 +1,23 @@
+#include "moe/Pipelines/Registration.h"
+#include "dialects/Coll/CollDialect.h"
+#include "dialects/Moe/MoeDialect.h"
+#include "moe/Transforms/Passes.h"
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/InitAllPasses.h"
+#include "mlir/Target/LLVMIR/Dialect/All.h"
+
+void moe::registerAllDialects(mlir::DialectRegistry &registry) {
+  registry.insert<MoeDialect>();
+  registry.insert<coll::CollDialect>();
+  moe::registerBufferizableOpInterfaceExternalModels(registry);
+  coll::registerBufferizableOpInterfaceExternalModels(registry);
+  mlir::registerAllDialects(registry);
+  mlir::registerAllExtensions(registry);
+  mlir::registerAllToLLVMIRTranslations(registry);
+}
+
+void moe::registerAllPasses() {
+  mlir::registerAllPasses();
+  moe::registerTransformsPasses();
+}

@@ -1,0 +1,16 @@
+# Files are tests by their ending; tools are found in the build and in LLVM's folder.
+import os
+import lit.formats
+
+config.name = "moe-mlir"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["Inputs", "golden"]
+config.test_source_root = os.path.join(config.moe_source, "test")
+config.test_exec_root = os.path.join(config.moe_build, "test")
+path = [os.path.join(config.moe_build, "bin"), config.llvm_tools, os.environ["PATH"]]
+config.environment["PATH"] = os.pathsep.join(path)
+config.environment["PYTHONDONTWRITEBYTECODE"] = "1"
+config.substitutions.append(("%golden", os.path.join(config.moe_build, "test", "golden")))
+config.substitutions.append(("%python", "/usr/bin/python3"))
+config.substitutions.append(("%source", config.moe_source))
