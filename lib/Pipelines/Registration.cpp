@@ -1,6 +1,7 @@
 #include "moe/Pipelines/Registration.h"
 #include "dialects/Coll/CollDialect.h"
 #include "dialects/Moe/MoeDialect.h"
+#include "dialects/Moert/MoertDialect.h"
 #include "moe/Transforms/Passes.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -10,6 +11,7 @@
 void moe::registerAllDialects(mlir::DialectRegistry &registry) {
   registry.insert<MoeDialect>();
   registry.insert<coll::CollDialect>();
+  registry.insert<moert::MoertDialect>();
   moe::registerBufferizableOpInterfaceExternalModels(registry);
   coll::registerBufferizableOpInterfaceExternalModels(registry);
   mlir::registerAllDialects(registry);

@@ -1,0 +1,32 @@
+#ifndef MOERT_DIALECT_TD
+#define MOERT_DIALECT_TD
+include "mlir/IR/OpBase.td"
+
+def Moert_Dialect : Dialect {
+  let name = "moert";
+  let cppNamespace = "::moe::moert";
+  let summary = "what a compiled program asks of the runtime: one op per entry point";
+  let description = [{
+    A program runs once on every thread of a rank's team. `moert.thread` and `moert.threads` say which part of an op's work is this
+    thread's, `moert.team_barrier` stands behind every op that wrote a buffer, and the other ops are the entry points of
+    `moert/entry_points.def`, with the same names and operands. A call that fails ends the function at once with its status; the
+    runtime then lets nobody wait for this thread.
+
+    From phase `scheduled` on, `moert.interface` holds what a caller must know of a function.
+
+    Discardable attributes of this dialect:
+
+    | attribute | on | meaning | written by | read by |
+    |---|---|---|---|---|
+    | `moert.groups` | module | axes of each communication group, by number: array of array<i64> | convert-coll-to-moert | the artifact writer |
+    | `moert.arena` | argument | unit: memref<?xi8>, the rank's scratch memory | the arena's planner | moe-lower-interface |
+    | `moert.tokens` | argument | unit: index, this rank's tokens in this call | the arena's planner | moe-lower-interface |
+    | `moert.max_tokens` | argument | unit: index, the session's maximum of tokens over all ranks | the arena's planner | convert-coll-to-moert, moe-lower-interface |
+  }];
+  let dependentDialects = ["::moe::MoeDialect"];
+  let useDefaultAttributePrinterParser = 1;
+  let hasOperationAttrVerify = 1;
+  let hasRegionArgAttrVerify = 1;
+  let extraClassDeclaration = [{ void registerAttributes(); }];
+}
+#endif

@@ -1,0 +1,132 @@
+#include "dialects/Moert/MoertDialect.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/IR/BuiltinOps.h"
+
+using namespace mlir;
+using namespace moe::moert;
+
+#define GET_OP_CLASSES
+#include "dialects/Moert/MoertOps.cpp.inc"
+
+// (C1), (C2): what the runtime can move.
+static LogicalResult verifyDense(Operation *op, StringRef name,
+                                 MemRefType type) {
+  if (!isRuntimeElement(type.getElementType()))
+    return op->emitOpError() << "`" << name << "` is " << type
+                             << ", but elements of f32, bf16, f16, i32 or i64 "
+                                "are expected";
+  // An offset is harmless; strides must be those of dense rows.
+  auto [strides, offset] = type.getStridesAndOffset();
+  (void)offset;
+  int64_t expected = 1;
+  for (int64_t dim = type.getRank() - 1; dim >= 0; --dim) {
+    bool single = type.getDimSize(dim) == 1;
+    if (!single &&
+        (ShapedType::isDynamic(expected) ||
+         ShapedType::isDynamic(strides[dim]) || strides[dim] != expected) &&
+        !type.getLayout().isIdentity())
+      return op->emitOpError() << "`" << name << "` is " << type
+                               << ", but dense row-major memory is expected";
+    if (ShapedType::isDynamic(type.getDimSize(dim)))
+      expected = ShapedType::kDynamic;
+    else if (!ShapedType::isDynamic(expected))
+      expected *= type.getDimSize(dim);
+  }
+  return success();
+}
+
+static LogicalResult verifyBoth(Operation *op, Value send, Value recv) {
+  auto from = cast<MemRefType>(send.getType());
+  auto to = cast<MemRefType>(recv.getType());
+  if (failed(verifyDense(op, "send", from)) ||
+      failed(verifyDense(op, "recv", to)))
+    return failure();
+  if (from.getElementType() != to.getElementType())
+    return op->emitOpError()
+           << "sends " << from.getElementType() << " and receives "
+           << to.getElementType() << ", but equal element types are expected";
+  return success();
+}
+
+// (C3) `whole` with `members` leading dimensions dropped has the shape `part`.
+static LogicalResult verifyBlocks(Operation *op, Value send, Value recv,
+                                  unsigned sendLead, unsigned recvLead) {
+  if (failed(verifyBoth(op, send, recv)))
+    return failure();
+  auto from = cast<MemRefType>(send.getType());
+  auto to = cast<MemRefType>(recv.getType());
+  bool ranks = from.getRank() >= sendLead && to.getRank() >= recvLead;
+  if (!ranks ||
+      failed(verifyCompatibleShape(from.getShape().drop_front(sendLead),
+                                   to.getShape().drop_front(recvLead))))
+    return op->emitOpError()
+           << "sends " << from << " and receives " << to << ", but "
+           << (sendLead == recvLead ? "equal shapes are expected"
+               : sendLead ? "a dimension for the members before the shape of "
+                            "`recv` is expected in `send`"
+                          : "a dimension for the members before the shape of "
+                            "`send` is expected in `recv`");
+  return success();
+}
+
+LogicalResult AllReduceOp::verify() {
+  return verifyBlocks(*this, getSend(), getRecv(), 0, 0);
+}
+LogicalResult AllGatherOp::verify() {
+  return verifyBlocks(*this, getSend(), getRecv(), 0, 1);
+}
+LogicalResult ReduceScatterOp::verify() {
+  return verifyBlocks(*this, getSend(), getRecv(), 1, 0);
+}
+LogicalResult AllToAllOp::verify() {
+  auto send = cast<MemRefType>(getSend().getType());
+  if (send.getRank() == 0)
+    return emitOpError() << "`send` is " << send
+                         << ", but a dimension for the members is expected";
+  return verifyBlocks(*this, getSend(), getRecv(), 0, 0);
+}
+
+// (C4) and static counts.
+static LogicalResult verifyRows(Operation *op, Value send, Value recv,
+                                MemRefType counts) {
+  if (failed(verifyBoth(op, send, recv)) ||
+      failed(verifyDense(op, "counts", counts)))
+    return failure();
+  if (!counts.hasStaticShape() || counts.getRank() == 0)
+    return op->emitOpError() << "has counts of type " << counts
+                             << ", but a static shape [members, ...] is "
+                                "expected";
+  auto from = cast<MemRefType>(send.getType());
+  auto to = cast<MemRefType>(recv.getType());
+  if (from.getRank() == 0 || to.getRank() == 0 ||
+      from.getShape().drop_front() != to.getShape().drop_front() ||
+      llvm::any_of(from.getShape().drop_front(), ShapedType::isDynamic))
+    return op->emitOpError() << "moves rows of " << from << " into " << to
+                             << ", but rows of one static shape are expected";
+  return success();
+}
+
+LogicalResult AllGatherVOp::verify() {
+  return verifyRows(*this, getSend(), getRecv(), getCounts().getType());
+}
+LogicalResult ReduceScatterVOp::verify() {
+  return verifyRows(*this, getSend(), getRecv(), getCounts().getType());
+}
+LogicalResult AllToAllVOp::verify() {
+  MemRefType send = getSendCounts().getType(), recv = getRecvCounts().getType();
+  if (failed(verifyRows(*this, getSend(), getRecv(), send)) ||
+      failed(verifyRows(*this, getSend(), getRecv(), recv)))
+    return failure();
+  if (send.getShape() != recv.getShape()) // (C5)
+    return emitOpError() << "has send counts of type " << send
+                         << " and receive counts of type " << recv
+                         << ", but equal shapes are expected";
+  return success();
+}
+
+LogicalResult SendOp::verify() {
+  return verifyDense(*this, "data", cast<MemRefType>(getData().getType()));
+}
+LogicalResult RecvOp::verify() {
+  return verifyDense(*this, "data", cast<MemRefType>(getData().getType()));
+}
