@@ -1,0 +1,330 @@
+#include "comm/local.h"
+
+#include "comm/plan.h"
+#include "comm/sum.h"
+#include "dtype.h"
+
+#include <chrono>
+#include <cstring>
+
+using namespace moert;
+
+namespace moert {
+class LocalEndpoint final : public Communicator {
+public:
+  LocalEndpoint(LocalWorld &world, int rank) : world(world), rank(rank) {}
+
+  Status collective(const Collective &call) override;
+  void abort(const Status &why) override { world.fail(rank, why); }
+
+private:
+  Status perform(const Collective &call);
+  Status checkAgreement(const Collective &call);
+  void moveBlocks(const Collective &call);
+  void sumBlocks(const Collective &call);
+  Status finishAllReduce(const Collective &call);
+  void count(const Collective &call);
+
+  LocalWorld &world;
+  int rank;
+};
+} // namespace moert
+
+static const std::byte *at(const void *data, int64_t offset) {
+  return static_cast<const std::byte *>(data) + offset;
+}
+
+static void copy(void *target, int64_t offset, const void *source,
+                 int64_t sourceOffset, int64_t size) {
+  if (size > 0)
+    std::memcpy(static_cast<std::byte *>(target) + offset,
+                at(source, sourceOffset), static_cast<size_t>(size));
+}
+
+LocalWorld::LocalWorld(Topology topology, double timeoutSeconds)
+    : topology(std::move(topology)), timeoutSeconds(timeoutSeconds) {
+  for (int i = 0; i < this->topology.cellCount(); ++i) {
+    auto cell = std::make_unique<Cell>();
+    size_t members = this->topology.cellMembers(i).size();
+    cell->calls.resize(members);
+    cell->present.resize(members);
+    cells.push_back(std::move(cell));
+  }
+  waiting.resize(static_cast<size_t>(this->topology.ranks()));
+}
+
+LocalWorld::~LocalWorld() = default;
+
+std::unique_ptr<Communicator> LocalWorld::endpoint(int rank) {
+  return std::make_unique<LocalEndpoint>(*this, rank);
+}
+
+void LocalWorld::reset() {
+  std::lock_guard<std::mutex> lock(mutex);
+  for (std::unique_ptr<Cell> &cell : cells) {
+    cell->arrived = 0;
+    cell->present.assign(cell->present.size(), false);
+  }
+  channels.clear();
+  failedRank = -1;
+  failedWhy = Status();
+}
+
+Status LocalWorld::failure() const {
+  std::lock_guard<std::mutex> lock(mutex);
+  // A disagreement names its ranks itself.
+  if (failedRank < 0 || failedWhy.code() == MOERT_ERROR_COLLECTIVE)
+    return failedWhy;
+  return failedWhy.in(concat("rank ", failedRank));
+}
+
+Status LocalWorld::aborted() const {
+  return Status::error(MOERT_ERROR_ABORTED, "ended because rank ", failedRank,
+                       " failed: ", failedWhy.message());
+}
+
+void LocalWorld::fail(int rank, const Status &why) {
+  std::lock_guard<std::mutex> lock(mutex);
+  if (failedRank >= 0)
+    return;
+  failedRank = rank;
+  failedWhy = why;
+  for (std::unique_ptr<Cell> &cell : cells)
+    cell->changed.notify_all();
+  for (auto &entry : channels)
+    entry.second->changed.notify_all();
+}
+
+std::string LocalWorld::whereIs(int rank) const {
+  const Collective *call = waiting[static_cast<size_t>(rank)];
+  if (!call)
+    return concat("rank ", rank, " is in no collective");
+  return concat("rank ", rank, " waits in ", collectiveName(call->kind),
+                " on group ", call->group);
+}
+
+// False if the time is over.
+template <typename Ready>
+bool LocalWorld::wait(std::unique_lock<std::mutex> &lock,
+                      std::condition_variable &changed, Ready ready) {
+  auto limit = std::chrono::duration<double>(timeoutSeconds);
+  return changed.wait_for(lock, limit,
+                          [&] { return failedRank >= 0 || ready(); });
+}
+
+// Waits until all members of the group are here. Their calls can be read
+// between the first meeting of a collective and its last.
+Status LocalWorld::meet(const Collective &call, int rank, bool isFirst) {
+  const std::vector<int> &members = topology.members(call.group, rank);
+  Cell &cell = *cells[topology.cell(call.group, rank)];
+  int me = topology.indexIn(call.group, rank);
+  std::unique_lock<std::mutex> lock(mutex);
+  if (failedRank >= 0)
+    return aborted();
+  if (isFirst) // later, others may be reading it
+    cell.calls[me] = call;
+  cell.present[me] = true;
+  if (++cell.arrived == static_cast<int>(members.size())) {
+    cell.arrived = 0;
+    cell.present.assign(members.size(), false);
+    ++cell.round;
+    cell.changed.notify_all();
+    return {};
+  }
+  uint64_t round = cell.round;
+  waiting[rank] = &call;
+  bool inTime = wait(lock, cell.changed, [&] { return cell.round != round; });
+  waiting[rank] = nullptr;
+  if (cell.round != round)
+    return {};
+  if (inTime)
+    return aborted();
+  std::string late;
+  for (size_t i = 0; i < members.size(); ++i)
+    if (!cell.present[i])
+      late += (late.empty() ? "" : "; ") + whereIs(members[i]);
+  return Status::error(MOERT_ERROR_TIMEOUT, collectiveName(call.kind),
+                       " on group ", call.group, " waited ", timeoutSeconds,
+                       " s: ", late);
+}
+
+LocalWorld::Channel &LocalWorld::channel(int cell, int from, int to) {
+  std::unique_ptr<Channel> &slot = channels[{cell, from, to}];
+  if (!slot)
+    slot = std::make_unique<Channel>();
+  return *slot;
+}
+
+Status LocalWorld::send(const Collective &call, int rank) {
+  int peer = topology.members(call.group, rank)[call.peer];
+  std::unique_lock<std::mutex> lock(mutex);
+  if (failedRank >= 0)
+    return aborted();
+  Channel &line = channel(topology.cell(call.group, rank), rank, peer);
+  line.offered = &call;
+  line.taken = false;
+  line.changed.notify_all();
+  waiting[rank] = &call;
+  bool inTime = wait(lock, line.changed, [&] { return line.taken; });
+  waiting[rank] = nullptr;
+  // While the receiver copies, `offered` is null already: see receive.
+  if (line.taken)
+    return {};
+  if (inTime && failedRank >= 0)
+    return aborted();
+  return Status::error(MOERT_ERROR_TIMEOUT, "send on group ", call.group,
+                       " waited ", timeoutSeconds, " s: ", whereIs(peer));
+}
+
+Status LocalWorld::receive(const Collective &call, int rank) {
+  const std::vector<int> &members = topology.members(call.group, rank);
+  int peer = members[call.peer];
+  std::unique_lock<std::mutex> lock(mutex);
+  if (failedRank >= 0)
+    return aborted();
+  Channel &line = channel(topology.cell(call.group, rank), peer, rank);
+  waiting[rank] = &call;
+  bool inTime = wait(lock, line.changed, [&] { return line.offered; });
+  waiting[rank] = nullptr;
+  if (!line.offered)
+    return inTime ? aborted()
+                  : Status::error(MOERT_ERROR_TIMEOUT, "recv on group ",
+                                  call.group, " waited ", timeoutSeconds,
+                                  " s: ", whereIs(peer));
+  Collective offered = *line.offered;
+  line.offered = nullptr;
+  if (offered.dtype != call.dtype || offered.count != call.count)
+    return Status::error(MOERT_ERROR_COLLECTIVE, "send on group ", call.group,
+                         ": rank ", peer, " sends ", offered.count, " ",
+                         dtypeName(offered.dtype), ", rank ", rank, " expects ",
+                         call.count, " ", dtypeName(call.dtype));
+  // The sender sleeps until `taken`, or leaves with an error that ends the run
+  // (its buffer lives until all ranks have left).
+  lock.unlock();
+  copy(call.recv, 0, offered.send, 0,
+       call.count * static_cast<int64_t>(dtypeSize(call.dtype)));
+  lock.lock();
+  line.taken = true;
+  line.changed.notify_all();
+  return {};
+}
+
+// All members see the same calls. The one who finds that it does not fit names
+// the first pair that does not, so that the message is the same on each run.
+Status LocalEndpoint::checkAgreement(const Collective &call) {
+  const std::vector<int> &ranks = world.topology.members(call.group, rank);
+  const std::vector<Collective> &calls =
+      world.cells[world.topology.cell(call.group, rank)]->calls;
+  int members = static_cast<int>(ranks.size());
+  int me = world.topology.indexIn(call.group, rank);
+  bool fits = true;
+  for (int from = 0; from < members && fits; ++from)
+    fits = explainMismatch(calls[from], calls[me], ranks, from, me).empty();
+  if (fits)
+    return {};
+  for (int to = 0; to < members; ++to)
+    for (int from = 0; from < members; ++from)
+      if (std::string text =
+              explainMismatch(calls[from], calls[to], ranks, from, to);
+          !text.empty())
+        return Status::error(MOERT_ERROR_COLLECTIVE, text);
+  return {};
+}
+
+void LocalEndpoint::moveBlocks(const Collective &call) {
+  const std::vector<Collective> &calls =
+      world.cells[world.topology.cell(call.group, rank)]->calls;
+  int members = static_cast<int>(calls.size());
+  int me = world.topology.indexIn(call.group, rank);
+  for (int from = 0; from < members; ++from) {
+    Block target = recvBlock(call, members, me, from);
+    Block source = sendBlock(calls[from], members, from, me);
+    copy(call.recv, target.offset, calls[from].send, source.offset,
+         source.size);
+  }
+}
+
+void LocalEndpoint::sumBlocks(const Collective &call) {
+  const std::vector<Collective> &calls =
+      world.cells[world.topology.cell(call.group, rank)]->calls;
+  int members = static_cast<int>(calls.size());
+  int me = world.topology.indexIn(call.group, rank);
+  Block target = recvBlock(call, members, me, me);
+  if (target.size == 0)
+    return;
+  std::vector<const void *> sources;
+  for (int from = 0; from < members; ++from)
+    sources.push_back(
+        at(calls[from].send, sendBlock(calls[from], members, from, me).offset));
+  sumInOrder(call.dtype, sources,
+             static_cast<std::byte *>(call.recv) + target.offset,
+             target.size / static_cast<int64_t>(dtypeSize(call.dtype)));
+}
+
+// Each member has its share of the sum; now everybody takes the others'.
+Status LocalEndpoint::finishAllReduce(const Collective &call) {
+  MOERT_TRY(world.meet(call, rank, /*isFirst=*/false));
+  const std::vector<Collective> &calls =
+      world.cells[world.topology.cell(call.group, rank)]->calls;
+  int members = static_cast<int>(calls.size());
+  int me = world.topology.indexIn(call.group, rank);
+  for (int from = 0; from < members; ++from) {
+    Block share = reduceShare(call, members, from);
+    if (from != me)
+      copy(call.recv, share.offset, calls[from].recv, share.offset, share.size);
+  }
+  return {};
+}
+
+void LocalEndpoint::count(const Collective &call) {
+  Counter &counter = moved[static_cast<size_t>(call.kind)];
+  ++counter.calls;
+  int64_t bytes = call.count * static_cast<int64_t>(dtypeSize(call.dtype));
+  if (call.kind == CollectiveKind::Send || call.kind == CollectiveKind::Recv) {
+    (call.kind == CollectiveKind::Send ? counter.bytesSent
+                                       : counter.bytesReceived) += bytes;
+    return;
+  }
+  int members =
+      static_cast<int>(world.topology.members(call.group, rank).size());
+  int me = world.topology.indexIn(call.group, rank);
+  for (int peer = 0; peer < members; ++peer) {
+    if (peer == me)
+      continue;
+    counter.bytesSent += sendBlock(call, members, me, peer).size;
+    counter.bytesReceived += recvBlock(call, members, me, peer).size;
+    if (call.kind == CollectiveKind::AllReduce) {
+      counter.bytesSent += reduceShare(call, members, me).size;
+      counter.bytesReceived += reduceShare(call, members, peer).size;
+    }
+  }
+}
+
+Status LocalEndpoint::perform(const Collective &call) {
+  MOERT_TRY(checkCollective(world.topology, rank, call));
+  if (call.kind == CollectiveKind::Send) {
+    MOERT_TRY(world.send(call, rank));
+  } else if (call.kind == CollectiveKind::Recv) {
+    MOERT_TRY(world.receive(call, rank));
+  } else {
+    MOERT_TRY(world.meet(call, rank, /*isFirst=*/true));
+    MOERT_TRY(checkAgreement(call));
+    if (isSum(call.kind))
+      sumBlocks(call);
+    else
+      moveBlocks(call);
+    if (call.kind == CollectiveKind::AllReduce)
+      MOERT_TRY(finishAllReduce(call));
+    // Nobody may change its buffers while others read them.
+    MOERT_TRY(world.meet(call, rank, /*isFirst=*/false));
+  }
+  count(call);
+  return {};
+}
+
+Status LocalEndpoint::collective(const Collective &call) {
+  Status status = perform(call);
+  if (!status.ok())
+    world.fail(rank, status);
+  return status;
+}

@@ -1,0 +1,69 @@
+// All ranks are threads of one process: members meet, show each other their
+// buffers, and each takes what it needs. Waiting threads sleep.
+#ifndef MOERT_COMM_LOCAL_H
+#define MOERT_COMM_LOCAL_H
+
+#include "comm/communicator.h"
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+
+namespace moert {
+
+class LocalWorld {
+public:
+  // `timeoutSeconds` bounds the wait for the others at one meeting.
+  LocalWorld(Topology topology, double timeoutSeconds);
+  ~LocalWorld();
+
+  // One for each rank; the world must outlive it.
+  std::unique_ptr<Communicator> endpoint(int rank);
+  // After a failed run, when no rank is inside a collective any more.
+  void reset();
+  // What made the first failed rank fail, "rank 3: ..."; ok if none has.
+  Status failure() const;
+
+private:
+  friend class LocalEndpoint;
+
+  // The meeting point of one part of one group.
+  struct Cell {
+    std::vector<Collective> calls; // by member; valid while the round lasts
+    std::vector<bool> present;
+    int arrived = 0;
+    uint64_t round = 0;
+    std::condition_variable changed;
+  };
+  // Point to point from one rank to another within one group.
+  struct Channel {
+    const Collective *offered = nullptr;
+    bool taken = false;
+    std::condition_variable changed;
+  };
+
+  Status meet(const Collective &call, int rank, bool isFirst);
+  Status send(const Collective &call, int rank);
+  Status receive(const Collective &call, int rank);
+  Channel &channel(int cell, int from, int to);
+  void fail(int rank, const Status &why);
+  Status aborted() const;
+  std::string whereIs(int rank) const;
+  template <typename Ready>
+  bool wait(std::unique_lock<std::mutex> &lock,
+            std::condition_variable &changed, Ready ready);
+
+  const Topology topology;
+  const double timeoutSeconds;
+  mutable std::mutex mutex; // guards all below; never held while data moves
+  std::vector<std::unique_ptr<Cell>> cells;
+  std::map<std::array<int, 3>, std::unique_ptr<Channel>> channels;
+  std::vector<const Collective *> waiting; // by rank: the call it waits in
+  int failedRank = -1;
+  Status failedWhy;
+};
+
+} // namespace moert
+
+#endif

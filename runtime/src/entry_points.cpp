@@ -1,0 +1,186 @@
+// What compiled programs call (entry_points.def). No exception leaves: the
+// frames above are not C++.
+#include "rank.h"
+
+#include <new>
+
+using namespace moert;
+
+Rank::Rank(int number, const Topology &topology, int threads,
+           std::unique_ptr<Communicator> communicator)
+    : number(number),
+      head{{&entryTable(), topology.coordinates(number).data()}, this},
+      team(threads), communicator(std::move(communicator)) {}
+
+void Rank::fail(const Status &why) {
+  if (team.fail(why))
+    communicator->abort(why);
+}
+
+static Rank &rankOf(moert_context *context) {
+  return *reinterpret_cast<RankContext *>(context)->rank;
+}
+
+// Runs `body`, which returns a Status, for the rank; a failure is the rank's.
+template <typename Body>
+static int32_t enter(moert_context *context, Body body) {
+  Rank &rank = rankOf(context);
+  try {
+    Status status = body(rank);
+    if (!status.ok())
+      rank.fail(status);
+    return status.code();
+  } catch (const std::bad_alloc &) {
+    // The text is short enough not to be allocated.
+    rank.fail(Status::error(MOERT_ERROR_OUT_OF_MEMORY, "no memory"));
+    return MOERT_ERROR_OUT_OF_MEMORY;
+  }
+}
+
+static int32_t collective(moert_context *context, const Collective &call) {
+  return enter(context,
+               [&](Rank &rank) { return rank.communicator->collective(call); });
+}
+
+static int32_t teamBarrier(moert_context *context) {
+  return rankOf(context).team.barrier();
+}
+
+static Status programFailure(int32_t reason, int64_t found, int64_t limit) {
+  switch (reason) {
+  case MOERT_FAIL_EXPERT_ID:
+    return Status::error(MOERT_ERROR_PROGRAM, "expert id ", found,
+                         " is outside of 0 to ", limit - 1);
+  case MOERT_FAIL_DUPLICATE_ID:
+    return Status::error(MOERT_ERROR_PROGRAM, "token ", limit,
+                         " of this rank names expert ", found, " twice");
+  case MOERT_FAIL_ROWS:
+    return Status::error(MOERT_ERROR_PROGRAM, found,
+                         " rows do not fit into a buffer for ", limit);
+  default:
+    return Status::error(MOERT_ERROR_PROGRAM,
+                         "the program failed for the unknown reason ", reason,
+                         " (", found, ", ", limit, ")");
+  }
+}
+
+static int32_t fail(moert_context *context, int32_t reason, int64_t found,
+                    int64_t limit) {
+  return enter(context,
+               [&](Rank &) { return programFailure(reason, found, limit); });
+}
+
+static int32_t fixed(CollectiveKind kind, moert_context *context, int32_t group,
+                     int32_t dtype, const void *send, void *recv,
+                     int64_t count) {
+  return collective(context, {.kind = kind,
+                              .group = group,
+                              .dtype = static_cast<moert_dtype>(dtype),
+                              .count = count,
+                              .send = send,
+                              .recv = recv});
+}
+
+static int32_t allReduce(moert_context *context, int32_t group, int32_t dtype,
+                         const void *send, void *recv, int64_t count) {
+  return fixed(CollectiveKind::AllReduce, context, group, dtype, send, recv,
+               count);
+}
+
+static int32_t allGather(moert_context *context, int32_t group, int32_t dtype,
+                         const void *send, void *recv, int64_t count) {
+  return fixed(CollectiveKind::AllGather, context, group, dtype, send, recv,
+               count);
+}
+
+static int32_t reduceScatter(moert_context *context, int32_t group,
+                             int32_t dtype, const void *send, void *recv,
+                             int64_t count) {
+  return fixed(CollectiveKind::ReduceScatter, context, group, dtype, send, recv,
+               count);
+}
+
+static int32_t allToAll(moert_context *context, int32_t group, int32_t dtype,
+                        const void *send, void *recv, int64_t count) {
+  return fixed(CollectiveKind::AllToAll, context, group, dtype, send, recv,
+               count);
+}
+
+static int32_t allGatherV(moert_context *context, int32_t group, int32_t dtype,
+                          int64_t row, const void *send, void *recv,
+                          const int32_t *counts, int64_t inner) {
+  return collective(context, {.kind = CollectiveKind::AllGatherV,
+                              .group = group,
+                              .dtype = static_cast<moert_dtype>(dtype),
+                              .row = row,
+                              .send = send,
+                              .recv = recv,
+                              .sendCounts = counts,
+                              .inner = inner});
+}
+
+static int32_t reduceScatterV(moert_context *context, int32_t group,
+                              int32_t dtype, int64_t row, const void *send,
+                              void *recv, const int32_t *counts,
+                              int64_t inner) {
+  return collective(context, {.kind = CollectiveKind::ReduceScatterV,
+                              .group = group,
+                              .dtype = static_cast<moert_dtype>(dtype),
+                              .row = row,
+                              .send = send,
+                              .recv = recv,
+                              .sendCounts = counts,
+                              .inner = inner});
+}
+
+static int32_t allToAllV(moert_context *context, int32_t group, int32_t dtype,
+                         int64_t row, const void *send,
+                         const int32_t *sendCounts, void *recv,
+                         const int32_t *recvCounts, int64_t inner) {
+  return collective(context, {.kind = CollectiveKind::AllToAllV,
+                              .group = group,
+                              .dtype = static_cast<moert_dtype>(dtype),
+                              .row = row,
+                              .send = send,
+                              .recv = recv,
+                              .sendCounts = sendCounts,
+                              .recvCounts = recvCounts,
+                              .inner = inner});
+}
+
+static int32_t send(moert_context *context, int32_t group, int32_t peer,
+                    int32_t dtype, const void *data, int64_t count) {
+  return collective(context, {.kind = CollectiveKind::Send,
+                              .group = group,
+                              .dtype = static_cast<moert_dtype>(dtype),
+                              .count = count,
+                              .send = data,
+                              .peer = peer});
+}
+
+static int32_t receive(moert_context *context, int32_t group, int32_t peer,
+                       int32_t dtype, void *data, int64_t count) {
+  return collective(context, {.kind = CollectiveKind::Recv,
+                              .group = group,
+                              .dtype = static_cast<moert_dtype>(dtype),
+                              .count = count,
+                              .recv = data,
+                              .peer = peer});
+}
+
+const moert_entry_table &moert::entryTable() {
+  static const moert_entry_table table = {
+      .team_barrier = teamBarrier,
+      .fail = fail,
+      .all_reduce = allReduce,
+      .all_gather = allGather,
+      .reduce_scatter = reduceScatter,
+      .all_to_all = allToAll,
+      .all_gather_v = allGatherV,
+      .reduce_scatter_v = reduceScatterV,
+      .all_to_all_v = allToAllV,
+      .send = send,
+      .recv = receive,
+  };
+  return table;
+}

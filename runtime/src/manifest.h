@@ -1,0 +1,116 @@
+// The manifest, read and checked: docs/Artifact.md in C++.
+#ifndef MOERT_MANIFEST_H
+#define MOERT_MANIFEST_H
+
+#include "dtype.h"
+#include "json_reader.h"
+#include "status.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace moert {
+
+struct Target {
+  std::string kind;
+  std::string cpu;
+  std::vector<std::string> features;
+};
+
+struct Mesh {
+  std::string name;
+  std::vector<std::string> axes;
+  std::vector<int64_t> shape;
+};
+
+// An input or an output. The first dimension may be -1: the number of tokens.
+struct TensorSpec {
+  std::string name;
+  moert_dtype dtype = MOERT_F32;
+  std::vector<int64_t> shape;
+  std::vector<int> split;
+
+  bool hasTokens() const { return !shape.empty() && shape[0] == -1; }
+  // Bytes of one row, or of all where there are no tokens.
+  int64_t rowBytes() const;
+};
+
+struct WeightSplit {
+  int dim = 0;
+  std::vector<int> axes;
+  bool bySlots = false;
+};
+
+struct WeightSource {
+  std::vector<std::string> names;
+  int expertDim = -1;
+  int partDim = -1;
+  std::vector<int64_t> fileShape;
+  int64_t offset = 0;
+  std::vector<int64_t> strides;
+};
+
+struct Weight {
+  std::string name;
+  moert_dtype dtype = MOERT_F32;
+  std::vector<int64_t> shape;
+  std::vector<int64_t> localShape;
+  std::vector<WeightSplit> split;
+  std::vector<int> firstOnly;
+  std::vector<WeightSource> sources;
+};
+
+struct ArenaSize {
+  int64_t constant = 0;
+  int64_t perToken = 0;
+  int64_t perShare = 0;
+  int64_t shares = 1;
+
+  // Nothing if the size leaves 64 bits.
+  std::optional<int64_t> bytes(int64_t maxTokens) const;
+};
+
+struct RoutingOutputs {
+  int expertIds = 0;
+  int expertWeights = 0;
+};
+
+struct Function {
+  std::string name;
+  std::string run;
+  std::string prepare;
+  int64_t layer = 0;
+  int64_t experts = 0;
+  int64_t topK = 0;
+  std::vector<TensorSpec> inputs;
+  std::vector<TensorSpec> outputs;
+  std::optional<RoutingOutputs> routing;
+  std::vector<int64_t> slots;
+  std::vector<Weight> weights;
+  std::vector<int64_t> packedBytes;
+  ArenaSize arena;
+  std::string collectives;
+};
+
+struct Manifest {
+  std::string producer;
+  Target target;
+  std::vector<std::pair<std::string, std::string>> options;
+  int64_t worldSize = 1;
+  Mesh mesh;
+  std::vector<std::vector<int>> groups;
+  std::vector<Function> functions;
+
+  // The number of members of a set of axes.
+  int64_t sizeOf(const std::vector<int> &axes) const;
+  std::vector<std::string> functionNames() const;
+};
+
+Result<Manifest> parseManifest(std::string_view text);
+
+} // namespace moert
+
+#endif

@@ -1,0 +1,40 @@
+// One rank's state behind the context that its program gets.
+#ifndef MOERT_RANK_H
+#define MOERT_RANK_H
+
+#include "comm/communicator.h"
+#include "team.h"
+
+#include <memory>
+
+namespace moert {
+
+struct Rank;
+
+// What a compiled program holds a pointer to: its own part, then the runtime's.
+struct RankContext {
+  moert_context head;
+  Rank *rank;
+};
+static_assert(offsetof(RankContext, head) == 0);
+
+struct Rank {
+  Rank(int number, const Topology &topology, int threads,
+       std::unique_ptr<Communicator> communicator);
+
+  // Ends the rank's program and releases everybody who waits for it.
+  void fail(const Status &why);
+  moert_context *context() { return &head.head; }
+
+  int number;
+  RankContext head;
+  Team team;
+  std::unique_ptr<Communicator> communicator;
+};
+
+// The table that contexts point to.
+const moert_entry_table &entryTable();
+
+} // namespace moert
+
+#endif

@@ -1,0 +1,121 @@
+#include "team.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <system_error>
+
+using namespace moert;
+
+moert_status Team::barrier() {
+  std::unique_lock<std::mutex> lock(mutex);
+  if (!why.ok() || threads == 1)
+    return why.code();
+  if (left > 0) {
+    why = Status::error(MOERT_ERROR_INTERNAL,
+                        "a thread left the program before a barrier");
+    changed.notify_all();
+    return why.code();
+  }
+  if (++arrived == threads) {
+    arrived = 0;
+    ++round;
+    changed.notify_all();
+    return MOERT_OK;
+  }
+  uint64_t mine = round;
+  changed.wait(lock, [&] { return round != mine || !why.ok(); });
+  return round != mine ? MOERT_OK : why.code();
+}
+
+bool Team::fail(const Status &status) {
+  std::lock_guard<std::mutex> lock(mutex);
+  if (!why.ok())
+    return false;
+  why = status;
+  changed.notify_all();
+  return true;
+}
+
+void Team::leave() {
+  std::lock_guard<std::mutex> lock(mutex);
+  ++left;
+  if (arrived > 0 && why.ok()) {
+    why = Status::error(MOERT_ERROR_INTERNAL,
+                        "a thread left the program before a barrier");
+    changed.notify_all();
+  }
+}
+
+void Team::reset() {
+  std::lock_guard<std::mutex> lock(mutex);
+  arrived = 0;
+  left = 0;
+  why = Status();
+}
+
+Status Team::status() const {
+  std::lock_guard<std::mutex> lock(mutex);
+  return why;
+}
+
+Result<std::unique_ptr<WorkerPool>> WorkerPool::start(int ranks, int threads) {
+  std::unique_ptr<WorkerPool> pool(new WorkerPool);
+  try {
+    for (int rank = 0; rank < ranks; ++rank)
+      for (int thread = 0; thread < threads; ++thread)
+        pool->workers.emplace_back(
+            [raw = pool.get(), rank, thread] { raw->work(rank, thread); });
+  } catch (const std::system_error &error) {
+    return Status::error(MOERT_ERROR_OUT_OF_MEMORY, "cannot start ",
+                         ranks * threads, " threads (", ranks, " ranks of ",
+                         threads, "): ", error.code().message());
+  }
+  return pool;
+}
+
+WorkerPool::~WorkerPool() {
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    stopping = true;
+    begun.notify_all();
+  }
+  for (std::thread &worker : workers)
+    worker.join();
+}
+
+void WorkerPool::work(int rank, int thread) {
+  std::string name = concat("moert r", rank, " t", thread).substr(0, 15);
+  ::pthread_setname_np(::pthread_self(), name.c_str());
+  uint64_t seen = 0;
+  std::unique_lock<std::mutex> lock(mutex);
+  while (true) {
+    begun.wait(lock, [&] { return stopping || generation != seen; });
+    if (stopping)
+      return;
+    seen = generation;
+    const Job *job = current;
+    lock.unlock();
+    (*job)(rank, thread);
+    lock.lock();
+    if (--running == 0)
+      done.notify_all();
+  }
+}
+
+void WorkerPool::run(const Job &job) {
+  std::unique_lock<std::mutex> lock(mutex);
+  current = &job;
+  running = workers.size();
+  ++generation;
+  begun.notify_all();
+  done.wait(lock, [&] { return running == 0; });
+  current = nullptr;
+}
+
+int moert::defaultThreads(int ranks) {
+  cpu_set_t set;
+  int processors = 1;
+  if (::sched_getaffinity(0, sizeof(set), &set) == 0)
+    processors = CPU_COUNT(&set);
+  return std::max(1, processors / ranks);
+}

@@ -1,0 +1,72 @@
+// The threads of the ranks: a pool that runs one job on all of them, and the
+// barrier at which the threads of one rank meet. Waiting threads sleep.
+#ifndef MOERT_TEAM_H
+#define MOERT_TEAM_H
+
+#include "status.h"
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace moert {
+
+// Where one rank's threads meet; keeps the rank's first failure.
+class Team {
+public:
+  explicit Team(int threads) : threads(threads) {}
+
+  int size() const { return threads; }
+  // Returns the rank's status; once it has failed nobody waits any more.
+  moert_status barrier();
+  // Keeps the first failure and releases who waits. True if it was the first.
+  bool fail(const Status &why);
+  // A thread has left the program: others must not wait for it.
+  void leave();
+  // Before each job, when no thread of the rank is in it.
+  void reset();
+  Status status() const;
+
+private:
+  const int threads;
+  mutable std::mutex mutex;
+  std::condition_variable changed;
+  int arrived = 0;
+  int left = 0;
+  uint64_t round = 0;
+  Status why;
+};
+
+// ranks x threads sleeping workers.
+class WorkerPool {
+public:
+  using Job = std::function<void(int rank, int thread)>;
+
+  // Fails if the system refuses to start the threads.
+  static Result<std::unique_ptr<WorkerPool>> start(int ranks, int threads);
+  ~WorkerPool();
+  // Runs the job once on each worker and waits for all. One caller at a time.
+  void run(const Job &job);
+
+private:
+  WorkerPool() = default;
+  void work(int rank, int thread);
+
+  std::mutex mutex;
+  std::condition_variable begun, done;
+  const Job *current = nullptr;
+  uint64_t generation = 0;
+  size_t running = 0;
+  bool stopping = false;
+  std::vector<std::thread> workers;
+};
+
+// What `threads = 0` means: this process's processors / ranks, at least 1.
+int defaultThreads(int ranks);
+
+} // namespace moert
+
+#endif

@@ -1,0 +1,138 @@
+// From the text of the command line and the environment to a plan.
+#include "run.h"
+
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <set>
+
+extern char **environ;
+
+using namespace moert;
+
+template <typename... Args> static Status invalid(const Args &...args) {
+  return Status::error(MOERT_ERROR_INVALID_ARGUMENT, args...);
+}
+
+// Leaves `value` alone if the flag was not given.
+template <typename T>
+static Status parseInteger(std::string_view flag, const std::string &text,
+                           int64_t least, int64_t most, T &value) {
+  if (text.empty())
+    return {};
+  char *end = nullptr;
+  errno = 0;
+  long long number = std::strtoll(text.c_str(), &end, 10);
+  if (*end != '\0' || errno != 0 || std::isspace(text[0]) || number < least ||
+      number > most)
+    return invalid(flag, " is '", printable(text), "', an integer from ", least,
+                   " to ", most, " is expected");
+  value = static_cast<int64_t>(number);
+  return {};
+}
+
+static Status parseNumber(std::string_view flag, const std::string &text,
+                          double least, double most, double &value) {
+  if (text.empty())
+    return {};
+  char *end = nullptr;
+  double number = std::strtod(text.c_str(), &end);
+  if (*end != '\0' || std::isspace(text[0]) ||
+      !(number >= least && number <= most))
+    return invalid(flag, " is '", printable(text), "', a number from ", least,
+                   " to ", most, " is expected");
+  value = number;
+  return {};
+}
+
+static Status parseSources(std::string_view flag,
+                           const std::vector<std::string> &texts,
+                           std::vector<TensorSource> &sources) {
+  std::set<std::string> names;
+  for (const std::string &text : texts) {
+    Result<TensorSource> source = parseTensorSource(flag, text);
+    if (!source.ok())
+      return source.status();
+    if (!names.insert(source->name).second)
+      return invalid(flag, " names `", printable(source->name), "` twice");
+    sources.push_back(*source);
+  }
+  return {};
+}
+
+static Status parseOutputs(const std::vector<std::string> &texts,
+                           RunPlan &plan) {
+  std::set<std::string> names, paths;
+  for (const std::string &text : texts) {
+    size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0 ||
+        !text.ends_with(".safetensors"))
+      return invalid("--output=", printable(text),
+                     ": expected name=file.safetensors");
+    std::string name = text.substr(0, equals), path = text.substr(equals + 1);
+    if (!names.insert(name).second)
+      return invalid("--output names `", printable(name), "` twice");
+    if (!paths.insert(path).second)
+      return invalid("--output writes '", printable(path), "' twice");
+    plan.outputs.emplace_back(name, path);
+  }
+  return {};
+}
+
+// Variables of ours: one that is misspelt would be ignored silently.
+static Status readEnvironment(RunPlan &plan) {
+  for (char **entry = environ; *entry; ++entry) {
+    std::string_view text = *entry;
+    if (!text.starts_with("MOERT_"))
+      continue;
+    size_t equals = text.find('=');
+    std::string name(text.substr(0, equals));
+    std::string value(equals == std::string_view::npos
+                          ? std::string_view()
+                          : text.substr(equals + 1));
+    if (name != "MOERT_TIMEOUT")
+      return invalid("the environment variable ", printable(name),
+                     " is unknown", suggest(name, {"MOERT_TIMEOUT"}));
+    if (value.empty())
+      return invalid("the environment variable ", name, " is empty");
+    MOERT_TRY(parseNumber("the environment variable MOERT_TIMEOUT", value, 1e-3,
+                          1e6, plan.timeoutSeconds));
+  }
+  return {};
+}
+
+static Status fillPlan(const RunFlags &flags, RunPlan &plan) {
+  if (flags.artifact.empty())
+    return invalid("no artifact is given; usage: moe-run layer.moe --input "
+                   "x=@file.safetensors:tensor ...");
+  MOERT_TRY(readEnvironment(plan));
+  MOERT_TRY(parseSources("--input", flags.inputs, plan.inputs));
+  MOERT_TRY(parseSources("--expect", flags.expects, plan.expects));
+  MOERT_TRY(parseOutputs(flags.outputs, plan));
+  MOERT_TRY(parseNumber("--rtol", flags.rtol, 0, 1e6, plan.rtol));
+  MOERT_TRY(
+      parseNumber("--timeout", flags.timeout, 1e-3, 1e6, plan.timeoutSeconds));
+  MOERT_TRY(parseInteger("--threads", flags.threads, 1, 1024, plan.threads));
+  MOERT_TRY(parseInteger("--max-tokens", flags.maxTokens, 0, int64_t(1) << 32,
+                         plan.maxTokens));
+  MOERT_TRY(parseInteger("--repeat", flags.repeat, 1, 1000000, plan.repeat));
+  if (!flags.rtol.empty() && flags.expects.empty())
+    return invalid("--rtol needs --expect");
+  if (flags.equalNan && flags.expects.empty())
+    return invalid("--equal-nan needs --expect");
+  plan.artifact = flags.artifact;
+  plan.weights = flags.weights;
+  plan.function = flags.function;
+  plan.recordRouting = flags.recordRouting;
+  plan.json = flags.json;
+  plan.equalNan = flags.equalNan;
+  plan.stats = flags.stats;
+  return {};
+}
+
+Result<RunPlan> moert::parseFlags(const RunFlags &flags) {
+  RunPlan plan;
+  MOERT_TRY(fillPlan(flags, plan));
+  return plan;
+}

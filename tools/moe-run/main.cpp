@@ -1,0 +1,115 @@
+// moe-run: runs an artifact on its ranks, or shows what is in it.
+#include "run.h"
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <new>
+
+using namespace moert;
+
+namespace {
+struct CommandLine {
+  CLI::App app{"runs a compiled Mixture-of-Experts layer on its ranks"};
+  CLI::App *inspect = nullptr;
+  RunFlags flags;
+  std::string inspected;
+
+  CommandLine();
+};
+} // namespace
+
+CommandLine::CommandLine() {
+  app.name("moe-run");
+  app.set_version_flag("--version", MOE_RUN_VERSION);
+  app.allow_extras(); // refused later, with the nearest flag
+  app.add_option("artifact", flags.artifact, "the artifact to run (layer.moe)");
+  app.add_option("--weights", flags.weights,
+                 "checkpoint folder or safetensors file");
+  auto list = [&](const char *name, std::vector<std::string> &values,
+                  const char *text) {
+    app.add_option(name, values, text)->allow_extra_args(false);
+  };
+  list("--input", flags.inputs,
+       "name=@file.safetensors:tensor or name=@file.npy; repeatable");
+  list("--expect", flags.expects,
+       "what an output must be, written like an input; repeatable");
+  list("--output", flags.outputs,
+       "name=file.safetensors: writes an output; repeatable");
+  app.add_option("--rtol", flags.rtol,
+                 "largest error, relative to the largest expected value "
+                 "[1e-5]");
+  app.add_flag("--equal-nan", flags.equalNan,
+               "NaN is as expected where NaN is expected");
+  app.add_option("--function", flags.function,
+                 "which function, where there are several");
+  app.add_option("--threads", flags.threads,
+                 "threads a rank [cores / ranks, at least 1]");
+  app.add_option("--max-tokens", flags.maxTokens,
+                 "most tokens of a run; sizes the arena [those of the input]");
+  app.add_option("--record-routing", flags.recordRouting,
+                 "writes each token's experts and their counts to a "
+                 "safetensors file");
+  app.add_option("--repeat", flags.repeat,
+                 "runs N times and demands the same bits [1]");
+  app.add_option("--timeout", flags.timeout,
+                 "seconds that a collective waits for other ranks [300]");
+  app.add_flag("--stats", flags.stats,
+               "prints the bytes that each rank moved and holds");
+  app.add_option("--json", flags.json, "writes the statistics as JSON");
+  inspect = app.add_subcommand("inspect", "prints what an artifact holds");
+  inspect->add_option("artifact", inspected, "the artifact")->required();
+}
+
+static int usageError(const std::string &message) {
+  return reportError(Status::error(MOERT_ERROR_INVALID_ARGUMENT, message));
+}
+
+// The library's messages begin with a capital letter.
+static std::string lowered(std::string text) {
+  if (!text.empty())
+    text[0] = static_cast<char>(std::tolower(text[0]));
+  while (!text.empty() && (text.back() == '.' || text.back() == '\n'))
+    text.pop_back();
+  return text;
+}
+
+static std::string describeExtra(CLI::App &app, const std::string &extra) {
+  std::vector<std::string> known;
+  for (const CLI::Option *option : app.get_options())
+    for (const std::string &name : option->get_lnames())
+      known.push_back("--" + name);
+  std::string word = extra.substr(0, extra.find('='));
+  if (!word.starts_with("-"))
+    return concat("the argument '", printable(extra), "' is one too many");
+  return concat("the flag '", printable(word), "' is unknown",
+                suggest(word, known));
+}
+
+static int runMain(int argc, char **argv) {
+  CommandLine line;
+  try {
+    line.app.parse(argc, argv);
+  } catch (const CLI::Success &success) { // help and version
+    return line.app.exit(success);
+  } catch (const CLI::ParseError &error) {
+    return usageError(lowered(error.what()));
+  }
+  if (std::vector<std::string> extras = line.app.remaining(true);
+      !extras.empty())
+    return usageError(describeExtra(line.app, extras.front()));
+  if (line.inspect->parsed())
+    return inspectArtifact(line.inspected);
+  Result<RunPlan> plan = parseFlags(line.flags);
+  return plan.ok() ? runArtifact(*plan) : reportError(plan.status());
+}
+
+int main(int argc, char **argv) {
+  try {
+    return runMain(argc, argv);
+  } catch (const std::bad_alloc &) {
+    std::fputs("error: out of memory\n", stderr);
+  } catch (const std::exception &error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+  }
+  return ExitBadInput;
+}

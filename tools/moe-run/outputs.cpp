@@ -1,0 +1,81 @@
+#include "outputs.h"
+
+#include "atomic_file.h"
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+using namespace moert;
+
+Status moert::writeRouting(const std::string &path, const Function &function,
+                           const OwnedTensor &ids, const OwnedTensor &weights) {
+  std::vector<int64_t> counts(static_cast<size_t>(function.experts));
+  const int32_t *id = static_cast<const int32_t *>(ids.buffer.data());
+  for (int64_t i = 0; i < ids.shape[0] * ids.shape[1]; ++i) {
+    if (id[i] < 0 || id[i] >= function.experts)
+      return Status::error(MOERT_ERROR_PROGRAM, "the routing names expert ",
+                           id[i], " of ", function.experts);
+    ++counts[static_cast<size_t>(id[i])];
+  }
+  std::string prefix = concat("layers.", function.layer, ".");
+  return writeSafetensors(
+      path,
+      {{prefix + "expert_ids", ids.dtype, ids.shape, ids.buffer.data()},
+       {prefix + "expert_weights", weights.dtype, weights.shape,
+        weights.buffer.data()},
+       {prefix + "counts", MOERT_I64, {function.experts}, counts.data()}});
+}
+
+void moert::printStats(const Session &session, const RunFacts &facts) {
+  std::printf("%-6s %-17s %10s %16s %16s\n", "rank", "collective", "calls",
+              "bytes sent", "bytes received");
+  int64_t sent = 0;
+  for (int rank = 0; rank < session.ranks(); ++rank)
+    for (int kind = 0; kind < CollectiveKinds; ++kind) {
+      const Counter &counter = session.counters(rank)[kind];
+      sent += counter.bytesSent;
+      if (counter.calls)
+        std::printf("%-6d %-17s %10lld %16lld %16lld\n", rank,
+                    collectiveName(static_cast<CollectiveKind>(kind)),
+                    static_cast<long long>(counter.calls),
+                    static_cast<long long>(counter.bytesSent),
+                    static_cast<long long>(counter.bytesReceived));
+    }
+  const SessionMemory &memory = session.memory();
+  std::printf("all ranks sent %lld bytes in %zu runs\n",
+              static_cast<long long>(sent), facts.seconds.size());
+  std::printf("each rank holds %lld bytes of arena and %lld bytes of packed "
+              "weights, made from %lld bytes of slices\n",
+              static_cast<long long>(memory.arenaBytes),
+              static_cast<long long>(memory.packedBytes),
+              static_cast<long long>(memory.sliceBytes));
+}
+
+Status moert::writeStats(const std::string &path, const Session &session,
+                         const RunFacts &facts) {
+  nlohmann::ordered_json counters = nlohmann::ordered_json::array();
+  for (int rank = 0; rank < session.ranks(); ++rank)
+    for (int kind = 0; kind < CollectiveKinds; ++kind) {
+      const Counter &counter = session.counters(rank)[kind];
+      if (counter.calls)
+        counters.push_back(
+            {{"rank", rank},
+             {"collective", collectiveName(static_cast<CollectiveKind>(kind))},
+             {"calls", counter.calls},
+             {"bytes_sent", counter.bytesSent},
+             {"bytes_received", counter.bytesReceived}});
+    }
+  nlohmann::ordered_json json = {{"function", session.function().name},
+                                 {"ranks", session.ranks()},
+                                 {"threads", session.threads()},
+                                 {"tokens", facts.tokens},
+                                 {"seconds", facts.seconds},
+                                 {"arena_bytes", session.memory().arenaBytes},
+                                 {"packed_bytes", session.memory().packedBytes},
+                                 {"slice_bytes", session.memory().sliceBytes},
+                                 {"counters", counters}};
+  std::string text = json.dump(1) + "\n";
+  std::string_view pieces[] = {text};
+  std::string error = writeFileAtomically(path, pieces);
+  return error.empty() ? Status() : Status::error(MOERT_ERROR_IO, error);
+}

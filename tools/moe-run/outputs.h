@@ -1,0 +1,24 @@
+// What a run leaves behind besides its outputs: routing, statistics.
+#ifndef MOE_RUN_OUTPUTS_H
+#define MOE_RUN_OUTPUTS_H
+
+#include "tensors.h"
+
+namespace moert {
+
+// Writes layers.L.expert_ids, layers.L.expert_weights and layers.L.counts.
+Status writeRouting(const std::string &path, const Function &function,
+                    const OwnedTensor &ids, const OwnedTensor &weights);
+
+struct RunFacts {
+  int64_t tokens = 0;
+  std::vector<double> seconds; // of each run
+};
+
+void printStats(const Session &session, const RunFacts &facts);
+Status writeStats(const std::string &path, const Session &session,
+                  const RunFacts &facts);
+
+} // namespace moert
+
+#endif

@@ -1,0 +1,49 @@
+// What moe-run does once its command line is understood.
+#ifndef MOE_RUN_RUN_H
+#define MOE_RUN_RUN_H
+
+#include "session.h"
+#include "tensors.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace moert {
+
+// The command line, as text; parseFlags makes a RunPlan of it.
+struct RunFlags {
+  std::string artifact, weights, function, recordRouting, json;
+  std::vector<std::string> inputs, expects, outputs;
+  std::string rtol, threads, maxTokens, repeat, timeout;
+  bool equalNan = false;
+  bool stats = false;
+};
+
+struct RunPlan {
+  std::string artifact, weights, function, recordRouting, json;
+  std::vector<TensorSource> inputs, expects;
+  std::vector<std::pair<std::string, std::string>> outputs; // name, path
+  double rtol = 1e-5;
+  bool equalNan = false;
+  bool stats = false;
+  int threads = 0;
+  std::optional<int64_t> maxTokens;
+  int64_t repeat = 1;
+  double timeoutSeconds = 300;
+};
+
+Result<RunPlan> parseFlags(const RunFlags &flags);
+
+inline constexpr int ExitOk = 0;
+inline constexpr int ExitCheckFailed = 1;
+inline constexpr int ExitBadInput = 2;
+
+// Both print to stdout and stderr and return the exit code.
+int runArtifact(const RunPlan &plan);
+int inspectArtifact(const std::string &path);
+int reportError(const Status &status);
+
+} // namespace moert
+
+#endif
