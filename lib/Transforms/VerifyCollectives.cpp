@@ -6,7 +6,8 @@ namespace moe {
 } // namespace moe
 
 namespace {
-struct VerifyCollectivesPass : moe::impl::VerifyCollectivesPassBase<VerifyCollectivesPass> {
+struct VerifyCollectivesPass
+    : moe::impl::VerifyCollectivesPassBase<VerifyCollectivesPass> {
   void runOnOperation() override { markAllAnalysesPreserved(); }
 };
 } // namespace

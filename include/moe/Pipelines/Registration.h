@@ -1,4 +1,5 @@
-// The one place that knows every dialect, interface model and pass of the compiler.
+// The one place that knows every dialect, interface model and pass of the
+// compiler.
 #ifndef MOE_PIPELINES_REGISTRATION_H
 #define MOE_PIPELINES_REGISTRATION_H
 
@@ -8,7 +9,8 @@ class DialectRegistry;
 
 namespace moe {
 
-/// Our dialects and the upstream ones that our IR uses, with their interface models.
+/// Our dialects and the upstream ones that our IR uses, with their interface
+/// models.
 void registerAllDialects(mlir::DialectRegistry &registry);
 
 /// Our passes, by flag, and the upstream ones that are useful beside them.

@@ -1,0 +1,108 @@
+#include "moe/Transforms/LayerInterface.h"
+#include "dialects/Moe/MoeDialect.h"
+#include "mlir/Dialect/Shard/IR/ShardOps.h"
+
+using namespace mlir;
+using namespace moe;
+
+static FailureOr<Attribute> valueEntry(func::FuncOp function, StringRef what,
+                                       unsigned index, Type type,
+                                       DictionaryAttr attributes) {
+  auto name =
+      attributes ? attributes.getAs<StringAttr>("moe.name") : StringAttr();
+  if (!name)
+    return function.emitError()
+           << what << " " << index
+           << " has no `moe.name`, but a caller passes it by name";
+  auto split = attributes.getAs<DenseI64ArrayAttr>("moe.split");
+  if (!split)
+    return function.emitError()
+           << what << " `" << name.getValue()
+           << "` has no `moe.split`, but a sharded function says how its rows "
+              "lie over the ranks";
+  return Attribute(moert::ValueAttr::get(function.getContext(), name,
+                                         TypeAttr::get(type), split));
+}
+
+static Attribute weightEntry(func::FuncOp function, unsigned index, Type type,
+                             Attribute source) {
+  MLIRContext *context = function.getContext();
+  auto name = function.getArgAttrOfType<StringAttr>(index, "moe.name");
+  if (!name)
+    name = StringAttr::get(context, "weight" + std::to_string(index));
+  auto sources = dyn_cast<ArrayAttr>(source);
+  if (!sources)
+    sources = ArrayAttr::get(context, {source});
+  return moert::WeightAttr::get(
+      context, name, TypeAttr::get(type), sources,
+      function.getArgAttrOfType<SliceAttr>(index, "moe.slice"));
+}
+
+FailureOr<LayerInterface> LayerInterface::collect(func::FuncOp function) {
+  LayerInterface interface;
+  auto sorts = llvm::to_vector(function.getOps<SortOp>());
+  if (sorts.size() != 1)
+    return function.emitError() << "sorts " << sorts.size()
+                                << " sets of routed tokens, but a layer has "
+                                   "one set of routed experts";
+  interface.experts = sorts.front().getExperts();
+  interface.topK = sorts.front().getTopK();
+  interface.slots =
+      DenseI32ArrayAttr::get(function.getContext(), sorts.front().getSlots());
+  if (auto layer = function->getAttrOfType<IntegerAttr>("moe.layer"))
+    interface.layer = layer.getInt();
+  auto grids = llvm::to_vector(
+      function->getParentOfType<ModuleOp>().getOps<shard::GridOp>());
+  if (grids.size() != 1)
+    return function.emitError() << "stands beside " << grids.size()
+                                << " grids, but one `shard.grid` is expected";
+  interface.grid =
+      FlatSymbolRefAttr::get(function.getContext(), grids.front().getSymName());
+
+  for (auto [index, type] : llvm::enumerate(function.getArgumentTypes())) {
+    if (Attribute source = function.getArgAttr(index, "moe.weight")) {
+      interface.weights.push_back(weightEntry(function, index, type, source));
+      continue;
+    }
+    FailureOr<Attribute> entry = valueEntry(function, "argument", index, type,
+                                            function.getArgAttrDict(index));
+    if (failed(entry))
+      return failure();
+    interface.inputs.push_back(*entry);
+  }
+  for (auto [index, type] : llvm::enumerate(function.getResultTypes())) {
+    FailureOr<Attribute> entry = valueEntry(function, "result", index, type,
+                                            function.getResultAttrDict(index));
+    if (failed(entry))
+      return failure();
+    interface.outputs.push_back(*entry);
+  }
+  return interface;
+}
+
+void LayerInterface::create(func::FuncOp function) const {
+  MLIRContext *context = function.getContext();
+  // The function keeps only what later passes read from its arguments.
+  SmallVector<Attribute> attributes(function.getNumArguments(),
+                                    DictionaryAttr::get(context));
+  auto mark = [&](unsigned index, Attribute entry) {
+    NamedAttribute split(StringAttr::get(context, "moe.split"),
+                         cast<moert::ValueAttr>(entry).getSplit());
+    attributes[index] = DictionaryAttr::get(context, split);
+  };
+  for (auto [index, entry] : llvm::enumerate(inputs))
+    mark(index, entry);
+  for (auto [index, entry] : llvm::enumerate(outputs))
+    mark(inputs.size() + weights.size() + index, entry);
+  function.setAllArgAttrs(attributes);
+
+  OpBuilder builder(context);
+  builder.setInsertionPointAfter(function);
+  moert::InterfaceOp::create(
+      builder, function.getLoc(), FlatSymbolRefAttr::get(function), grid,
+      builder.getI64IntegerAttr(layer), builder.getI64IntegerAttr(experts),
+      builder.getI64IntegerAttr(topK), slots, builder.getArrayAttr(inputs),
+      builder.getArrayAttr(outputs), builder.getArrayAttr(weights),
+      builder.getDenseI64ArrayAttr({}),
+      moert::ArenaAttr::get(context, 0, 0, 0, 1));
+}

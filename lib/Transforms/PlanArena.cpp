@@ -1,0 +1,332 @@
+// Places every buffer of a layer in one arena.
+//
+// Sizes are linear forms a*M + b*ceil(M/n) + c in the maximum of tokens M; each
+// coefficient is rounded up to 64 bytes, so that every offset, a sum of sizes,
+// stays aligned without rounding at run time. Memory is shared by slots: a slot
+// is as large as its largest buffer (coefficient by coefficient), a buffer
+// takes a slot that is free when it is first used. The choice is made at one
+// size of M, but is correct at all. A team barrier stands after every op, so
+// lives are counted in ops.
+#include "dialects/Coll/CollDialect.h"
+#include "dialects/Moert/MoertDialect.h"
+#include "mlir/IR/Remarks.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
+#include "moe/Transforms/Passes.h"
+
+namespace moe {
+#define GEN_PASS_DEF_PLANARENAPASS
+#include "moe/Transforms/Passes.h.inc"
+} // namespace moe
+
+using namespace mlir;
+using namespace moe;
+
+namespace {
+
+constexpr int64_t kAlignment = 64;
+constexpr int64_t kNominalTokens = 4096;
+
+// a*M + b*ceil(M/shares) + c
+struct Linear {
+  int64_t perToken = 0, perShare = 0, constant = 0;
+  bool isConstant() const { return perToken == 0 && perShare == 0; }
+  Linear operator+(const Linear &o) const {
+    return {perToken + o.perToken, perShare + o.perShare,
+            constant + o.constant};
+  }
+  Linear operator*(int64_t f) const {
+    return {perToken * f, perShare * f, constant * f};
+  }
+  Linear max(const Linear &o) const {
+    return {std::max(perToken, o.perToken), std::max(perShare, o.perShare),
+            std::max(constant, o.constant)};
+  }
+  Linear aligned() const {
+    auto up = [](int64_t v) {
+      return (v + kAlignment - 1) / kAlignment * kAlignment;
+    };
+    return {up(perToken), up(perShare), up(constant)};
+  }
+  int64_t at(int64_t tokens, int64_t shares) const {
+    return perToken * tokens + perShare * ((tokens + shares - 1) / shares) +
+           constant;
+  }
+};
+
+struct Buffer {
+  memref::AllocOp alloc;
+  Linear size;
+  unsigned first = 0, last = 0;
+  unsigned slot = 0;
+};
+
+struct Slot {
+  Linear size;
+  unsigned freeAfter = 0;
+};
+
+class Planner {
+public:
+  Planner(func::FuncOp function, int64_t shares)
+      : function(function), shares(shares) {}
+
+  LogicalResult collect();
+  void assign();
+  Linear rewrite(Value arena, Value maxTokens);
+
+  SmallVector<Buffer> buffers;
+
+private:
+  FailureOr<Linear> bound(Value value);
+  FailureOr<Linear> boundDim(Value source, int64_t dim);
+  FailureOr<Linear> boundMap(AffineExpr expr);
+  unsigned lastUse(Value value, DenseMap<Operation *, unsigned> &order);
+
+  func::FuncOp function;
+  int64_t shares;
+  SmallVector<Slot> slots;
+};
+
+} // namespace
+
+FailureOr<Linear> Planner::boundMap(AffineExpr expr) {
+  if (auto constant = dyn_cast<AffineConstantExpr>(expr))
+    return Linear{0, 0, constant.getValue()};
+  if (isa<AffineSymbolExpr>(expr))
+    return Linear{1, 0, 0};
+  auto binary = cast<AffineBinaryOpExpr>(expr);
+  FailureOr<Linear> lhs = boundMap(binary.getLHS()),
+                    rhs = boundMap(binary.getRHS());
+  if (failed(lhs) || failed(rhs))
+    return failure();
+  switch (expr.getKind()) {
+  case AffineExprKind::Add:
+    return *lhs + *rhs;
+  case AffineExprKind::Mul:
+    if (rhs->isConstant())
+      return *lhs * rhs->constant;
+    return failure();
+  case AffineExprKind::CeilDiv:
+    if (rhs->isConstant() && rhs->constant == shares && lhs->perShare == 0 &&
+        lhs->constant == 0)
+      return Linear{0, lhs->perToken, 0};
+    return failure();
+  case AffineExprKind::FloorDiv:
+    // How ceil(M / n) prints: (M + n - 1) floordiv n.
+    if (rhs->isConstant() && rhs->constant == shares && lhs->perToken == 1 &&
+        lhs->perShare == 0 && lhs->constant == shares - 1)
+      return Linear{0, 1, 0};
+    return failure();
+  default:
+    return failure();
+  }
+}
+
+FailureOr<Linear> Planner::boundDim(Value source, int64_t dim) {
+  auto type = cast<MemRefType>(source.getType());
+  if (!type.isDynamicDim(dim))
+    return Linear{0, 0, type.getDimSize(dim)};
+  if (auto argument = dyn_cast<BlockArgument>(source)) {
+    auto split = function.getArgAttrOfType<DenseI64ArrayAttr>(
+        argument.getArgNumber(), "moe.split");
+    if (dim != 0)
+      return failure();
+    if (!split || split.empty())
+      return Linear{1, 0, 0};
+    return Linear{0, 1, 0};
+  }
+  if (auto alloc = source.getDefiningOp<memref::AllocOp>())
+    return bound(alloc.getDynamicSizes()[type.getDynamicDimIndex(dim)]);
+  if (auto cast = source.getDefiningOp<memref::CastOp>())
+    return boundDim(cast.getSource(), dim);
+  return failure();
+}
+
+FailureOr<Linear> Planner::bound(Value value) {
+  if (std::optional<int64_t> constant = getConstantIntValue(value))
+    return Linear{0, 0, *constant};
+  Operation *op = value.getDefiningOp();
+  if (!op)
+    return failure();
+  if (auto rows = dyn_cast<coll::RowsOp>(op))
+    return boundMap(rows.getBound().getResult(0));
+  if (auto dim = dyn_cast<memref::DimOp>(op))
+    if (std::optional<int64_t> index = dim.getConstantIndex())
+      return boundDim(dim.getSource(), *index);
+  if (auto mul = dyn_cast<arith::MulIOp>(op)) {
+    FailureOr<Linear> lhs = bound(mul.getLhs()), rhs = bound(mul.getRhs());
+    if (failed(lhs) || failed(rhs) ||
+        (!lhs->isConstant() && !rhs->isConstant()))
+      return failure();
+    return lhs->isConstant() ? *rhs * lhs->constant : *lhs * rhs->constant;
+  }
+  if (auto add = dyn_cast<arith::AddIOp>(op)) {
+    FailureOr<Linear> lhs = bound(add.getLhs()), rhs = bound(add.getRhs());
+    if (failed(lhs) || failed(rhs))
+      return failure();
+    return *lhs + *rhs;
+  }
+  // What is subtracted in shapes is never negative: a rank's number.
+  if (auto sub = dyn_cast<arith::SubIOp>(op))
+    if (sub.getRhs().getDefiningOp<coll::IndexOp>())
+      return bound(sub.getLhs());
+  if (auto div = dyn_cast<arith::DivUIOp>(op)) {
+    FailureOr<Linear> lhs = bound(div.getLhs());
+    std::optional<int64_t> divisor = getConstantIntValue(div.getRhs());
+    if (succeeded(lhs) && divisor == shares && lhs->perToken == 1 &&
+        lhs->perShare == 0 && lhs->constant < shares)
+      return Linear{0, 1, 0};
+    return failure();
+  }
+  return failure();
+}
+
+unsigned Planner::lastUse(Value value, DenseMap<Operation *, unsigned> &order) {
+  unsigned last = 0;
+  for (Operation *user : value.getUsers()) {
+    Operation *top = function.getBody().front().findAncestorOpInBlock(*user);
+    last = std::max(last, order.lookup(top));
+    if (isa<ViewLikeOpInterface>(user))
+      for (Value result : user->getResults())
+        last = std::max(last, lastUse(result, order));
+  }
+  return last;
+}
+
+LogicalResult Planner::collect() {
+  DenseMap<Operation *, unsigned> order;
+  for (auto [index, op] : llvm::enumerate(function.getBody().front()))
+    order[&op] = index;
+  WalkResult walk = function.walk([&](memref::AllocOp alloc) {
+    if (alloc->getBlock() != &function.getBody().front()) {
+      alloc.emitOpError("stands inside control flow, but a planned buffer is "
+                        "expected at the top of its function");
+      return WalkResult::interrupt();
+    }
+    MemRefType type = alloc.getType();
+    Linear size = {0, 0,
+                   static_cast<int64_t>(type.getElementTypeBitWidth() / 8)};
+    for (int64_t dim = 0; dim < type.getRank(); ++dim) {
+      FailureOr<Linear> extent = boundDim(alloc.getResult(), dim);
+      if (failed(extent) || (!extent->isConstant() && !size.isConstant())) {
+        alloc.emitOpError() << "has no bound that is linear in the number of "
+                               "tokens for dimension "
+                            << dim << " of " << type;
+        return WalkResult::interrupt();
+      }
+      size =
+          size.isConstant() ? *extent * size.constant : size * extent->constant;
+    }
+    buffers.push_back({alloc, size.aligned(), order[alloc],
+                       lastUse(alloc.getResult(), order), 0});
+    return WalkResult::advance();
+  });
+  return failure(walk.wasInterrupted());
+}
+
+void Planner::assign() {
+  for (Buffer &buffer : buffers) {
+    // The free slot that grows least; a new one if that costs no more.
+    int64_t best = buffer.size.at(kNominalTokens, shares);
+    unsigned chosen = slots.size();
+    for (auto [index, slot] : llvm::enumerate(slots)) {
+      if (slot.freeAfter >= buffer.first)
+        continue;
+      int64_t growth = slot.size.max(buffer.size).at(kNominalTokens, shares) -
+                       slot.size.at(kNominalTokens, shares);
+      if (growth < best) {
+        best = growth;
+        chosen = index;
+      }
+    }
+    if (chosen == slots.size())
+      slots.push_back({});
+    slots[chosen].size = slots[chosen].size.max(buffer.size);
+    slots[chosen].freeAfter = buffer.last;
+    buffer.slot = chosen;
+  }
+}
+
+Linear Planner::rewrite(Value arena, Value maxTokens) {
+  SmallVector<Linear> offsets;
+  Linear total;
+  for (const Slot &slot : slots) {
+    offsets.push_back(total);
+    total = total + slot.size;
+  }
+  for (Buffer &buffer : buffers) {
+    OpBuilder b(buffer.alloc);
+    Location loc = buffer.alloc.getLoc();
+    AffineExpr tokens = b.getAffineSymbolExpr(0);
+    const Linear &offset = offsets[buffer.slot];
+    AffineExpr expr = tokens * offset.perToken +
+                      tokens.ceilDiv(shares) * offset.perShare +
+                      offset.constant;
+    Value start = offset.isConstant()
+                      ? arith::ConstantIndexOp::create(b, loc, offset.constant)
+                            .getResult()
+                      : affine::AffineApplyOp::create(
+                            b, loc, AffineMap::get(0, 1, expr), maxTokens)
+                            .getResult();
+    Value view = memref::ViewOp::create(b, loc, buffer.alloc.getType(), arena,
+                                        start, buffer.alloc.getDynamicSizes());
+    buffer.alloc.replaceAllUsesWith(view);
+    buffer.alloc.erase();
+  }
+  return total;
+}
+
+namespace {
+
+struct PlanArenaPass : moe::impl::PlanArenaPassBase<PlanArenaPass> {
+  void runOnOperation() override {
+    SymbolTableCollection symbols;
+    for (auto interface : getOperation().getOps<moert::InterfaceOp>())
+      if (failed(plan(interface, symbols)))
+        return signalPassFailure();
+  }
+
+  LogicalResult plan(moert::InterfaceOp interface,
+                     SymbolTableCollection &symbols) {
+    auto function = symbols.lookupNearestSymbolFrom<func::FuncOp>(
+        interface, interface.getFunctionAttr());
+    auto grid = symbols.lookupNearestSymbolFrom<shard::GridOp>(
+        interface, interface.getGridAttr());
+    int64_t shares = 1;
+    for (int64_t size : grid.getShape())
+      shares *= size;
+    Planner planner(function, shares);
+    if (failed(planner.collect()))
+      return failure();
+    planner.assign();
+
+    MLIRContext *context = &getContext();
+    OpBuilder b(context);
+    auto add = [&](Type type, StringRef mark) {
+      unsigned index = function.getNumArguments();
+      [[maybe_unused]] LogicalResult added = function.insertArgument(
+          index, type,
+          DictionaryAttr::get(context, b.getNamedAttr(mark, b.getUnitAttr())),
+          function.getLoc());
+      return function.getArgument(index);
+    };
+    Value arena = add(MemRefType::get({ShapedType::kDynamic}, b.getI8Type()),
+                      "moert.arena");
+    Value maxTokens = add(b.getIndexType(), "moert.max_tokens");
+    int64_t unshared = 0;
+    for (const Buffer &buffer : planner.buffers)
+      unshared += buffer.size.at(kNominalTokens, shares);
+    Linear total = planner.rewrite(arena, maxTokens);
+    interface.setArenaAttr(moert::ArenaAttr::get(
+        context, total.constant, total.perToken, total.perShare, shares));
+    remark::passed(interface.getLoc(), remark::RemarkOpts::name("arena")
+                                           .category("moe-plan-arena")
+                                           .function(function.getName()))
+        << remark::metric("bytes_at_4096_tokens",
+                          std::to_string(total.at(kNominalTokens, shares)))
+        << remark::metric("bytes_without_sharing", std::to_string(unshared));
+    return success();
+  }
+};
+
+} // namespace
