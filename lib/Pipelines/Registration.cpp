@@ -1,7 +1,10 @@
 #include "moe/Pipelines/Registration.h"
 #include "dialects/Coll/CollDialect.h"
+#include "dialects/Hopper/HopperDialect.h"
 #include "dialects/Moe/MoeDialect.h"
 #include "dialects/Moert/MoertDialect.h"
+#include "moe/Conversion/HopperToNVVM.h"
+#include "moe/Pipelines/DeviceKernels.h"
 #include "moe/Transforms/Passes.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
@@ -13,6 +16,7 @@ void moe::registerAllDialects(mlir::DialectRegistry &registry) {
   registry.insert<MoeDialect>();
   registry.insert<coll::CollDialect>();
   registry.insert<moert::MoertDialect>();
+  registry.insert<hopper::HopperDialect>();
   moe::registerBufferizableOpInterfaceExternalModels(registry);
   coll::registerBufferizableOpInterfaceExternalModels(registry);
   mlir::registerAllDialects(registry);
@@ -23,4 +27,6 @@ void moe::registerAllDialects(mlir::DialectRegistry &registry) {
 void moe::registerAllPasses() {
   mlir::registerAllPasses();
   moe::registerTransformsPasses();
+  moe::registerConvertHopperToNVVM();
+  moe::registerDeviceKernelPipeline();
 }

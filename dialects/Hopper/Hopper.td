@@ -1,0 +1,10 @@
+// Umbrella of the hopper dialect.
+#ifndef MOE_DIALECTS_HOPPER_HOPPER_TD
+#define MOE_DIALECTS_HOPPER_HOPPER_TD
+
+include "dialects/Hopper/HopperDialect.td"
+include "dialects/Hopper/HopperTypes.td"
+include "dialects/Hopper/HopperRingOps.td"
+include "dialects/Hopper/HopperTileOps.td"
+
+#endif

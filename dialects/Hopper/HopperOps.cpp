@@ -1,0 +1,202 @@
+// What the hopper ops refuse.
+#include "dialects/Hopper/HopperDialect.h"
+#include "mlir/IR/OpImplementation.h"
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+using namespace moe::hopper;
+
+static ParseResult parseTileShape(OpAsmParser &parser, IntegerAttr &rows,
+                                  IntegerAttr &columns) {
+  SmallVector<int64_t, 2> dims;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseDimensionList(dims, /*allowDynamic=*/false,
+                                /*withTrailingX=*/false))
+    return failure();
+  if (dims.size() != 2)
+    return parser.emitError(loc) << "expected rows x columns, but found "
+                                 << dims.size() << " dimensions";
+  rows = parser.getBuilder().getI64IntegerAttr(dims[0]);
+  columns = parser.getBuilder().getI64IntegerAttr(dims[1]);
+  return success();
+}
+
+static void printTileShape(OpAsmPrinter &printer, Operation *, IntegerAttr rows,
+                           IntegerAttr columns) {
+  printer << rows.getInt() << 'x' << columns.getInt();
+}
+
+#define GET_OP_CLASSES
+#include "dialects/Hopper/HopperOps.cpp.inc"
+
+/// The swizzle is a function of address bits up to 1024 bytes.
+static LogicalResult verifyPlacement(Operation *op, int64_t offset) {
+  if (offset >= 0 && offset % 1024 == 0)
+    return success();
+  return op->emitOpError() << "starts at byte " << offset
+                           << ", expected a multiple of 1024 such as "
+                           << (offset < 0 ? 0 : (offset + 1023) / 1024 * 1024);
+}
+
+static LogicalResult verifyTile(Operation *op, RingType ring, int64_t tile) {
+  int64_t count = ring.getTiles().size();
+  if (tile >= 0 && tile < count)
+    return success();
+  return op->emitOpError() << "names tile " << tile << ", but the ring has "
+                           << count;
+}
+
+LogicalResult RingDeclOp::verify() {
+  return verifyPlacement(*this, getOffset()); // (C1)
+}
+
+LogicalResult StagingOp::verify() {
+  return verifyPlacement(*this, getOffset()); // (C1)
+}
+
+LogicalResult InitRingOp::verify() {
+  if (getFill() > 0 && getDrain() > 0) // (C1)
+    return success();
+  return emitOpError() << "has " << getFill() << " fill and " << getDrain()
+                       << " drain arrivals, expected at least 1 of each";
+}
+
+LogicalResult ExpectOp::verify() {
+  llvm::SmallDenseSet<int64_t> seen;
+  for (int64_t tile : getTiles()) { // (C1)
+    if (failed(verifyTile(*this, getRing().getType(), tile)))
+      return failure();
+    if (!seen.insert(tile).second)
+      return emitOpError() << "names tile " << tile << " twice";
+  }
+  return success();
+}
+
+LogicalResult TmaLoadOp::verify() {
+  return verifyTile(*this, getRing().getType(), getTile()); // (C1)
+}
+
+LogicalResult GatherRowsOp::verify() {
+  Type element = getRows().getType().getTile().getElementType();
+  int64_t bytes = getPitch() * element.getIntOrFloatBitWidth() / 8;
+  if (bytes > 0 && bytes % 16 == 0) // (C1)
+    return success();
+  return emitOpError() << "has rows " << bytes
+                       << " bytes apart, expected a positive multiple of 16";
+}
+
+LogicalResult GatherLoadOp::verify() {
+  RingType ring = getRing().getType();
+  if (failed(verifyTile(*this, ring, getTile()))) // (C1)
+    return failure();
+  TileType want = ring.getTiles()[getTile()];
+  TileType have = getRows().getType().getTile();
+  if (want != have) // (C1)
+    return emitOpError() << "loads rows of " << have << " into " << want;
+  return success();
+}
+
+LogicalResult NextTileOp::verify() {
+  for (auto [what, value] :
+       {std::pair<StringRef, int64_t>{"experts", getExperts()},
+        {"columns", getColumns()},
+        {"tile rows", getTileRows()},
+        {"tile columns", getTileColumns()},
+        {"row tiles per pass", getPassTiles()}})
+    if (value < 1) // (C1)
+      return emitOpError() << "has " << value << " " << what
+                           << ", expected at least 1";
+  return success();
+}
+
+LogicalResult MmaOp::verify() {
+  RingType ring = getRing().getType();
+  if (failed(verifyTile(*this, ring, getLhs())) || // (C1)
+      failed(verifyTile(*this, ring, getRhs())))
+    return failure();
+  TileType lhs = ring.getTiles()[getLhs()], rhs = ring.getTiles()[getRhs()];
+  if (lhs.getColumns() != rhs.getColumns() ||
+      lhs.getElementType() != rhs.getElementType()) // (C1)
+    return emitOpError() << "multiplies " << lhs << " by " << rhs
+                         << ", expected equal columns and element types";
+  AccumulatorType acc = getResult().getType();
+  if (lhs.getRows() < acc.getRows() || rhs.getRows() < acc.getColumns()) // (C2)
+    return emitOpError() << "needs " << acc.getRows() << " rows of lhs and "
+                         << acc.getColumns() << " of rhs, but they have "
+                         << lhs.getRows() << " and " << rhs.getRows();
+  return success();
+}
+
+LogicalResult MmaThrottleOp::verify() {
+  if (getPending() >= 0 && getPending() <= 7) // (C1)
+    return success();
+  return emitOpError() << "keeps " << getPending()
+                       << " groups in flight, expected 0 to 7";
+}
+
+LogicalResult MmaWaitOp::verify() {
+  AccumulatorType acc = getAcc().getType();
+  FragmentType fragment = getFragment().getType();
+  if (acc.getRows() == fragment.getRows() &&
+      acc.getColumns() == fragment.getColumns()) // (C1)
+    return success();
+  return emitOpError() << "gives " << fragment << " out of " << acc
+                       << ", expected the same shape";
+}
+
+LogicalResult EpilogueOp::verify() {
+  FragmentType in = getFragment().getType(), out = getResult().getType();
+  std::optional<Axis> pair = getPair();
+  for (Value slice : getSlices()) { // (C1)
+    auto type = cast<SliceType>(slice.getType());
+    if (type.getRows() != in.getRows() || type.getColumns() != in.getColumns())
+      return emitOpError() << "has " << type << ", expected the shape of "
+                           << in;
+    if (pair && type.getAxis() == *pair)
+      return emitOpError() << "pairs " << stringifyAxis(*pair)
+                           << ", so a slice along them has two values per "
+                              "result, expected the other axis";
+  }
+  int64_t rows = in.getRows() / (pair == Axis::Rows ? 2 : 1);
+  int64_t columns = in.getColumns() / (pair == Axis::Columns ? 2 : 1);
+  if (out.getRows() != rows || out.getColumns() != columns) // (C2)
+    return emitOpError() << "gives " << out << ", expected " << rows << "x"
+                         << columns;
+  if (pair == Axis::Columns && in.getColumns() % 16) // (C2)
+    return emitOpError() << "pairs columns of " << in
+                         << ", expected a multiple of 16 columns";
+  Block &body = getBody().front();
+  size_t expected = (pair ? 2 : 1) + getSlices().size();
+  if (body.getNumArguments() != expected ||
+      !llvm::all_of(body.getArgumentTypes(),
+                    [](Type type) { return type.isF32(); })) // (C3)
+    return emitOpError() << "has a region of " << body.getNumArguments()
+                         << " arguments, expected " << expected << " f32";
+  return success();
+}
+
+void YieldOp::build(OpBuilder &, OperationState &) {}
+
+int64_t StoreTileOp::getBoxes() {
+  FragmentType fragment = getFragment().getType();
+  TileType box = getStaging().getType().getBox();
+  return fragment.getRows() * fragment.getColumns() /
+         (box.getRows() * box.getColumns());
+}
+
+LogicalResult StoreTileOp::verify() {
+  FragmentType fragment = getFragment().getType();
+  StagingType staging = getStaging().getType();
+  TileType box = staging.getBox();
+  // Boxes lie along the fragment's columns in either orientation.
+  int64_t across = getTransposed() ? box.getColumns() : box.getRows();
+  int64_t along = getTransposed() ? box.getRows() : box.getColumns();
+  if (fragment.getRows() != across || fragment.getColumns() % along) // (C1)
+    return emitOpError() << "stores " << fragment << " in boxes of " << box
+                         << ", expected a whole number of them";
+  if (getBoxes() % staging.getBuffers()) // (C2)
+    return emitOpError() << "stores " << getBoxes() << " boxes through "
+                         << staging.getBuffers()
+                         << " buffers, expected a multiple";
+  return success();
+}

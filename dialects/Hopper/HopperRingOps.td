@@ -1,0 +1,184 @@
+#ifndef MOE_DIALECTS_HOPPER_HOPPERRINGOPS_TD
+#define MOE_DIALECTS_HOPPER_HOPPERRINGOPS_TD
+
+include "dialects/Hopper/HopperTypes.td"
+include "mlir/Dialect/LLVMIR/LLVMOpBase.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+def Hopper_SharedPointer : LLVM_PointerInAddressSpace<3>;
+def Hopper_Pointer : LLVM_PointerInAddressSpace<0>;
+
+// An op at one position of a ring.
+class Hopper_RingOp<string mnemonic, list<Trait> traits = []> : Hopper_Op<mnemonic, traits>;
+
+def Hopper_RingDeclOp : Hopper_Op<"ring", [Pure]> {
+  let summary = "places a ring in shared memory";
+  let description = [{
+    Gives the ring that starts `offset` bytes after `base`.
+
+    **Constraints**: (C1) the offset is a multiple of 1024, the period of the swizzle.
+
+    ```mlir
+    %ring = hopper.ring %shared at 65536 : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>
+    ```
+  }];
+  let arguments = (ins Hopper_SharedPointer:$base, I64Attr:$offset);
+  let results = (outs Hopper_RingType:$ring);
+  let assemblyFormat = "$base `at` $offset attr-dict `:` qualified(type($ring))";
+  let hasVerifier = 1;
+}
+
+def Hopper_InitRingOp : Hopper_Op<"init_ring"> {
+  let summary = "sets up the barriers of a ring";
+  let description = [{
+    `fill` arrivals complete a stage's `full` barrier (besides the bytes announced by
+    `hopper.expect`), `drain` arrivals complete its `empty` barrier.  Run by one
+    thread; a CTA barrier must follow before any other use of the ring.
+
+    **Constraints**: (C1) both counts are positive.
+
+    ```mlir
+    hopper.init_ring %ring fill 1 drain 8 : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>
+    ```
+  }];
+  let arguments = (ins Hopper_RingType:$ring, I64Attr:$fill, I64Attr:$drain);
+  let assemblyFormat = "$ring `fill` $fill `drain` $drain attr-dict `:` qualified(type($ring))";
+  let hasVerifier = 1;
+}
+
+def Hopper_AcquireOp : Hopper_RingOp<"acquire"> {
+  let summary = "waits until a stage may be filled";
+  let description = [{
+    The first pass over the ring falls through: nobody has filled it yet.
+
+    ```mlir
+    hopper.acquire %ring[%position] : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>
+    ```
+  }];
+  let arguments = (ins Hopper_RingType:$ring, I32:$position);
+  let assemblyFormat = "$ring `[` $position `]` attr-dict `:` qualified(type($ring))";
+}
+
+def Hopper_ExpectOp : Hopper_RingOp<"expect"> {
+  let summary = "announces the bytes that TMA will bring into a stage";
+  let description = [{
+    One arrival at the stage's `full` barrier, which then also waits for the bytes of
+    the tiles listed.  Run by one thread, before its `hopper.tma_load`s.
+
+    **Constraints**: (C1) tiles are named once each and exist in the ring.
+
+    ```mlir
+    hopper.expect %ring[%position] tiles [0, 1] : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>
+    ```
+  }];
+  let arguments = (ins Hopper_RingType:$ring, I32:$position, DenseI64ArrayAttr:$tiles);
+  let assemblyFormat = "$ring `[` $position `]` `tiles` $tiles attr-dict `:` qualified(type($ring))";
+  let hasVerifier = 1;
+}
+
+def Hopper_TmaLoadOp : Hopper_RingOp<"tma_load"> {
+  let summary = "loads one tile of a stage through a tensor map";
+  let description = [{
+    The map's box is the tile; `column` and `row` are its first element.  What lies
+    outside of the map's matrix arrives as zero.  Run by one thread.
+
+    **Constraints**: (C1) the tile exists in the ring.
+
+    ```mlir
+    hopper.tma_load %ring[%position] tile 1, %map[%column, %row]
+        : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>
+    ```
+  }];
+  let arguments = (ins Hopper_RingType:$ring, I32:$position, I64Attr:$tile,
+                       Hopper_Pointer:$map, I32:$column, I32:$row);
+  let assemblyFormat = [{
+    $ring `[` $position `]` `tile` $tile `,` $map `[` $column `,` $row `]` attr-dict `:` qualified(type($ring))
+  }];
+  let hasVerifier = 1;
+}
+
+def Hopper_GatherRowsOp : Hopper_Op<"gather_rows"> {
+  let summary = "finds the source rows of a gathered tile";
+  let description = [{
+    Row i of the tile is row `index[min(row + i, end - 1)]` of the matrix at `base`
+    whose rows are `pitch` elements apart.  Run by 128 threads, which share the tile:
+    eight threads per row, 16 bytes each.
+
+    **Constraints**: (C1) the pitch is a multiple of 16 bytes.
+
+    ```mlir
+    %rows = hopper.gather_rows %tokens[%index] from %row below %end pitch 4096
+        : !hopper.gathered<128x64xbf16>
+    ```
+  }];
+  let arguments = (ins Hopper_Pointer:$base, Hopper_Pointer:$index, I32:$row, I32:$end, I64Attr:$pitch);
+  let results = (outs Hopper_GatheredType:$rows);
+  let assemblyFormat = [{
+    $base `[` $index `]` `from` $row `below` $end `pitch` $pitch attr-dict `:` qualified(type($rows))
+  }];
+  let hasVerifier = 1;
+}
+
+def Hopper_GatherLoadOp : Hopper_RingOp<"gather_load"> {
+  let summary = "loads one tile of a stage from gathered rows";
+  let description = [{
+    Copies columns `column` ... of each row asynchronously; columns from `columns` on
+    arrive as zero.  Run by the 128 threads of `hopper.gather_rows`, followed by their
+    `hopper.commit`.
+
+    **Constraints**: (C1) the tile exists in the ring and is the gathered one.
+
+    ```mlir
+    hopper.gather_load %ring[%position] tile 0, %rows[%column] of 4096
+        : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>, !hopper.gathered<128x64xbf16>
+    ```
+  }];
+  let arguments = (ins Hopper_RingType:$ring, I32:$position, I64Attr:$tile,
+                       Hopper_GatheredType:$rows, I32:$column, I64Attr:$columns);
+  let assemblyFormat = [{
+    $ring `[` $position `]` `tile` $tile `,` $rows `[` $column `]` `of` $columns attr-dict
+    `:` qualified(type($ring)) `,` qualified(type($rows))
+  }];
+  let hasVerifier = 1;
+}
+
+def Hopper_CommitOp : Hopper_RingOp<"commit"> {
+  let summary = "arrives at a stage when this thread's gathered copies have landed";
+  let description = [{
+    ```mlir
+    hopper.commit %ring[%position] : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>
+    ```
+  }];
+  let arguments = (ins Hopper_RingType:$ring, I32:$position);
+  let assemblyFormat = "$ring `[` $position `]` attr-dict `:` qualified(type($ring))";
+}
+
+def Hopper_WaitFullOp : Hopper_RingOp<"wait_full"> {
+  let summary = "waits until a stage is filled";
+  let description = [{
+    `gathered` says that ordinary copies filled part of it: wgmma reads through another
+    proxy, so a fence follows.
+
+    ```mlir
+    hopper.wait_full %ring[%position] : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>
+    ```
+  }];
+  let arguments = (ins Hopper_RingType:$ring, I32:$position, UnitAttr:$gathered);
+  let assemblyFormat = "$ring `[` $position `]` (`gathered` $gathered^)? attr-dict `:` qualified(type($ring))";
+}
+
+def Hopper_ReleaseOp : Hopper_RingOp<"release"> {
+  let summary = "gives a stage back to the producer";
+  let description = [{
+    One arrival per warp at the stage's `empty` barrier.  Every wgmma that reads the
+    stage must have completed in this warp (`hopper.mma_throttle`, `hopper.mma_wait`).
+
+    ```mlir
+    hopper.release %ring[%position] : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>
+    ```
+  }];
+  let arguments = (ins Hopper_RingType:$ring, I32:$position);
+  let assemblyFormat = "$ring `[` $position `]` attr-dict `:` qualified(type($ring))";
+}
+
+#endif

@@ -1,0 +1,75 @@
+// The grouped matmul kernel: one generator, its variants as parameters.
+#ifndef MOE_CODEGEN_GROUPEDMATMUL_H
+#define MOE_CODEGEN_GROUPEDMATMUL_H
+
+#include "moe/Codegen/KernelModule.h"
+
+#include "mlir/IR/Diagnostics.h"
+
+namespace moe {
+
+/// What is applied to the products before they are rounded and stored.
+enum class GroupedEpilogue {
+  None,
+  /// silu(gate) * up.
+  Swiglu,
+  /// (clamp(up, -limit, limit) + 1) * g * sigmoid(alpha * g) with g = min(gate,
+  /// limit).
+  SwigluClamped
+};
+
+/// y[r, :] = scale[r] * epilogue(x[r, :] * w[e]^T + bias[e]) for offsets[e] <=
+/// r < offsets[e + 1].
+///
+/// | operand | shape | |
+/// | --- | --- | --- |
+/// | x | rows x k, or tokens x k with `gather` | row r is then x[index[r]] |
+/// | w | (experts * n) x k | with swiglu, 8 rows of gate and 8 of up alternate
+/// | | offsets | experts + 1, i32 | on the device; the number of rows is never
+/// known here | | scale, bias | rows and experts * n, f32 | only with
+/// `rowScale`, `bias`; bias as w's rows | | y | rows x n, or rows x n / 2 with
+/// swiglu | |
+struct GroupedMatmulSpec {
+  std::string name = "grouped_matmul";
+  int64_t experts = 1;
+  int64_t n = 0; ///< weight rows of one expert
+  int64_t k = 0;
+  /// Rows of x and of w in one CTA's tile.
+  int64_t tileTokens = 128, tileWeights = 256;
+  int64_t stages = 0;  ///< of the ring; 0: as many as fit, at most 12
+  int64_t buffers = 0; ///< output boxes per consumer warpgroup; 0: all boxes of
+                       ///< a tile, at most 4
+  int64_t cluster = 1; ///< CTAs that share loads
+  /// Weights take wgmma's 64-row side and tokens the other: small tiles of
+  /// tokens.
+  bool swap = false;
+  /// A warpgroup without live rows skips its products (fewer than 256 rows per
+  /// expert).
+  bool skipDead = false;
+  bool gather = false, rowScale = false, bias = false;
+  GroupedEpilogue epilogue = GroupedEpilogue::None;
+  double alpha = 1.702, limit = 7.0; ///< of SwigluClamped
+  int64_t passTiles = 16; ///< row tiles that share a pass over the columns
+  bool rotate = true;     ///< shift the row order per column
+  /// Test only: every warp role sleeps for changing times, to bring races out.
+  bool jitter = false;
+
+  bool isPaired() const { return epilogue != GroupedEpilogue::None; }
+  int64_t getOutputColumns() const { return isPaired() ? n / 2 : n; }
+};
+
+/// Refuses what the generator does not make, with the nearest legal choice.
+mlir::LogicalResult
+verifyGroupedMatmul(const GroupedMatmulSpec &spec,
+                    llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+
+/// The parameters of the kernel that a verified spec gives.
+KernelInterface getGroupedMatmulInterface(const GroupedMatmulSpec &spec);
+
+/// Adds the kernel to `module`, in hopper ops.  The spec must verify.
+mlir::LLVM::LLVMFuncOp buildGroupedMatmul(mlir::gpu::GPUModuleOp module,
+                                          const GroupedMatmulSpec &spec);
+
+} // namespace moe
+
+#endif

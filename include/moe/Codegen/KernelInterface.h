@@ -1,0 +1,46 @@
+// What a host must know to launch a generated kernel.
+#ifndef MOE_CODEGEN_KERNELINTERFACE_H
+#define MOE_CODEGEN_KERNELINTERFACE_H
+
+#include "llvm/ADT/SmallVector.h"
+#include "llvm/Support/JSON.h"
+
+#include <cstdint>
+#include <string>
+
+namespace moe {
+
+/// How one parameter is passed.
+enum class ParameterKind {
+  Pointer,   ///< address of an array on the device
+  MatrixMap, ///< tensor map by value over a row-major matrix (box.rows x
+             ///< box.columns)
+  RaggedMap, ///< tensor map by value, three-dimensional, that cuts boxes to the
+             ///< rows to write
+  Integer    ///< an i32
+};
+
+struct KernelParameter {
+  std::string name;
+  ParameterKind kind = ParameterKind::Pointer;
+  /// Maps only.  A matrix map has dims (columns, rows), pitch columns *
+  /// elementBytes, and box (boxColumns, boxRows).  A ragged map has dims
+  /// (columns, boxRows, rows + boxRows + 1), both outer strides one row, box
+  /// (boxColumns, boxRows, 1), and a base boxRows rows before the matrix. Both
+  /// are swizzled by boxColumns * elementBytes bytes (128 or 64).
+  int64_t columns = 0, boxRows = 0, boxColumns = 0, elementBytes = 0;
+};
+
+struct KernelInterface {
+  std::string name;        ///< symbol of the kernel
+  int64_t threads = 0;     ///< per CTA; one CTA per SM where `persistent`
+  int64_t sharedBytes = 0; ///< dynamic shared memory per CTA
+  bool persistent = false; ///< launch min(SMs, work) CTAs, any number is right
+  llvm::SmallVector<KernelParameter> parameters; ///< in order
+};
+
+llvm::json::Object toJSON(const KernelInterface &interface);
+
+} // namespace moe
+
+#endif

@@ -1,0 +1,25 @@
+// f32 functions for device code.  MLIR's math ops would become libdevice calls;
+// these use the hardware's approximations (2 ulp), far below bf16 rounding.
+#ifndef MOE_CODEGEN_SCALARMATH_H
+#define MOE_CODEGEN_SCALARMATH_H
+
+#include "moe/Codegen/DeviceBuilder.h"
+
+namespace moe {
+
+/// 2^x, subnormals flushed.
+mlir::Value createExp2(DeviceBuilder &b, mlir::Value x);
+/// e^x, subnormals flushed.
+mlir::Value createExp(DeviceBuilder &b, mlir::Value x);
+/// 1 / (1 + e^(-scale x)).
+mlir::Value createSigmoid(DeviceBuilder &b, mlir::Value x, double scale = 1.0);
+/// silu(gate) * up.
+mlir::Value createSwiglu(DeviceBuilder &b, mlir::Value gate, mlir::Value up);
+/// (clamp(up, -limit, limit) + 1) * g * sigmoid(alpha * g) with g = min(gate,
+/// limit).
+mlir::Value createClampedSwiglu(DeviceBuilder &b, mlir::Value gate,
+                                mlir::Value up, double alpha, double limit);
+
+} // namespace moe
+
+#endif

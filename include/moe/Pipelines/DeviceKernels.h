@@ -1,0 +1,32 @@
+// From gpu.modules of hopper kernels to device code.
+#ifndef MOE_PIPELINES_DEVICEKERNELS_H
+#define MOE_PIPELINES_DEVICEKERNELS_H
+
+#include "mlir/Pass/PassManager.h"
+
+#include <optional>
+#include <string>
+
+namespace moe {
+
+enum class DeviceFormat {
+  LLVM, ///< gpu.modules in the llvm and nvvm dialects
+  PTX,  ///< gpu.binary holding assembly
+  Cubin ///< gpu.binary holding machine code; needs ptxas
+};
+
+/// The folder (above bin/) of the ptxas in use: that of PATH, else of
+/// CUDA_HOME; none if neither has one.
+std::optional<std::string> findCudaToolkit();
+
+/// Lowers every gpu.module below a builtin.module.  `toolkit` is what
+/// findCudaToolkit gives, needed for Cubin alone.
+void addDeviceKernelPasses(mlir::OpPassManager &manager, DeviceFormat format,
+                           llvm::StringRef toolkit = {});
+
+/// Registers the pipeline `lower-device-kernels{format=llvm|ptx|cubin}`.
+void registerDeviceKernelPipeline();
+
+} // namespace moe
+
+#endif

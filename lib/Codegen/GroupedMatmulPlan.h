@@ -1,0 +1,25 @@
+// Shared memory and tile shapes that follow from a spec.
+#ifndef MOE_LIB_CODEGEN_GROUPEDMATMULPLAN_H
+#define MOE_LIB_CODEGEN_GROUPEDMATMULPLAN_H
+
+#include "moe/Codegen/GroupedMatmul.h"
+
+namespace moe {
+
+/// Two consumer warpgroups split the tile's 128 rows on wgmma's 64-row side.
+constexpr int64_t consumers = 2;
+constexpr int64_t wgmmaRows = 64;
+/// One swizzled row of bf16.
+constexpr int64_t blockColumns = 64;
+
+struct GroupedMatmulPlan {
+  int64_t stages, buffers;
+  int64_t boxRows, boxColumns, boxes; ///< output boxes of one consumer's tile
+  int64_t ringOffset, sharedBytes;
+};
+
+GroupedMatmulPlan planGroupedMatmul(const GroupedMatmulSpec &spec);
+
+} // namespace moe
+
+#endif

@@ -1,0 +1,107 @@
+#include "moe/Codegen/KernelModule.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
+using namespace mlir;
+using namespace moe;
+
+static StringRef toString(ParameterKind kind) {
+  switch (kind) {
+  case ParameterKind::Pointer:
+    return "pointer";
+  case ParameterKind::MatrixMap:
+    return "matrix_map";
+  case ParameterKind::RaggedMap:
+    return "ragged_map";
+  case ParameterKind::Integer:
+    return "integer";
+  }
+  llvm_unreachable("unknown parameter kind");
+}
+
+llvm::json::Object moe::toJSON(const KernelInterface &interface) {
+  llvm::json::Array parameters;
+  for (const KernelParameter &parameter : interface.parameters) {
+    llvm::json::Object object{{"name", parameter.name},
+                              {"kind", toString(parameter.kind)}};
+    if (parameter.columns) {
+      object["columns"] = parameter.columns;
+      object["box_rows"] = parameter.boxRows;
+      object["box_columns"] = parameter.boxColumns;
+      object["element_bytes"] = parameter.elementBytes;
+    }
+    parameters.push_back(std::move(object));
+  }
+  return llvm::json::Object{{"name", interface.name},
+                            {"threads", interface.threads},
+                            {"shared_bytes", interface.sharedBytes},
+                            {"persistent", interface.persistent},
+                            {"parameters", std::move(parameters)}};
+}
+
+gpu::GPUModuleOp moe::createKernelModule(OpBuilder &builder, Location loc,
+                                         StringRef name) {
+  auto module = gpu::GPUModuleOp::create(builder, loc, name);
+  // ptx86: relaxed remote arrivals are not selected below it.
+  Attribute target =
+      NVVM::NVVMTargetAttr::get(builder.getContext(), /*optLevel=*/3,
+                                "nvptx64-nvidia-cuda", "sm_90a", "+ptx86");
+  module.setTargetsAttr(builder.getArrayAttr(target));
+  return module;
+}
+
+LLVM::LLVMFuncOp moe::createKernelFunction(OpBuilder &builder,
+                                           gpu::GPUModuleOp module,
+                                           const KernelInterface &interface) {
+  OpBuilder::InsertionGuard guard(builder);
+  MLIRContext *context = builder.getContext();
+  Type pointer = LLVM::LLVMPointerType::get(context);
+  SmallVector<Type> types;
+  for (const KernelParameter &parameter : interface.parameters)
+    types.push_back(parameter.kind == ParameterKind::Integer
+                        ? builder.getI32Type()
+                        : pointer);
+  auto type =
+      LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), types);
+  builder.setInsertionPointToEnd(module.getBody());
+  auto function =
+      LLVM::LLVMFuncOp::create(builder, module.getLoc(), interface.name, type);
+  Attribute unit = builder.getUnitAttr();
+  function->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), unit);
+  function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), unit);
+  function->setAttr(NVVM::NVVMDialect::getReqntidAttrName(),
+                    builder.getDenseI32ArrayAttr(
+                        {static_cast<int32_t>(interface.threads), 1, 1}));
+  if (interface.persistent) // setmaxnreg needs a register cap at entry
+    function->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
+                      builder.getI32IntegerAttr(1));
+  Type mapType = LLVM::LLVMArrayType::get(builder.getI8Type(), 128);
+  for (auto [i, parameter] : llvm::enumerate(interface.parameters)) {
+    if (parameter.kind != ParameterKind::MatrixMap &&
+        parameter.kind != ParameterKind::RaggedMap)
+      continue;
+    function.setArgAttr(i, LLVM::LLVMDialect::getByValAttrName(),
+                        TypeAttr::get(mapType));
+    function.setArgAttr(i, LLVM::LLVMDialect::getAlignAttrName(),
+                        builder.getI64IntegerAttr(64));
+    function.setArgAttr(i, NVVM::NVVMDialect::getGridConstantAttrName(), unit);
+  }
+  builder.setInsertionPointToEnd(function.addEntryBlock(builder));
+  LLVM::ReturnOp::create(builder, module.getLoc(), ValueRange());
+  return function;
+}
+
+Value moe::getDynamicShared(OpBuilder &builder, Location loc,
+                            gpu::GPUModuleOp module) {
+  constexpr StringRef name = "dynamic_shared";
+  auto global = module.lookupSymbol<LLVM::GlobalOp>(name);
+  if (!global) {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(module.getBody());
+    global = LLVM::GlobalOp::create(
+        builder, loc, LLVM::LLVMArrayType::get(builder.getI8Type(), 0),
+        /*isConstant=*/false, LLVM::Linkage::External, name, Attribute(),
+        /*alignment=*/1024, /*addrSpace=*/3);
+  }
+  return LLVM::AddressOfOp::create(builder, loc, global);
+}

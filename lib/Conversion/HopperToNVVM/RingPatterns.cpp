@@ -1,0 +1,237 @@
+// Rings: barriers, TMA and gathered loads.
+#include "Patterns.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
+using namespace mlir;
+using namespace moe;
+using namespace moe::hopper;
+
+/// Hint of how long one try_wait may sleep, in nanoseconds; the op loops until
+/// success.
+static constexpr int64_t waitTicks = 10'000'000;
+
+void moe::createAsyncProxyFence(DeviceBuilder &b) {
+  NVVM::FenceProxyOp::create(
+      b, NVVM::ProxyKind::async_shared,
+      NVVM::SharedSpaceAttr::get(b.getContext(),
+                                 NVVM::SharedSpace::shared_cta));
+}
+
+static Value getFullBarrier(DeviceBuilder &b, RingType type, Value ring,
+                            Value stage) {
+  return b.atByte(ring, b.add(b.shl(stage, 3), type.getBarrierOffset()));
+}
+
+static Value getEmptyBarrier(DeviceBuilder &b, RingType type, Value ring,
+                             Value stage) {
+  int64_t offset = type.getBarrierOffset() + 8 * type.getStages();
+  return b.atByte(ring, b.add(b.shl(stage, 3), offset));
+}
+
+static Value getTile(DeviceBuilder &b, RingType type, Value ring, Value stage,
+                     int64_t tile) {
+  int64_t bytes = type.getTiles()[tile].getBytes();
+  return b.atByte(ring, b.add(b.mul(stage, bytes), type.getTileOffset(tile)));
+}
+
+/// Parity of the pass over the ring that a position belongs to.
+static Value getParity(DeviceBuilder &b, RingType type, Value position) {
+  return b.bitAnd(b.div(position, type.getStages()), 1);
+}
+
+namespace {
+template <typename Op> struct RingPattern : OpConversionPattern<Op> {
+  using OpConversionPattern<Op>::OpConversionPattern;
+  using Adaptor = typename Op::Adaptor;
+
+  /// Lowers an op without results.
+  virtual void lower(Op op, Adaptor adaptor, DeviceBuilder &b) const = 0;
+
+  LogicalResult
+  matchAndRewrite(Op op, Adaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    DeviceBuilder b(op.getLoc(), rewriter);
+    lower(op, adaptor, b);
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
+struct RingDeclPattern : OpConversionPattern<RingDeclOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult
+  matchAndRewrite(RingDeclOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    DeviceBuilder b(op.getLoc(), rewriter);
+    rewriter.replaceOp(op, b.atByte(adaptor.getBase(), op.getOffset()));
+    return success();
+  }
+};
+
+struct InitRingPattern : RingPattern<InitRingOp> {
+  using RingPattern::RingPattern;
+  void lower(InitRingOp op, Adaptor adaptor, DeviceBuilder &b) const override {
+    RingType type = op.getRing().getType();
+    Value fill = b.i32(op.getFill()), drain = b.i32(op.getDrain());
+    for (int64_t stage = 0; stage < type.getStages(); ++stage) {
+      Value number = b.i32(stage);
+      NVVM::MBarrierInitOp::create(
+          b, getFullBarrier(b, type, adaptor.getRing(), number), fill, Value());
+      NVVM::MBarrierInitOp::create(
+          b, getEmptyBarrier(b, type, adaptor.getRing(), number), drain,
+          Value());
+    }
+    NVVM::FenceMbarrierInitOp::create(b);
+  }
+};
+
+struct AcquirePattern : RingPattern<AcquireOp> {
+  using RingPattern::RingPattern;
+  void lower(AcquireOp op, Adaptor adaptor, DeviceBuilder &b) const override {
+    RingType type = op.getRing().getType();
+    Value stage = getStage(b, type, adaptor.getPosition());
+    // The opposite parity: a fresh barrier counts as having completed it.
+    Value parity = b.bitXor(getParity(b, type, adaptor.getPosition()), 1);
+    NVVM::MBarrierTryWaitParityOp::create(
+        b, getEmptyBarrier(b, type, adaptor.getRing(), stage), parity,
+        b.i32(waitTicks));
+  }
+};
+
+struct ExpectPattern : RingPattern<ExpectOp> {
+  using RingPattern::RingPattern;
+  void lower(ExpectOp op, Adaptor adaptor, DeviceBuilder &b) const override {
+    RingType type = op.getRing().getType();
+    int64_t bytes = 0;
+    for (int64_t tile : op.getTiles())
+      bytes += type.getTiles()[tile].getBytes();
+    Value stage = getStage(b, type, adaptor.getPosition());
+    NVVM::MBarrierArriveExpectTxOp::create(
+        b, Type(), getFullBarrier(b, type, adaptor.getRing(), stage),
+        b.i32(bytes), NVVM::MemScopeKind::CTA, /*relaxed=*/false, Value());
+  }
+};
+
+struct TmaLoadPattern : RingPattern<TmaLoadOp> {
+  using RingPattern::RingPattern;
+  void lower(TmaLoadOp op, Adaptor adaptor, DeviceBuilder &b) const override {
+    RingType type = op.getRing().getType();
+    Value stage = getStage(b, type, adaptor.getPosition());
+    Value target = getTile(b, type, adaptor.getRing(), stage, op.getTile());
+    target = LLVM::AddrSpaceCastOp::create(
+        b, LLVM::LLVMPointerType::get(b.getContext(), 7), target);
+    NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(
+        b, target, adaptor.getMap(),
+        ValueRange{adaptor.getColumn(), adaptor.getRow()},
+        getFullBarrier(b, type, adaptor.getRing(), stage), ValueRange(),
+        /*multicastMask=*/Value(), /*l2CacheHint=*/Value(),
+        NVVM::TMALoadMode::TILE, /*isCTAOnly=*/false, nullptr, Value());
+  }
+};
+
+/// Thread t of the 128 copies 16-byte column t % 8 of rows t / 8, t / 8 + 16,
+/// ...
+struct GatherRowsPattern : OpConversionPattern<GatherRowsOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult
+  matchAndRewrite(GatherRowsOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    DeviceBuilder b(op.getLoc(), rewriter);
+    TileType tile = op.getRows().getType().getTile();
+    int64_t pitch =
+        op.getPitch() * tile.getElementType().getIntOrFloatBitWidth() / 8;
+    Value thread = b.bitAnd(b.threadId(), 127);
+    Value first = b.add(adaptor.getRow(), b.shr(thread, 3));
+    Value last = b.sub(adaptor.getEnd(), 1);
+    Value base =
+        b.atByte(b.toGlobal(adaptor.getBase()), b.shl(b.bitAnd(thread, 7), 4));
+    Value rows = LLVM::UndefOp::create(
+        b, getTypeConverter()->convertType(op.getRows().getType()));
+    for (int64_t pass = 0; pass < tile.getRows() / 16; ++pass) {
+      Value row = b.min(b.add(first, 16 * pass), last);
+      Value source = b.load(
+          b.getI32Type(), b.atElement(adaptor.getIndex(), b.getI32Type(), row));
+      Value wide = arith::ExtUIOp::create(b, b.getI64Type(), source);
+      Value bytes = arith::MulIOp::create(b, wide, b.i64(pitch));
+      rows = LLVM::InsertValueOp::create(b, rows, b.atByte(base, bytes), pass);
+    }
+    rewriter.replaceOp(op, rows);
+    return success();
+  }
+};
+
+struct GatherLoadPattern : RingPattern<GatherLoadOp> {
+  using RingPattern::RingPattern;
+  void lower(GatherLoadOp op, Adaptor adaptor,
+             DeviceBuilder &b) const override {
+    RingType type = op.getRing().getType();
+    TileType tile = type.getTiles()[op.getTile()];
+    int64_t elementBytes = tile.getElementType().getIntOrFloatBitWidth() / 8;
+    int64_t perCopy = 16 / elementBytes;
+    Value stage = getStage(b, type, adaptor.getPosition());
+    Value thread = b.bitAnd(b.threadId(), 127);
+    Value row = b.shr(thread, 3), chunk = b.bitAnd(thread, 7);
+    // The swizzle of 128-byte rows: 16-byte column xor row mod 8.
+    Value offset =
+        b.add(b.shl(row, 7), b.shl(b.bitXor(chunk, b.bitAnd(row, 7)), 4));
+    Value target = b.atByte(
+        getTile(b, type, adaptor.getRing(), stage, op.getTile()), offset);
+    Value size; // of the 16 bytes, those to read; the rest becomes zero
+    if (op.getColumns() % tile.getColumns()) {
+      Value column = b.add(adaptor.getColumn(), b.mul(chunk, perCopy));
+      size = b.select(b.less(column, op.getColumns()), 16, 0);
+    }
+    Value bytes = b.mul(adaptor.getColumn(), elementBytes);
+    for (int64_t pass = 0; pass < tile.getRows() / 16; ++pass) {
+      Value source = LLVM::ExtractValueOp::create(b, adaptor.getRows(), pass);
+      NVVM::CpAsyncOp::create(b, b.atByte(target, 2048 * pass),
+                              b.atByte(source, bytes), 16,
+                              NVVM::LoadCacheModifierKind::CG, size);
+    }
+  }
+};
+
+struct CommitPattern : RingPattern<CommitOp> {
+  using RingPattern::RingPattern;
+  void lower(CommitOp op, Adaptor adaptor, DeviceBuilder &b) const override {
+    RingType type = op.getRing().getType();
+    Value stage = getStage(b, type, adaptor.getPosition());
+    NVVM::CpAsyncMBarrierArriveOp::create(
+        b, getFullBarrier(b, type, adaptor.getRing(), stage), /*noinc=*/true);
+  }
+};
+
+struct WaitFullPattern : RingPattern<WaitFullOp> {
+  using RingPattern::RingPattern;
+  void lower(WaitFullOp op, Adaptor adaptor, DeviceBuilder &b) const override {
+    RingType type = op.getRing().getType();
+    Value stage = getStage(b, type, adaptor.getPosition());
+    NVVM::MBarrierTryWaitParityOp::create(
+        b, getFullBarrier(b, type, adaptor.getRing(), stage),
+        getParity(b, type, adaptor.getPosition()), b.i32(waitTicks));
+    if (op.getGathered())
+      createAsyncProxyFence(b);
+  }
+};
+
+struct ReleasePattern : RingPattern<ReleaseOp> {
+  using RingPattern::RingPattern;
+  void lower(ReleaseOp op, Adaptor adaptor, DeviceBuilder &b) const override {
+    RingType type = op.getRing().getType();
+    Value stage = getStage(b, type, adaptor.getPosition());
+    Value barrier = getEmptyBarrier(b, type, adaptor.getRing(), stage);
+    b.ifThen(b.equal(b.lane(), 0), [&] {
+      NVVM::MBarrierArriveOp::create(b, Type(), barrier, Value());
+    });
+  }
+};
+} // namespace
+
+void moe::populateRingPatterns(const TypeConverter &converter,
+                               RewritePatternSet &patterns) {
+  patterns.add<RingDeclPattern, InitRingPattern, AcquirePattern, ExpectPattern,
+               TmaLoadPattern, GatherRowsPattern, GatherLoadPattern,
+               CommitPattern, WaitFullPattern, ReleasePattern>(
+      converter, patterns.getContext());
+}

@@ -1,0 +1,77 @@
+#include "moe/Pipelines/DeviceKernels.h"
+#include "moe/Conversion/HopperToNVVM.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/GPU/Transforms/Passes.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Program.h"
+
+using namespace mlir;
+using namespace moe;
+
+std::optional<std::string> moe::findCudaToolkit() {
+  if (auto found = llvm::sys::findProgramByName("ptxas")) {
+    // A link in PATH may stand outside of its toolkit.
+    SmallString<128> real;
+    if (llvm::sys::fs::real_path(*found, real))
+      real = *found;
+    StringRef bin = llvm::sys::path::parent_path(real);
+    return llvm::sys::path::parent_path(bin).str();
+  }
+  const char *home = std::getenv("CUDA_HOME");
+  if (!home)
+    return std::nullopt;
+  SmallString<128> tool(home);
+  llvm::sys::path::append(tool, "bin", "ptxas");
+  if (!llvm::sys::fs::can_execute(tool))
+    return std::nullopt;
+  return std::string(home);
+}
+
+void moe::addDeviceKernelPasses(OpPassManager &manager, DeviceFormat format,
+                                StringRef toolkit) {
+  OpPassManager &device = manager.nest<gpu::GPUModuleOp>();
+  device.addPass(createConvertHopperToNVVMPass());
+  // Before the loops lose their form: hoists addresses, shares ring positions.
+  device.addPass(createCanonicalizerPass());
+  device.addPass(createCSEPass());
+  device.addPass(createSCFToControlFlowPass());
+  // Brings cf and arith to llvm as well; cf cannot be converted alone inside a
+  // gpu.module.
+  device.addPass(createConvertGpuOpsToNVVMOps());
+  device.addPass(createConvertNVVMToLLVMPass());
+  device.addPass(createReconcileUnrealizedCastsPass());
+  device.addPass(createCanonicalizerPass());
+  device.addPass(createCSEPass());
+  if (format == DeviceFormat::LLVM)
+    return;
+  GpuModuleToBinaryPassOptions options;
+  options.compilationTarget = format == DeviceFormat::PTX ? "isa" : "bin";
+  options.toolkitPath = toolkit.str();
+  manager.addPass(createGpuModuleToBinaryPass(options));
+}
+
+namespace {
+struct DeviceKernelOptions : PassPipelineOptions<DeviceKernelOptions> {
+  Option<DeviceFormat> format{
+      *this, "format", llvm::cl::desc("how far to go"),
+      llvm::cl::init(DeviceFormat::PTX),
+      llvm::cl::values(
+          clEnumValN(DeviceFormat::LLVM, "llvm", "llvm and nvvm dialects"),
+          clEnumValN(DeviceFormat::PTX, "ptx", "assembly"),
+          clEnumValN(DeviceFormat::Cubin, "cubin", "machine code"))};
+};
+} // namespace
+
+void moe::registerDeviceKernelPipeline() {
+  PassPipelineRegistration<DeviceKernelOptions>(
+      "lower-device-kernels", "lowers gpu.modules of hopper kernels",
+      [](OpPassManager &manager, const DeviceKernelOptions &options) {
+        addDeviceKernelPasses(manager, options.format,
+                              findCudaToolkit().value_or(""));
+      });
+}

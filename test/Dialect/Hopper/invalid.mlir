@@ -1,0 +1,216 @@
+// RUN: moe-opt %s --split-input-file --verify-diagnostics
+
+// expected-error @+1 {{tile has rows of 256 bytes, but a swizzled row has 128 or 64}}
+func.func private @wide_row(!hopper.tile<128x128xbf16>)
+
+// -----
+
+// expected-error @+1 {{tile has 12 rows, expected a positive multiple of 8}}
+func.func private @ragged_tile(!hopper.tile<12x64xbf16>)
+
+// -----
+
+// expected-error @+1 {{tile of 'f32', but only bf16 and f8E4M3FN are supported}}
+func.func private @f32_tile(!hopper.tile<128x32xf32>)
+
+// -----
+
+// expected-error @+1 {{expected rows x columns, but found 3 dimensions}}
+func.func private @three_dimensions(!hopper.tile<2x128x64xbf16>)
+
+// -----
+
+// expected-error @+1 {{ring tile '!hopper.tile<128x32xbf16>' has rows of 64 bytes, expected 128}}
+func.func private @narrow_ring(!hopper.ring<3, <128x32xbf16>>)
+
+// -----
+
+// expected-error @+1 {{ring has 0 stages of 1 tiles, expected at least one of each}}
+func.func private @no_stage(!hopper.ring<0, <128x64xbf16>>)
+
+// -----
+
+// expected-error @+1 {{staging has 0 buffers, expected at least 1}}
+func.func private @no_buffer(!hopper.staging<0, <64x64xbf16>>)
+
+// -----
+
+// expected-error @+1 {{staging of 'f8E4M3FN', but only bf16 is stored}}
+func.func private @fp8_staging(!hopper.staging<1, <64x128xf8E4M3FN>>)
+
+// -----
+
+// expected-error @+1 {{gathered tile has 8 rows, expected a multiple of 16}}
+func.func private @few_gathered_rows(!hopper.gathered<8x64xbf16>)
+
+// -----
+
+// expected-error @+1 {{accumulator has 128 rows, but wgmma always has 64}}
+func.func private @tall_accumulator(!hopper.acc<128x64>)
+
+// -----
+
+// expected-error @+1 {{fragment has 260 columns, expected a multiple of 8 up to 256}}
+func.func private @odd_fragment(!hopper.fragment<64x260>)
+
+// -----
+
+// expected-error @+1 {{fragment has 16 rows, expected 64 or 32}}
+func.func private @short_fragment(!hopper.fragment<16x64>)
+
+// -----
+
+func.func @misplaced_ring(%shared: !llvm.ptr<3>) {
+  // expected-error @+1 {{starts at byte 512, expected a multiple of 1024 such as 1024}}
+  %ring = hopper.ring %shared at 512 : !hopper.ring<3, <128x64xbf16>>
+  return
+}
+
+// -----
+
+func.func @no_arrivals(%ring: !hopper.ring<3, <128x64xbf16>>) {
+  // expected-error @+1 {{has 0 fill and 8 drain arrivals, expected at least 1 of each}}
+  hopper.init_ring %ring fill 0 drain 8 : !hopper.ring<3, <128x64xbf16>>
+  return
+}
+
+// -----
+
+func.func @unknown_tile(%ring: !hopper.ring<3, <128x64xbf16>>, %map: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{names tile 1, but the ring has 1}}
+  hopper.tma_load %ring[%i] tile 1, %map[%i, %i] : !hopper.ring<3, <128x64xbf16>>
+  return
+}
+
+// -----
+
+func.func @tile_expected_twice(%ring: !hopper.ring<3, <128x64xbf16>>, %i: i32) {
+  // expected-error @+1 {{names tile 0 twice}}
+  hopper.expect %ring[%i] tiles [0, 0] : !hopper.ring<3, <128x64xbf16>>
+  return
+}
+
+// -----
+
+func.func @odd_pitch(%tokens: !llvm.ptr, %index: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{has rows 200 bytes apart, expected a positive multiple of 16}}
+  %rows = hopper.gather_rows %tokens[%index] from %i below %i pitch 100 : !hopper.gathered<128x64xbf16>
+  return
+}
+
+// -----
+
+func.func @other_gathered_tile(%ring: !hopper.ring<3, <128x64xbf16>>,
+                               %rows: !hopper.gathered<64x64xbf16>, %i: i32) {
+  // expected-error @+1 {{loads rows of '!hopper.tile<64x64xbf16>' into '!hopper.tile<128x64xbf16>'}}
+  hopper.gather_load %ring[%i] tile 0, %rows[%i] of 4096
+      : !hopper.ring<3, <128x64xbf16>>, !hopper.gathered<64x64xbf16>
+  return
+}
+
+// -----
+
+func.func @mixed_operands(%ring: !hopper.ring<3, <128x64xbf16>, <256x128xf8E4M3FN>>, %i: i32) {
+  // expected-error @+1 {{expected equal columns and element types}}
+  %acc = hopper.mma %ring[%i] lhs 0 from %i rhs 1
+      : !hopper.ring<3, <128x64xbf16>, <256x128xf8E4M3FN>> -> !hopper.acc<64x256>
+  return
+}
+
+// -----
+
+func.func @operand_too_small(%ring: !hopper.ring<3, <128x64xbf16>, <128x64xbf16>>, %i: i32) {
+  // expected-error @+1 {{needs 64 rows of lhs and 256 of rhs, but they have 128 and 128}}
+  %acc = hopper.mma %ring[%i] lhs 0 from %i rhs 1
+      : !hopper.ring<3, <128x64xbf16>, <128x64xbf16>> -> !hopper.acc<64x256>
+  return
+}
+
+// -----
+
+func.func @too_many_groups() {
+  // expected-error @+1 {{keeps 8 groups in flight, expected 0 to 7}}
+  hopper.mma_throttle 8
+  return
+}
+
+// -----
+
+func.func @other_shape(%acc: !hopper.acc<64x256>) {
+  // expected-error @+1 {{expected the same shape}}
+  %values = hopper.mma_wait %acc : !hopper.acc<64x256> -> !hopper.fragment<64x128>
+  return
+}
+
+// -----
+
+func.func @slice_of_another_shape(%x: !hopper.fragment<64x64>, %s: !hopper.slice<rows, 64x128>) {
+  // expected-error @+1 {{expected the shape of '!hopper.fragment<64x64>'}}
+  %y = hopper.epilogue %x, %s {
+  ^bb0(%a: f32, %b: f32):
+    hopper.yield %a
+  } : (!hopper.fragment<64x64>, !hopper.slice<rows, 64x128>) -> !hopper.fragment<64x64>
+  return
+}
+
+// -----
+
+func.func @slice_along_the_pairs(%x: !hopper.fragment<64x64>, %s: !hopper.slice<columns, 64x64>) {
+  // expected-error @+1 {{pairs columns, so a slice along them has two values per result, expected the other axis}}
+  %y = hopper.epilogue %x, %s pair columns {
+  ^bb0(%a: f32, %b: f32, %c: f32):
+    hopper.yield %a
+  } : (!hopper.fragment<64x64>, !hopper.slice<columns, 64x64>) -> !hopper.fragment<64x32>
+  return
+}
+
+// -----
+
+func.func @unhalved_result(%x: !hopper.fragment<64x64>) {
+  // expected-error @+1 {{gives '!hopper.fragment<64x64>', expected 64x32}}
+  %y = hopper.epilogue %x pair columns {
+  ^bb0(%a: f32, %b: f32):
+    hopper.yield %a
+  } : (!hopper.fragment<64x64>) -> !hopper.fragment<64x64>
+  return
+}
+
+// -----
+
+func.func @missing_argument(%x: !hopper.fragment<64x64>) {
+  // expected-error @+1 {{has a region of 1 arguments, expected 2 f32}}
+  %y = hopper.epilogue %x pair columns {
+  ^bb0(%a: f32):
+    hopper.yield %a
+  } : (!hopper.fragment<64x64>) -> !hopper.fragment<64x32>
+  return
+}
+
+// -----
+
+func.func @uneven_boxes(%x: !hopper.fragment<64x96>, %out: !hopper.staging<1, <64x64xbf16>>,
+                        %map: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{expected a whole number of them}}
+  hopper.store_tile %x, %out, %map[%i, %i] rows %i
+      : !hopper.fragment<64x96>, !hopper.staging<1, <64x64xbf16>>
+  return
+}
+
+// -----
+
+func.func @uneven_buffers(%x: !hopper.fragment<64x64>, %out: !hopper.staging<2, <64x64xbf16>>,
+                          %map: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{stores 1 boxes through 2 buffers, expected a multiple}}
+  hopper.store_tile %x, %out, %map[%i, %i] rows %i
+      : !hopper.fragment<64x64>, !hopper.staging<2, <64x64xbf16>>
+  return
+}
+
+// -----
+
+func.func @no_experts(%offsets: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{has 0 experts, expected at least 1}}
+  %valid, %e, %f, %row, %end, %column = hopper.next_tile %offsets, %i from %i, %i
+      experts 0 columns 4096 tile 128x256 pass 16
+  return
+}

@@ -1,0 +1,95 @@
+// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+
+!ring = !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>
+
+// CHECK-LABEL: func.func @producer
+func.func @producer(%shared: !llvm.ptr<3>, %map: !llvm.ptr, %position: i32, %column: i32, %row: i32) {
+  // CHECK: %[[RING:.*]] = hopper.ring %{{.*}} at 65536 : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>
+  %ring = hopper.ring %shared at 65536 : !ring
+  // CHECK: hopper.init_ring %[[RING]] fill 1 drain 8
+  hopper.init_ring %ring fill 1 drain 8 : !ring
+  // CHECK: hopper.acquire %[[RING]][%{{.*}}]
+  hopper.acquire %ring[%position] : !ring
+  // CHECK: hopper.expect %[[RING]][%{{.*}}] tiles [0, 1]
+  hopper.expect %ring[%position] tiles [0, 1] : !ring
+  // CHECK: hopper.tma_load %[[RING]][%{{.*}}] tile 1, %{{.*}}[%{{.*}}, %{{.*}}]
+  hopper.tma_load %ring[%position] tile 1, %map[%column, %row] : !ring
+  return
+}
+
+// CHECK-LABEL: func.func @gathering_producer
+func.func @gathering_producer(%shared: !llvm.ptr<3>, %tokens: !llvm.ptr, %index: !llvm.ptr,
+                              %position: i32, %column: i32, %row: i32, %end: i32) {
+  %ring = hopper.ring %shared at 0 : !ring
+  // CHECK: %[[ROWS:.*]] = hopper.gather_rows %{{.*}}[%{{.*}}] from %{{.*}} below %{{.*}} pitch 4096 : !hopper.gathered<128x64xbf16>
+  %rows = hopper.gather_rows %tokens[%index] from %row below %end pitch 4096
+      : !hopper.gathered<128x64xbf16>
+  // CHECK: hopper.gather_load %{{.*}}[%{{.*}}] tile 0, %[[ROWS]][%{{.*}}] of 4096
+  hopper.gather_load %ring[%position] tile 0, %rows[%column] of 4096
+      : !ring, !hopper.gathered<128x64xbf16>
+  // CHECK: hopper.commit %{{.*}}[%{{.*}}]
+  hopper.commit %ring[%position] : !ring
+  return
+}
+
+// CHECK-LABEL: func.func @consumer
+func.func @consumer(%shared: !llvm.ptr<3>, %map: !llvm.ptr, %scale: !llvm.ptr, %position: i32,
+                    %consumer: i32, %column: i32, %row: i32, %count: i32) {
+  %ring = hopper.ring %shared at 65536 : !ring
+  // CHECK: %[[OUT:.*]] = hopper.staging %{{.*}} at 0 of %{{.*}} : !hopper.staging<4, <64x64xbf16>>
+  %out = hopper.staging %shared at 0 of %consumer : !hopper.staging<4, <64x64xbf16>>
+  // CHECK: hopper.wait_full %{{.*}}[%{{.*}}] : !hopper.ring
+  hopper.wait_full %ring[%position] : !ring
+  // CHECK: hopper.wait_full %{{.*}}[%{{.*}}] gathered : !hopper.ring
+  hopper.wait_full %ring[%position] gathered : !ring
+  // CHECK: %[[FIRST:.*]] = hopper.mma %{{.*}} lhs 0 from %{{.*}} rhs 1 : {{.*}} -> !hopper.acc<64x256>
+  %first = hopper.mma %ring[%position] lhs 0 from %row rhs 1 : !ring -> !hopper.acc<64x256>
+  // CHECK: %[[NEXT:.*]] = hopper.mma %{{.*}} lhs 0 from %{{.*}} rhs 1 into %[[FIRST]]
+  %next = hopper.mma %ring[%position] lhs 0 from %row rhs 1 into %first : !ring -> !hopper.acc<64x256>
+  // CHECK: hopper.mma_throttle 1
+  hopper.mma_throttle 1
+  // CHECK: %[[VALUES:.*]] = hopper.mma_wait %[[NEXT]] : !hopper.acc<64x256> -> !hopper.fragment<64x256>
+  %values = hopper.mma_wait %next : !hopper.acc<64x256> -> !hopper.fragment<64x256>
+  // CHECK: hopper.release %{{.*}}[%{{.*}}]
+  hopper.release %ring[%position] : !ring
+  // CHECK: %[[WEIGHTS:.*]] = hopper.load_slice %{{.*}}[%{{.*}}] below %{{.*}} : !hopper.slice<rows, 64x256>
+  %weights = hopper.load_slice %scale[%row] below %count : !hopper.slice<rows, 64x256>
+  // CHECK: %[[SCALED:.*]] = hopper.epilogue %[[VALUES]], %[[WEIGHTS]] {
+  // CHECK:   hopper.yield
+  // CHECK: } : (!hopper.fragment<64x256>, !hopper.slice<rows, 64x256>) -> !hopper.fragment<64x256>
+  %scaled = hopper.epilogue %values, %weights {
+  ^bb0(%x: f32, %w: f32):
+    %y = arith.mulf %x, %w : f32
+    hopper.yield %y
+  } : (!hopper.fragment<64x256>, !hopper.slice<rows, 64x256>) -> !hopper.fragment<64x256>
+  // CHECK: hopper.store_tile %[[SCALED]], %[[OUT]], %{{.*}}[%{{.*}}, %{{.*}}] rows %{{.*}} : !hopper.fragment<64x256>, !hopper.staging<4, <64x64xbf16>>
+  hopper.store_tile %scaled, %out, %map[%column, %row] rows %count
+      : !hopper.fragment<64x256>, !hopper.staging<4, <64x64xbf16>>
+  // CHECK: hopper.drain_stores
+  hopper.drain_stores
+  return
+}
+
+// CHECK-LABEL: func.func @paired_rows
+func.func @paired_rows(%values: !hopper.fragment<64x32>, %out: !hopper.staging<1, <32x32xbf16>>,
+                       %map: !llvm.ptr, %column: i32, %row: i32, %count: i32) {
+  // CHECK: hopper.epilogue %{{.*}} pair rows {
+  // CHECK: } : (!hopper.fragment<64x32>) -> !hopper.fragment<32x32>
+  %y = hopper.epilogue %values pair rows {
+  ^bb0(%gate: f32, %up: f32):
+    %product = arith.mulf %gate, %up : f32
+    hopper.yield %product
+  } : (!hopper.fragment<64x32>) -> !hopper.fragment<32x32>
+  // CHECK: hopper.store_tile {{.*}} transposed : !hopper.fragment<32x32>, !hopper.staging<1, <32x32xbf16>>
+  hopper.store_tile %y, %out, %map[%column, %row] rows %count transposed
+      : !hopper.fragment<32x32>, !hopper.staging<1, <32x32xbf16>>
+  return
+}
+
+// CHECK-LABEL: func.func @schedule
+func.func @schedule(%offsets: !llvm.ptr, %tile: i32, %expert: i32, %first: i32) {
+  // CHECK: hopper.next_tile %{{.*}}, %{{.*}} from %{{.*}}, %{{.*}} experts 8 columns 4096 tile 128x256 pass 16 rotate
+  %valid, %e, %f, %row, %end, %column = hopper.next_tile %offsets, %tile from %expert, %first
+      experts 8 columns 4096 tile 128x256 pass 16 rotate
+  return
+}

@@ -1,0 +1,214 @@
+// Generates one device kernel from the command line, at any stage: for lit
+// tests without a GPU and for the GPU test and benchmark scripts.
+//   moe-test-kernels grouped-matmul emit=hopper|llvm|ptx|cubin|interface
+//   out=FILE key=value...
+#include "dialects/Hopper/HopperDialect.h"
+#include "moe/Codegen/GroupedMatmul.h"
+#include "moe/Pipelines/DeviceKernels.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/Target/LLVM/NVVM/Target.h"
+#include "mlir/Target/LLVMIR/Dialect/All.h"
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+using namespace mlir;
+using namespace moe;
+
+namespace {
+/// key=value arguments; every one must be asked for.
+class Settings {
+public:
+  Settings(ArrayRef<const char *> arguments) {
+    for (StringRef argument : arguments) {
+      auto [key, value] = argument.split('=');
+      values[key] = value;
+    }
+  }
+  void read(StringRef key, std::string &target) {
+    if (std::optional<StringRef> value = take(key))
+      target = value->str();
+  }
+  void read(StringRef key, int64_t &target) {
+    std::optional<StringRef> value = take(key);
+    if (value && value->getAsInteger(10, target))
+      error =
+          "'" + key.str() + "' expects a number, got '" + value->str() + "'";
+  }
+  void read(StringRef key, bool &target) {
+    int64_t number = target;
+    read(key, number);
+    target = number != 0;
+  }
+  void read(StringRef key, double &target) {
+    std::optional<StringRef> value = take(key);
+    if (value && value->getAsDouble(target))
+      error =
+          "'" + key.str() + "' expects a number, got '" + value->str() + "'";
+  }
+  /// What went wrong, empty if nothing.
+  std::string getError() const {
+    if (!error.empty() || values.empty())
+      return error;
+    return "unknown setting '" + values.begin()->first().str() + "'";
+  }
+
+private:
+  std::optional<StringRef> take(StringRef key) {
+    auto it = values.find(key);
+    if (it == values.end())
+      return std::nullopt;
+    StringRef value = it->second;
+    values.erase(it);
+    return value;
+  }
+  llvm::StringMap<StringRef> values;
+  std::string error;
+};
+
+/// One kernel that the tool knows: how its settings become a function in a
+/// module.
+struct Kernel {
+  KernelInterface interface;
+  std::function<LogicalResult(gpu::GPUModuleOp)> build;
+};
+} // namespace
+
+static FailureOr<Kernel> readGroupedMatmul(Settings &settings, Location loc) {
+  GroupedMatmulSpec spec;
+  std::string epilogue = "none";
+  settings.read("name", spec.name);
+  settings.read("experts", spec.experts);
+  settings.read("n", spec.n);
+  settings.read("k", spec.k);
+  settings.read("tile-tokens", spec.tileTokens);
+  settings.read("tile-weights", spec.tileWeights);
+  settings.read("stages", spec.stages);
+  settings.read("buffers", spec.buffers);
+  settings.read("cluster", spec.cluster);
+  settings.read("swap", spec.swap);
+  settings.read("skip-dead", spec.skipDead);
+  settings.read("gather", spec.gather);
+  settings.read("row-scale", spec.rowScale);
+  settings.read("bias", spec.bias);
+  settings.read("epilogue", epilogue);
+  settings.read("alpha", spec.alpha);
+  settings.read("limit", spec.limit);
+  settings.read("pass-tiles", spec.passTiles);
+  settings.read("rotate", spec.rotate);
+  settings.read("jitter", spec.jitter);
+  auto known = llvm::StringSwitch<std::optional<GroupedEpilogue>>(epilogue)
+                   .Case("none", GroupedEpilogue::None)
+                   .Case("swiglu", GroupedEpilogue::Swiglu)
+                   .Case("swiglu-clamped", GroupedEpilogue::SwigluClamped)
+                   .Default(std::nullopt);
+  auto emitError = [&] { return mlir::emitError(loc); };
+  if (!known)
+    return emitError() << "unknown epilogue '" << epilogue
+                       << "', expected none, swiglu or swiglu-clamped";
+  spec.epilogue = *known;
+  if (!settings.getError().empty())
+    return emitError() << settings.getError();
+  if (failed(verifyGroupedMatmul(spec, emitError)))
+    return failure();
+  return Kernel{getGroupedMatmulInterface(spec),
+                [spec](gpu::GPUModuleOp module) {
+                  buildGroupedMatmul(module, spec);
+                  return success();
+                }};
+}
+
+/// The text or bytes asked for.
+static FailureOr<std::string> emit(const Kernel &kernel, StringRef what,
+                                   Location loc) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  if (what == "interface") {
+    stream << llvm::formatv("{0:2}\n",
+                            llvm::json::Value(toJSON(kernel.interface)));
+    return text;
+  }
+  OwningOpRef<ModuleOp> top = ModuleOp::create(loc);
+  OpBuilder builder = OpBuilder::atBlockEnd(top->getBody());
+  if (failed(kernel.build(createKernelModule(builder, loc, "kernels"))) ||
+      failed(verify(*top)))
+    return failure();
+  auto format = llvm::StringSwitch<std::optional<DeviceFormat>>(what)
+                    .Case("llvm", DeviceFormat::LLVM)
+                    .Case("ptx", DeviceFormat::PTX)
+                    .Case("cubin", DeviceFormat::Cubin)
+                    .Default(std::nullopt);
+  if (!format && what != "hopper")
+    return emitError(loc)
+           << "unknown stage '" << what
+           << "', expected hopper, llvm, ptx, cubin or interface";
+  if (format) {
+    std::optional<std::string> toolkit = findCudaToolkit();
+    if (format == DeviceFormat::Cubin && !toolkit)
+      return emitError(loc)
+             << "no ptxas in PATH or CUDA_HOME; emit ptx instead";
+    PassManager manager(loc.getContext());
+    addDeviceKernelPasses(manager, *format, toolkit.value_or(""));
+    if (failed(manager.run(*top)))
+      return failure();
+  }
+  auto binaries = top->getBody()->getOps<gpu::BinaryOp>();
+  if (binaries.empty()) {
+    top->print(stream);
+    return text;
+  }
+  auto object = cast<gpu::ObjectAttr>((*binaries.begin()).getObjects()[0]);
+  text = object.getObject().getValue();
+  if (format == DeviceFormat::PTX)
+    text.resize(strlen(text.c_str()));
+  return text;
+}
+
+int main(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  if (argc < 2) {
+    llvm::errs() << "usage: " << argv[0] << " KERNEL key=value...\n";
+    return 1;
+  }
+  DialectRegistry registry;
+  registry.insert<arith::ArithDialect, gpu::GPUDialect, hopper::HopperDialect,
+                  LLVM::LLVMDialect, NVVM::NVVMDialect, scf::SCFDialect>();
+  registerAllExtensions(registry);
+  registerAllToLLVMIRTranslations(registry);
+  NVVM::registerNVVMTargetInterfaceExternalModels(registry);
+  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+  context.loadAllAvailableDialects();
+  Location loc = NameLoc::get(StringAttr::get(&context, argv[1]));
+
+  Settings settings(ArrayRef<const char *>(argv + 2, argc - 2));
+  std::string what = "hopper", file = "-";
+  settings.read("emit", what);
+  settings.read("out", file);
+  FailureOr<Kernel> kernel = failure();
+  if (StringRef(argv[1]) == "grouped-matmul")
+    kernel = readGroupedMatmul(settings, loc);
+  else
+    emitError(loc) << "unknown kernel '" << argv[1]
+                   << "', expected grouped-matmul";
+  if (failed(kernel))
+    return 1;
+  FailureOr<std::string> text = emit(*kernel, what, loc);
+  if (failed(text))
+    return 1;
+  std::error_code error;
+  llvm::ToolOutputFile output(file, error, llvm::sys::fs::OF_None);
+  if (error) {
+    llvm::errs() << "cannot write '" << file << "': " << error.message()
+                 << "\n";
+    return 1;
+  }
+  output.os() << *text;
+  output.keep();
+  return 0;
+}
