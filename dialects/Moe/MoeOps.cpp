@@ -242,7 +242,10 @@ LogicalResult CombineOp::verify() {
   if (getAddendGate() && !getAddend()) // (C2)
     return emitOpError("has `addend_gate` without `addend`");
   ShapeTable table(*this);
-  return failure(failed(table.check("rows", getRows().getType(), {"m", "H"})) || failed(table.check("positions", getPositions().getType(), {"T", "k"})) ||
+  if (!getPositions())
+    table.bind("k", 1, "a sum without `positions`");
+  return failure(failed(table.check("rows", getRows().getType(), {getPositions() ? "m" : "T", "H"})) ||
+                 failed(table.check("positions", typeOf(getPositions()), {"T", "k"})) ||
                  failed(table.check("weights", typeOf(getWeights()), {"T", "k"})) || failed(table.check("addend", typeOf(getAddend()), {"T", "H"})) ||
                  failed(table.check("addend_gate", typeOf(getAddendGate()), {"T", "1"})) ||
                  failed(table.check("result", resultTypes(*this, outsOf(*this)).front(), {"T", "H"})));
@@ -330,6 +333,6 @@ LogicalResult TokenGateOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {
   return success();
 }
 LogicalResult CombineOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {
-  shapes = {{dimOf(b, getLoc(), getPositions(), 0), dimOf(b, getLoc(), getRows(), 1)}};
+  shapes = {{dimOf(b, getLoc(), getPositions() ? getPositions() : getRows(), 0), dimOf(b, getLoc(), getRows(), 1)}};
   return success();
 }

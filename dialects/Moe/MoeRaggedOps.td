@@ -224,12 +224,13 @@ def Moe_CombineOp : Moe_Op<"combine", [AttrSizedOperandSegments]> {
   let summary = "weighted sum of each token's rows, in ascending order of its pairs";
   let description = [{
     result[t] = sum over j, positions[t, j] >= 0, of weights[t, j] * rows[positions[t, j]], plus addend_gate[t] * addend[t]. In f32, j ascending, the addend last;
-    rounded once. The transpose of `moe.take`.
+    rounded once. The transpose of `moe.take`. Without `positions`, row t is the one row of token t (k = 1): how an addend or a weight meets rows
+    that stand in token order already.
 
     | operand | shape |
     |---|---|
     | `rows` | [m, H] |
-    | `positions` | [T, k] i32 |
+    | `positions` | [T, k] i32; without it m = T, k = 1 |
     | `weights` | [T, k] f32 |
     | `addend` | [T, H] |
     | `addend_gate` | [T, 1] f32 |
@@ -240,11 +241,11 @@ def Moe_CombineOp : Moe_Op<"combine", [AttrSizedOperandSegments]> {
     ```
     **Constraints**: (C1) shapes agree as in the table; (C2) `addend_gate` only with `addend`
   }];
-  let arguments = (ins Moe_Float:$rows, Moe_I32:$positions, Optional<Moe_F32>:$weights, Optional<Moe_Float>:$addend,
+  let arguments = (ins Moe_Float:$rows, Optional<Moe_I32>:$positions, Optional<Moe_F32>:$weights, Optional<Moe_Float>:$addend,
     Optional<Moe_F32>:$addend_gate, Optional<AnyMemRef>:$outs);
   let results = (outs Optional<AnyRankedTensor>:$result);
   let assemblyFormat = [{
-    $rows `,` $positions (`weights` `(` $weights^ `)`)? (`addend` `(` $addend^ `)`)? (`addend_gate` `(` $addend_gate^ `)`)?
+    $rows (`,` $positions^)? (`weights` `(` $weights^ `)`)? (`addend` `(` $addend^ `)`)? (`addend_gate` `(` $addend_gate^ `)`)?
     (`outs` `(` $outs^ `)`)? attr-dict `:` functional-type(operands, results)
   }];
 }

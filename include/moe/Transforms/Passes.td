@@ -9,6 +9,82 @@ def VerifyCollectivesPass : Pass<"moe-verify-collectives", "::mlir::ModuleOp"> {
   }];
 }
 
+def PlaceExpertsPass : Pass<"moe-place-experts", "::mlir::ModuleOp"> {
+  let summary = "pin the layout of every layer: which ranks hold which experts";
+  let description = [{
+    Phase: `input`; its result satisfies `moe-verify-placed`, which completes `placed`.
+
+    Requires `moe.experts` or `moe.shared_expert`, none of them placed. Guarantees one grid `@ranks` with the axes edp, ep, etp (first slowest;
+    size 1 included), and a `placement` on every layer. Experts lie in slots, S = ceil(E / ep) per rank, slot s holding expert s; the slots
+    that are left over hold none (-1), so ep need not divide E. The words, with their defaults filled in, are recorded in `moe.options`.
+    Without `place`, a module whose layers are placed by hand stays as it is.
+
+    Refuses words that contradict each other, and layouts that a layer cannot have, with the nearest legal choice: an etp that does not divide the
+    experts' width or cuts a quantisation block, more ep than experts, a split shared expert whose width the ranks do not divide.
+
+    ```mlir
+    %y = moe.experts %x, %ids, %w, %up, %down activation(<kind = silu>) : ...
+    // with place="ranks=8 ep=4 etp=2" becomes
+    shard.grid @ranks(shape = 1x4x2) {coll.axes = ["edp", "ep", "etp"]}
+    %y = moe.experts %x, %ids, %w, %up, %down activation(<kind = silu>) placement(<grid = @ranks, ep = [1], etp = [2], edp = [0],
+        slots = [0, 1, 2, 3, 4, 5, 6, 7]>) : ...
+    ```
+    Remarks: the pinned layout, once for layers that are alike; that memory is not checked without `machine`.
+  }];
+  let options = [
+    Option<"place", "place", "std::string", /*default=*/"",
+           "key=value words: ranks (required), ep, etp, edp, dispatcher (all_to_all or all_gather), dedup (false), boundary (split or replicated), "
+           "shared (replicated or split), tokens (global, per step), phase (prefill, decode or train)">
+  ];
+  let dependentDialects = ["::moe::MoeDialect", "::mlir::shard::ShardDialect"];
+}
+
+def VerifyPlacedPass : Pass<"moe-verify-placed", "::mlir::ModuleOp"> {
+  let summary = "check that every layer has one legal placement, and complete phase `placed`";
+  let description = [{
+    Phase: exit check of `placed`; sets `moe.phase`. Refuses a function without a layer, a layer without placement, axes that are not the grid's,
+    degrees that do not suit the layer (as `moe-place-experts`), layers of one function that differ in grid or boundary, and a second grid.
+  }];
+}
+
+def ShardLayerPass : Pass<"moe-shard-layer", "::mlir::ModuleOp"> {
+  let summary = "from the single-device program to one rank's program with its collectives";
+  let description = [{
+    Phase: from `placed` to `sharded`; `moe-verify-sharded` and `moe-verify-collectives` complete it.
+
+    Requires legal placements and functions of one block. Guarantees that no `moe.experts` and no `moe.shared_expert` remain; that a tensor with one
+    row per token holds this rank's rows (share r of n on rank r); that weights have their local shapes, with `moe.slice` to say of what; that arguments
+    and results with rows carry `moe.split`. `moe.route` stays, on the rank's own tokens. Collectives over groups of one rank are not made.
+
+    | dispatcher | out | back |
+    |---|---|---|
+    | `all_to_all` | rows to the ranks of their slots over ep; then to all partners over etp | partial sums added over etp; rows to their tokens' ranks over ep |
+    | `all_gather` | all tokens of the replica (ep x etp) to all its ranks | partial sums of tokens added over ep x etp |
+    | either, ep = etp = 1 | nothing moves | |
+
+    A shared expert is computed for the rank's own tokens, or with `shared = split` for all tokens with a part of the width, partial sums added. Its sum with the
+    routed experts (`arith.addf`) becomes an addend of `moe.combine`. With a replicated boundary each rank works on its share of the inputs, and
+    results are gathered.
+
+    ```
+    rank (ep 0, etp 0)        rank (ep 1, etp 0)            all_to_all, ep = 2, two slots per rank
+    tokens: a b               tokens: c
+    rows:   a0 b1 | a3        rows:   c0 | c2 c3            sorted by slot; | between destinations
+    gets:   a0 b1 c0          gets:   a3 c2 c3              by source; regrouped by slot for the products
+    ```
+    Refuses operations that mix rows of tokens, weights that are computed, weights that two layers need in different slices, and formats other than plain.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect", "::moe::coll::CollDialect", "::moe::MoeDialect"];
+}
+
+def VerifyShardedPass : Pass<"moe-verify-sharded", "::mlir::ModuleOp"> {
+  let summary = "check that only one rank's program is left, and complete phase `sharded`";
+  let description = [{
+    Phase: exit check of `sharded`, beside `moe-verify-collectives`; sets `moe.phase`. Refuses layers that are not expanded, upstream `shard`
+    operations, inputs and results without `moe.split`, weights without `moe.slice` or with another shape than their slice's.
+  }];
+}
+
 def ExpandRoutePass : Pass<"moe-expand-route", "::mlir::func::FuncOp"> {
   let summary = "split `moe.route` into its product and its selection";
   let description = [{

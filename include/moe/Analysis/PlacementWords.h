@@ -1,0 +1,43 @@
+// The words of `--place`: what they are, their defaults, and what they may not
+// say.
+#ifndef MOE_ANALYSIS_PLACEMENTWORDS_H
+#define MOE_ANALYSIS_PLACEMENTWORDS_H
+
+#include "dialects/Moe/MoeDialect.h"
+#include <optional>
+#include <string>
+
+namespace moe {
+
+/// A complete and consistent layout: ep * etp * edp = ranks. Layers are held
+/// against it by PlacementRules.
+struct PlacementWords {
+  int64_t ranks = 1, ep = 1, etp = 1, edp = 1;
+  Dispatcher dispatcher = Dispatcher::AllToAll;
+  Boundary boundary = Boundary::Split;
+  SharedLayout shared = SharedLayout::Replicated;
+  std::optional<int64_t>
+      tokens;        // global tokens per step, for cost and memory only
+  std::string phase; // prefill, decode or train; empty when not said
+
+  /// Every decision as words again, in one order: the spelling that
+  /// `moe.options` records.
+  std::string spell() const;
+};
+
+/// Reads `text`: key=value words between spaces. Left out: etp=1; with neither
+/// ep nor edp, ep=ranks/etp and edp=1; with one of them the other fills ranks;
+/// dispatcher=all_to_all, dedup=false, boundary=split, shared=replicated. What
+/// contradicts itself is reported through `emitError` with the nearest legal
+/// choice.
+mlir::FailureOr<PlacementWords>
+parsePlacementWords(llvm::StringRef text,
+                    llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+
+/// The largest legal number below `wanted` and the smallest above it, up to
+/// `limit`, as "key=3 or key=6"; "none" when there is none.
+std::string nearestChoices(llvm::StringRef key, int64_t wanted, int64_t limit,
+                           llvm::function_ref<bool(int64_t)> isLegal);
+
+} // namespace moe
+#endif

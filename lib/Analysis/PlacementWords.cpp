@@ -1,0 +1,231 @@
+#include "moe/Analysis/PlacementWords.h"
+#include "mlir/IR/Diagnostics.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir;
+using namespace moe;
+
+static constexpr llvm::StringLiteral kWords[] = {
+    "ranks",    "ep",     "etp",    "edp",   "dispatcher", "dedup",
+    "boundary", "shared", "tokens", "phase", "machine"};
+static constexpr int64_t kMaxRanks = 65536;
+static constexpr int64_t kMaxTokens = int64_t(1) << 31;
+
+std::string PlacementWords::spell() const {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  stream << "ranks=" << ranks << " ep=" << ep << " etp=" << etp
+         << " edp=" << edp << " dispatcher=" << stringifyDispatcher(dispatcher)
+         << " dedup=false boundary=" << stringifyBoundary(boundary)
+         << " shared=" << stringifySharedLayout(shared);
+  if (tokens)
+    stream << " tokens=" << *tokens;
+  if (!phase.empty())
+    stream << " phase=" << phase;
+  return text;
+}
+
+std::string moe::nearestChoices(StringRef key, int64_t wanted, int64_t limit,
+                                function_ref<bool(int64_t)> isLegal) {
+  SmallVector<std::string, 2> choices;
+  for (int64_t below = std::min(wanted - 1, limit); below >= 1; --below)
+    if (isLegal(below)) {
+      choices.push_back((key + "=" + Twine(below)).str());
+      break;
+    }
+  for (int64_t above = wanted + 1; above <= limit; ++above)
+    if (isLegal(above)) {
+      choices.push_back((key + "=" + Twine(above)).str());
+      break;
+    }
+  return choices.empty() ? "none" : llvm::join(choices, " or ");
+}
+
+namespace {
+
+// One reading of the words; `given` keeps their text by key.
+class WordReader {
+public:
+  explicit WordReader(function_ref<InFlightDiagnostic()> emitError)
+      : emitError(emitError) {}
+  LogicalResult split(StringRef text);
+  FailureOr<PlacementWords> resolve();
+
+private:
+  LogicalResult readNumber(StringRef key, int64_t limit,
+                           std::optional<int64_t> &value);
+  LogicalResult readChoice(StringRef key, ArrayRef<StringRef> choices,
+                           StringRef &value);
+  LogicalResult refuseUnsupported();
+  LogicalResult fillDegrees(PlacementWords &words, std::optional<int64_t> ep,
+                            std::optional<int64_t> edp);
+
+  function_ref<InFlightDiagnostic()> emitError;
+  llvm::StringMap<StringRef> given;
+};
+
+} // namespace
+
+LogicalResult WordReader::split(StringRef text) {
+  SmallVector<StringRef> words;
+  llvm::SplitString(text, words, " \t\n");
+  for (StringRef word : words) {
+    auto [key, value] = word.split('=');
+    if (!llvm::is_contained(kWords, key)) {
+      StringRef nearest =
+          *llvm::min_element(kWords, [&](StringRef a, StringRef b) {
+            return key.edit_distance(a) < key.edit_distance(b);
+          });
+      return emitError() << "`" << key
+                         << "` is not a word of --place, but one of "
+                         << llvm::join(ArrayRef<llvm::StringLiteral>(kWords),
+                                       ", ")
+                         << " is expected; the nearest is `" << nearest << "`";
+    }
+    if (value.empty())
+      return emitError() << "`" << key << "` has no value, but `" << key
+                         << "=value` is expected";
+    if (auto [entry, isNew] = given.try_emplace(key, value); !isNew)
+      return emitError() << "`" << key << "` is given twice, as "
+                         << entry->second << " and as " << value
+                         << ", but once is expected";
+  }
+  return success();
+}
+
+LogicalResult WordReader::readNumber(StringRef key, int64_t limit,
+                                     std::optional<int64_t> &value) {
+  auto entry = given.find(key);
+  if (entry == given.end())
+    return success();
+  int64_t number = 0;
+  if (!llvm::all_of(entry->second, llvm::isDigit) ||
+      entry->second.getAsInteger(10, number) || number < 1 || number > limit)
+    return emitError() << "`" << key << "=" << entry->second
+                       << "` is given, but a number from 1 to " << limit
+                       << " is expected";
+  value = number;
+  return success();
+}
+
+LogicalResult WordReader::readChoice(StringRef key, ArrayRef<StringRef> choices,
+                                     StringRef &value) {
+  auto entry = given.find(key);
+  if (entry == given.end())
+    return success();
+  if (!llvm::is_contained(choices, entry->second)) {
+    StringRef word = entry->second;
+    StringRef nearest =
+        *llvm::min_element(choices, [&](StringRef a, StringRef b) {
+          return word.edit_distance(a) < word.edit_distance(b);
+        });
+    return emitError() << "`" << key << "=" << word << "` is given, but one of "
+                       << llvm::join(choices, ", ")
+                       << " is expected; the nearest is `" << key << "="
+                       << nearest << "`";
+  }
+  value = entry->second;
+  return success();
+}
+
+LogicalResult WordReader::refuseUnsupported() {
+  if (auto entry = given.find("machine"); entry != given.end())
+    return emitError() << "`machine=" << entry->second
+                       << "` is given, but machine descriptions are not "
+                          "supported yet; give `ranks=` instead";
+  StringRef dedup = "false";
+  if (failed(readChoice("dedup", {"true", "false"}, dedup)))
+    return failure();
+  if (dedup == "true")
+    return emitError()
+           << "`dedup=true` is given, but sending a token once to each rank is "
+              "not supported yet; the nearest legal choice is `dedup=false`";
+  return success();
+}
+
+LogicalResult WordReader::fillDegrees(PlacementWords &words,
+                                      std::optional<int64_t> ep,
+                                      std::optional<int64_t> edp) {
+  int64_t ranks = words.ranks, etp = words.etp;
+  if (ranks % etp != 0)
+    return emitError() << "etp=" << etp << " does not divide ranks=" << ranks
+                       << "; nearest legal choice: "
+                       << nearestChoices("etp", etp, ranks, [&](int64_t n) {
+                            return ranks % n == 0;
+                          });
+  int64_t groups = ranks / etp;
+  if (ep && edp) {
+    if (*ep * *edp != groups)
+      return emitError() << "ep=" << *ep << " x etp=" << etp
+                         << " x edp=" << *edp << " is " << *ep * etp * *edp
+                         << ", but ranks=" << ranks
+                         << "; nearest legal choice: "
+                         << (groups % *ep == 0    ? "edp="
+                             : groups % *edp == 0 ? "ep="
+                                                  : "edp=1 ep=")
+                         << (groups % *ep == 0    ? groups / *ep
+                             : groups % *edp == 0 ? groups / *edp
+                                                  : groups);
+    words.ep = *ep;
+    words.edp = *edp;
+    return success();
+  }
+  StringRef key = ep ? "ep" : "edp";
+  int64_t one = ep ? *ep : edp.value_or(1);
+  if (groups % one != 0)
+    return emitError() << key << "=" << one
+                       << (etp == 1 ? std::string()
+                                    : " x etp=" + std::to_string(etp))
+                       << " does not divide ranks=" << ranks
+                       << "; nearest legal choice: "
+                       << nearestChoices(key, one, groups, [&](int64_t n) {
+                            return groups % n == 0;
+                          });
+  words.ep = ep ? one : groups / one;
+  words.edp = ep ? groups / one : one;
+  return success();
+}
+
+FailureOr<PlacementWords> WordReader::resolve() {
+  if (failed(refuseUnsupported()))
+    return failure();
+  PlacementWords words;
+  std::optional<int64_t> ranks, ep, etp, edp;
+  StringRef dispatcher = "all_to_all", boundary = "split",
+            shared = "replicated", phase;
+  if (failed(readNumber("ranks", kMaxRanks, ranks)) ||
+      failed(readNumber("ep", kMaxRanks, ep)) ||
+      failed(readNumber("etp", kMaxRanks, etp)) ||
+      failed(readNumber("edp", kMaxRanks, edp)) ||
+      failed(readNumber("tokens", kMaxTokens, words.tokens)) ||
+      failed(
+          readChoice("dispatcher", {"all_to_all", "all_gather"}, dispatcher)) ||
+      failed(readChoice("boundary", {"split", "replicated"}, boundary)) ||
+      failed(readChoice("shared", {"replicated", "split"}, shared)) ||
+      failed(readChoice("phase", {"prefill", "decode", "train"}, phase)))
+    return failure();
+  if (!ranks)
+    return emitError() << "`ranks` is missing, but the number of ranks is "
+                          "expected, such as `ranks="
+                       << ep.value_or(1) * etp.value_or(1) * edp.value_or(1)
+                       << "`";
+  words.ranks = *ranks;
+  words.etp = etp.value_or(1);
+  words.dispatcher = *symbolizeDispatcher(dispatcher);
+  words.boundary = *symbolizeBoundary(boundary);
+  words.shared = *symbolizeSharedLayout(shared);
+  words.phase = phase.str();
+  if (failed(fillDegrees(words, ep, edp)))
+    return failure();
+  return words;
+}
+
+FailureOr<PlacementWords>
+moe::parsePlacementWords(StringRef text,
+                         function_ref<InFlightDiagnostic()> emitError) {
+  WordReader reader(emitError);
+  if (failed(reader.split(text)))
+    return failure();
+  return reader.resolve();
+}

@@ -1,0 +1,177 @@
+// Pins the layout that `--place` names: one grid for the module, one placement
+// on every layer.
+//
+// All layers are checked before anything is changed, so a refused module stays
+// as it was.
+#include "moe/Analysis/PlacementRules.h"
+#include "moe/Analysis/PlacementWords.h"
+#include "moe/Transforms/Passes.h"
+#include "llvm/ADT/StringMap.h"
+
+namespace moe {
+#define GEN_PASS_DEF_PLACEEXPERTSPASS
+#include "moe/Transforms/Passes.h.inc"
+} // namespace moe
+
+using namespace mlir;
+using namespace moe;
+
+static constexpr llvm::StringLiteral kGrid = "ranks";
+
+// Slot s holds expert s; what is left of the last slots is empty.
+static DenseI32ArrayAttr identitySlots(MLIRContext *context, int64_t experts,
+                                       int64_t ep) {
+  SmallVector<int32_t> slots(llvm::divideCeil(experts, ep) * ep, -1);
+  for (int64_t expert = 0; expert < experts; ++expert)
+    slots[expert] = expert;
+  return DenseI32ArrayAttr::get(context, slots);
+}
+
+static std::string describe(Operation *layer, const PlacementWords &words) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  if (auto experts = dyn_cast<ExpertsOp>(layer)) {
+    int64_t count = expertSizes(experts).experts,
+            perRank = llvm::divideCeil(count, words.ep);
+    stream << count << " experts of width " << expertSizes(experts).width
+           << " over ranks=" << words.ranks << " as ep=" << words.ep
+           << " x etp=" << words.etp << " x edp=" << words.edp << ": "
+           << perRank << " slots per rank";
+    if (perRank * words.ep != count)
+      stream << " (" << perRank * words.ep - count << " of "
+             << perRank * words.ep << " empty)";
+    stream << ", dispatcher=" << stringifyDispatcher(words.dispatcher)
+           << ", boundary=" << stringifyBoundary(words.boundary);
+  } else {
+    stream << "shared expert of width "
+           << sharedWidth(cast<SharedExpertOp>(layer)) << ": "
+           << stringifySharedLayout(words.shared)
+           << " over ranks=" << words.ranks;
+  }
+  return text;
+}
+
+namespace {
+
+struct PlaceExpertsPass : moe::impl::PlaceExpertsPassBase<PlaceExpertsPass> {
+  using PlaceExpertsPassBase::PlaceExpertsPassBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    SmallVector<Operation *> layers;
+    module.walk([&](Operation *op) {
+      if (isa<ExpertsOp, SharedExpertOp>(op))
+        layers.push_back(op);
+    });
+    if (layers.empty()) {
+      mlir::emitError(module.getLoc(),
+                      "the module has no moe.experts and no moe.shared_expert, "
+                      "but a layer to place is expected");
+      return signalPassFailure();
+    }
+    bool handWritten = llvm::all_of(layers, placementOf);
+    if (handWritten && place.empty())
+      return;
+    if (failed(checkUnplaced(layers)))
+      return signalPassFailure();
+    FailureOr<PlacementWords> words = parsePlacementWords(
+        place, [&] { return mlir::emitError(module.getLoc(), "--place: "); });
+    if (failed(words) || failed(checkLayers(layers, *words)))
+      return signalPassFailure();
+    pin(layers, *words);
+    remark(layers, *words);
+  }
+
+private:
+  LogicalResult checkUnplaced(ArrayRef<Operation *> layers) {
+    if (place.empty())
+      return mlir::emitError(
+          getOperation().getLoc(),
+          "--place is missing, and not every layer has a placement; give words "
+          "such as --place=\"ranks=8 ep=8\"");
+    for (Operation *layer : layers)
+      if (placementOf(layer))
+        return layer->emitOpError("has a placement already, but --place pins "
+                                  "one too; leave out one of them");
+    if (Operation *other = getOperation().lookupSymbol(kGrid)) {
+      InFlightDiagnostic diag =
+          mlir::emitError(getOperation().getLoc())
+          << "the symbol `" << kGrid
+          << "` is taken, but --place declares a grid of that name";
+      diag.attachNote(other->getLoc()) << "it is defined here";
+      return diag;
+    }
+    return success();
+  }
+
+  LogicalResult checkLayers(ArrayRef<Operation *> layers,
+                            const PlacementWords &words) {
+    Layout layout{words.ranks, words.ep, words.etp, words.shared};
+    for (Operation *layer : layers) {
+      auto experts = dyn_cast<ExpertsOp>(layer);
+      if (failed(experts
+                     ? checkExperts(experts, layout)
+                     : checkSharedExpert(cast<SharedExpertOp>(layer), layout)))
+        return failure();
+    }
+    if (words.shared == SharedLayout::Split &&
+        llvm::none_of(layers, llvm::IsaPred<SharedExpertOp>))
+      return mlir::emitError(getOperation().getLoc(),
+                             "--place: `shared=split` is given, but no layer "
+                             "has a shared expert; leave it out");
+    return success();
+  }
+
+  void pin(ArrayRef<Operation *> layers, const PlacementWords &words) {
+    ModuleOp module = getOperation();
+    MLIRContext *context = &getContext();
+    OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
+    auto grid = shard::GridOp::create(
+        builder, module.getLoc(), kGrid,
+        ArrayRef<int64_t>{words.edp, words.ep, words.etp});
+    grid->setAttr("coll.axes", builder.getStrArrayAttr({"edp", "ep", "etp"}));
+    auto axis = [&](int64_t number) {
+      return builder.getDenseI64ArrayAttr({number});
+    };
+    for (Operation *layer : layers) {
+      auto experts = dyn_cast<ExpertsOp>(layer);
+      auto placement = PlacementAttr::get(
+          context, FlatSymbolRefAttr::get(grid), axis(1), axis(2), axis(0),
+          experts
+              ? identitySlots(context, expertSizes(experts).experts, words.ep)
+              : DenseI32ArrayAttr::get(context, {}),
+          words.dispatcher,
+          /*dedup=*/false, words.boundary, words.shared);
+      if (experts)
+        experts.setPlacementAttr(placement);
+      else
+        cast<SharedExpertOp>(layer).setPlacementAttr(placement);
+    }
+    auto old = module->getAttrOfType<DictionaryAttr>("moe.options");
+    NamedAttrList options(old);
+    options.set("place", builder.getStringAttr(words.spell()));
+    module->setAttr("moe.options", options.getDictionary(context));
+  }
+
+  // One remark for layers that are alike: a model has many.
+  void remark(ArrayRef<Operation *> layers, const PlacementWords &words) {
+    llvm::StringMap<unsigned> alike;
+    for (Operation *layer : layers)
+      ++alike[describe(layer, words)];
+    for (Operation *layer : layers) {
+      std::string text = describe(layer, words);
+      unsigned &count = alike[text];
+      if (count == 0)
+        continue;
+      InFlightDiagnostic diag = mlir::emitRemark(layer->getLoc())
+                                << "pinned by --place: " << text;
+      if (count > 1)
+        diag << " (and " << count - 1 << " more alike)";
+      count = 0;
+    }
+    mlir::emitRemark(getOperation().getLoc(),
+                     "no `machine` is given, so memory is not checked");
+  }
+};
+
+} // namespace
