@@ -4,6 +4,7 @@
 #include "dialects/Moe/MoeDialect.h"
 #include "dialects/Moert/MoertDialect.h"
 #include "moe/Conversion/HopperToNVVM.h"
+#include "moe/Conversion/Passes.h"
 #include "moe/Pipelines/DeviceKernels.h"
 #include "moe/Transforms/Passes.h"
 #include "mlir/InitAllDialects.h"
@@ -26,6 +27,7 @@ void moe::registerAllDialects(mlir::DialectRegistry &registry) {
 
 void moe::registerAllPasses() {
   mlir::registerAllPasses();
+  moe::registerConversionPasses();
   moe::registerTransformsPasses();
   moe::registerConvertHopperToNVVM();
   moe::registerDeviceKernelPipeline();

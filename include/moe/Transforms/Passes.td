@@ -124,4 +124,34 @@ def PlanArenaPass : Pass<"moe-plan-arena", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::memref::MemRefDialect"];
 }
 
+def ExpandCopiesPass : Pass<"moe-expand-copies", "::mlir::ModuleOp"> {
+  let summary = "turn copies between buffers into loops that a team of threads shares";
+  let description = [{
+    Phase: `scheduled`, on memrefs; a step of the way to `lowered` on a CPU. Afterwards no `memref.copy` remains, which would become
+    a call of `memcpy`.
+
+    The outermost dimension is cut into one consecutive part per thread, the innermost is moved by vectors where its elements are
+    consecutive; `moert.team_barrier` follows.
+
+    ```mlir
+    memref.copy %a, %b : memref<?x4xf32> to memref<?x4xf32>
+    ```
+    becomes
+    ```mlir
+    %thread = moert.thread : index
+    %threads = moert.threads : index
+    ...
+    scf.for %i = %begin to %end step %c1 {
+      scf.for %j = %c0 to %c4 step %c1 {
+        %v = memref.load %a[%i, %j] : memref<?x4xf32>
+        memref.store %v, %b[%i, %j] : memref<?x4xf32>
+      }
+    }
+    moert.team_barrier
+    ```
+    Requires that all threads of a team reach each copy. Refuses copies between buffers without a rank.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect", "::moe::moert::MoertDialect"];
+}
 #endif
