@@ -219,6 +219,7 @@ void Invocation::compareRuns(const std::vector<OwnedTensor> &again,
 }
 
 Status Invocation::runAll() {
+  facts.tokens = tokens;
   MOERT_TRY(makeOutputs(outputs));
   MOERT_TRY(runOnce(outputs));
   std::vector<OwnedTensor> again;

@@ -55,7 +55,8 @@ public:
   virtual ~Communicator() = default;
 
   // Blocks until this rank's part is done: its result is there and its buffers
-  // are its own again. On error the rank has failed, as by `abort`. One thread
+  // are its own again. On error the rank has failed, as by `abort`,
+  // and others may read its buffers until they have failed as well. One thread
   // of a rank at a time.
   virtual Status collective(const Collective &call) = 0;
   // This rank has failed: whoever waits for it, now or later, is released with
