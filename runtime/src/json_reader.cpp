@@ -88,7 +88,10 @@ void JsonObject::fail(std::string_view name, const std::string &message) {
     problem = concat(pathTo(name), " ", message);
 }
 
-bool JsonObject::has(const char *name) const { return object->contains(name); }
+bool JsonObject::has(const char *name) {
+  known.insert(name);
+  return object->contains(name);
+}
 
 const Json *JsonObject::find(const char *name) {
   known.insert(name);

@@ -31,7 +31,8 @@ class JsonObject {
 public:
   JsonObject(const Json &value, std::string path, std::string &problem);
 
-  bool has(const char *name) const;
+  // Whether an optional field is there.
+  bool has(const char *name);
   int64_t integer(const char *name, int64_t least, int64_t most);
   std::string string(const char *name, size_t maxSize = 4096);
   std::vector<int64_t> integers(const char *name, size_t leastSize,

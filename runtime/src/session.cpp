@@ -138,6 +138,8 @@ Session::runOnAll(const std::function<int32_t(Rank &, int thread)> &body) {
                               "the program ended with status ", code,
                               " without a reason"));
     rank.team.leave();
+    if (thread == 0)
+      rank.communicator->leave();
   });
   MOERT_TRY(world->failure());
   // A rank may have failed without the world hearing of it.
@@ -249,11 +251,10 @@ static Status checkTensor(const char *what, const TensorSpec &spec,
     return refuse("has dtype ", dtypeName(tensor.dtype), ", expected ",
                   dtypeName(spec.dtype));
   std::vector<int64_t> expected = spec.shape;
-  if (spec.hasTokens() && tensor.shape.size() == expected.size() &&
-      tensor.shape[0] >= 0)
-    expected[0] = tensor.shape[0];
+  if (spec.hasTokens() && tensor.shape.size() == expected.size())
+    expected[0] = std::max<int64_t>(0, tensor.shape[0]);
   if (tensor.shape != expected)
-    return refuse("has shape ", shapeText(tensor.shape), ", expected ",
+    return refuse("has shape ", bracketed(tensor.shape), ", expected ",
                   shapeText(spec.shape));
   if (spec.hasTokens()) {
     if (tokens >= 0 && tokens != tensor.shape[0])

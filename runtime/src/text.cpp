@@ -39,8 +39,7 @@ std::string moert::suggest(std::string_view word,
   if (choices.empty())
     return "; there are none";
   std::string close = nearest(word, choices);
-  if (choices.size() > 8 ||
-      editDistance(word, close) <= std::max<size_t>(1, word.size() / 4))
+  if (choices.size() > 8 || editDistance(word, close) <= word.size() / 4)
     return concat("; did you mean `", close, "`?");
   return concat("; choose from: ", join(choices));
 }

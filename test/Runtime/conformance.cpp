@@ -471,6 +471,32 @@ TEST_P(CommunicatorTest, AbortReleasesTheOthers) {
   });
 }
 
+TEST_P(CommunicatorTest, RanksThatHaveEndedAreNotWaitedFor) {
+  Topology topology = mesh({3});
+  onRanks(topology, [&](Communicator &communicator, int rank) {
+    if (rank == 1)
+      return communicator.leave();
+    Exchange exchange =
+        makeFixed(CollectiveKind::AllGather, topology, 1, rank, MOERT_F32, 4);
+    expectFailure(exchange.run(communicator), MOERT_ERROR_COLLECTIVE,
+                  "all_gather on group 1 waits for rank 1, which has ended its "
+                  "program");
+  });
+  onRanks(topology, [&](Communicator &communicator, int rank) {
+    if (rank == 1)
+      return communicator.leave();
+    Collective call;
+    call.kind = rank == 0 ? CollectiveKind::Send : CollectiveKind::Recv;
+    call.group = 1;
+    call.peer = 1;
+    Status status = communicator.collective(call);
+    EXPECT_NE(status.message().find("waits for rank 1, which has ended its "
+                                    "program"),
+              std::string::npos)
+        << status.message();
+  });
+}
+
 TEST_P(CommunicatorTest, LateRanksAreNamed) {
   Topology topology = mesh({2, 2});
   onRanks(

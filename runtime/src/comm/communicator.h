@@ -62,6 +62,9 @@ public:
   // This rank has failed: whoever waits for it, now or later, is released with
   // MOERT_ERROR_ABORTED. Any thread.
   virtual void abort(const Status &why) = 0;
+  // This rank's program has ended: nobody waits for it in vain. Called by the
+  // thread that calls `collective`.
+  virtual void leave() = 0;
 
   const Counters &counters() const { return moved; }
 

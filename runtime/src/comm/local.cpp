@@ -16,6 +16,7 @@ public:
 
   Status collective(const Collective &call) override;
   void abort(const Status &why) override { world.fail(rank, why); }
+  void leave() override { world.leave(rank); }
 
 private:
   Status perform(const Collective &call);
@@ -51,6 +52,7 @@ LocalWorld::LocalWorld(Topology topology, double timeoutSeconds)
     cells.push_back(std::move(cell));
   }
   waiting.resize(static_cast<size_t>(this->topology.ranks()));
+  left.resize(waiting.size());
 }
 
 LocalWorld::~LocalWorld() = default;
@@ -66,6 +68,7 @@ void LocalWorld::reset() {
     cell->present.assign(cell->present.size(), false);
   }
   channels.clear();
+  left.assign(left.size(), false);
   failedRank = -1;
   failedWhy = Status();
 }
@@ -89,10 +92,30 @@ void LocalWorld::fail(int rank, const Status &why) {
     return;
   failedRank = rank;
   failedWhy = why;
+  wakeAll();
+}
+
+void LocalWorld::leave(int rank) {
+  std::lock_guard<std::mutex> lock(mutex);
+  left[rank] = true;
+  wakeAll();
+}
+
+void LocalWorld::wakeAll() {
   for (std::unique_ptr<Cell> &cell : cells)
     cell->changed.notify_all();
   for (auto &entry : channels)
     entry.second->changed.notify_all();
+}
+
+// The first rank that a meeting waits for although its program has ended; -1 if
+// there is none.
+int LocalWorld::firstLeft(const Cell &cell,
+                          const std::vector<int> &members) const {
+  for (size_t i = 0; i < members.size(); ++i)
+    if (!cell.present[i] && left[members[i]])
+      return members[i];
+  return -1;
 }
 
 std::string LocalWorld::whereIs(int rank) const {
@@ -110,6 +133,12 @@ bool LocalWorld::wait(std::unique_lock<std::mutex> &lock,
   auto limit = std::chrono::duration<double>(timeoutSeconds);
   return changed.wait_for(lock, limit,
                           [&] { return failedRank >= 0 || ready(); });
+}
+
+static Status ended(const Collective &call, int peer) {
+  return Status::error(MOERT_ERROR_COLLECTIVE, collectiveName(call.kind),
+                       " on group ", call.group, " waits for rank ", peer,
+                       ", which has ended its program");
 }
 
 // Waits until all members of the group are here. Their calls can be read
@@ -133,12 +162,16 @@ Status LocalWorld::meet(const Collective &call, int rank, bool isFirst) {
   }
   uint64_t round = cell.round;
   waiting[rank] = &call;
-  bool inTime = wait(lock, cell.changed, [&] { return cell.round != round; });
+  bool inTime = wait(lock, cell.changed, [&] {
+    return cell.round != round || firstLeft(cell, members) >= 0;
+  });
   waiting[rank] = nullptr;
   if (cell.round != round)
     return {};
-  if (inTime)
+  if (failedRank >= 0)
     return aborted();
+  if (inTime)
+    return ended(call, firstLeft(cell, members));
   std::string late;
   for (size_t i = 0; i < members.size(); ++i)
     if (!cell.present[i])
@@ -165,13 +198,16 @@ Status LocalWorld::send(const Collective &call, int rank) {
   line.taken = false;
   line.changed.notify_all();
   waiting[rank] = &call;
-  bool inTime = wait(lock, line.changed, [&] { return line.taken; });
+  bool inTime = wait(lock, line.changed, [&] {
+    return line.taken || (left[peer] && line.offered);
+  });
   waiting[rank] = nullptr;
-  // While the receiver copies, `offered` is null already: see receive.
   if (line.taken)
     return {};
-  if (inTime && failedRank >= 0)
+  if (failedRank >= 0)
     return aborted();
+  if (inTime)
+    return ended(call, peer);
   return Status::error(MOERT_ERROR_TIMEOUT, "send on group ", call.group,
                        " waited ", timeoutSeconds, " s: ", whereIs(peer));
 }
@@ -184,10 +220,13 @@ Status LocalWorld::receive(const Collective &call, int rank) {
     return aborted();
   Channel &line = channel(topology.cell(call.group, rank), peer, rank);
   waiting[rank] = &call;
-  bool inTime = wait(lock, line.changed, [&] { return line.offered; });
+  bool inTime =
+      wait(lock, line.changed, [&] { return line.offered || left[peer]; });
   waiting[rank] = nullptr;
+  if (!line.offered && failedRank >= 0)
+    return aborted();
   if (!line.offered)
-    return inTime ? aborted()
+    return inTime ? ended(call, peer)
                   : Status::error(MOERT_ERROR_TIMEOUT, "recv on group ",
                                   call.group, " waited ", timeoutSeconds,
                                   " s: ", whereIs(peer));

@@ -48,6 +48,9 @@ private:
   Status receive(const Collective &call, int rank);
   Channel &channel(int cell, int from, int to);
   void fail(int rank, const Status &why);
+  void leave(int rank);
+  int firstLeft(const Cell &cell, const std::vector<int> &members) const;
+  void wakeAll();
   Status aborted() const;
   std::string whereIs(int rank) const;
   template <typename Ready>
@@ -60,6 +63,7 @@ private:
   std::vector<std::unique_ptr<Cell>> cells;
   std::map<std::array<int, 3>, std::unique_ptr<Channel>> channels;
   std::vector<const Collective *> waiting; // by rank: the call it waits in
+  std::vector<bool> left;                  // by rank: its program has ended
   int failedRank = -1;
   Status failedWhy;
 };
