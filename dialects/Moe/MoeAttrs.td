@@ -65,7 +65,8 @@ def Moe_RouterAttr : Moe_Attr<"Router", "router"> {
     6. w is multiplied by `scale`.
 
     `weight_on = input` multiplies the expert's input by w instead of its output. `sparsemixer` (k = 2) follows PhiMoE with `jitter` as epsilon.
-    `capacity` other than `none` drops pairs over ceil(`capacity_factor` x tokens / experts) by the family's rule.
+    `capacity` other than `none` drops pairs by the family's rule: over ceil(`capacity_factor` x tokens / experts) of an expert, or
+    over `capacity_factor` tokens of an expert and sequence with `per_sequence`.
 
     | family | spelling (defaults left out) |
     |---|---|
@@ -74,6 +75,9 @@ def Moe_RouterAttr : Moe_Attr<"Router", "router"> {
     | deepseek_v3, glm4_moe | `top_k = 8, score = sigmoid, n_group = 8, topk_group = 4, group_score = top2_sum, normalize = sum, normalize_epsilon = 1.0e-20, scale = 2.5, matmul = f32` |
     | gpt_oss | `top_k = 4, score_after_top_k = true` |
     | llama4 | `top_k = 1, score = sigmoid, score_after_top_k = true, weight_on = input` |
+    | dbrx | `top_k = 4, normalize = p_norm` |
+    | switch_transformers | `top_k = 1, matmul = f32, capacity = per_sequence, capacity_factor = 64.0` |
+    | nllb_moe | `top_k = 2, normalize = sum, scale = 0.8, matmul = f32` |
     | phimoe | `top_k = 2, score = sparsemixer, jitter = 0.01` |
 
     **Constraints**
@@ -128,7 +132,8 @@ def Moe_CheckpointAttr : Moe_Attr<"Checkpoint", "checkpoint"> {
   let summary = "where a weight's elements stand in a checkpoint";
   let description = [{
     `map` takes the logical index of the weight to the index in a tensor of `file_shape`. Which tensor: `names`, chosen by the index on
-    `part_dim` (-1: there is one name), with `{e}` replaced by the index on `expert_dim` (-1: no `{e}`).
+    `part_dim` (-1: there is one name), with `{e}` replaced by the index on `expert_dim` (-1: no `{e}`). Elements smaller than a byte
+    are stored as bytes, the first element in the low bits; `file_shape` counts elements.
 
     Mixtral's gate and up, logical [E, 2, I, H]:
     ```mlir

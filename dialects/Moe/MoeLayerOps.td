@@ -106,19 +106,25 @@ def Moe_SharedExpertOp : Moe_Op<"shared_expert", [AttrSizedOperandSegments]> {
     | `up` | [P, S, H], gate part first |
     | `down` | [H, S] |
     | `gate` | [1, H] |
+    | `up_scales`, `down_scales` | as in `moe.experts` |
     | result | [T, H] |
 
     ```mlir
     %s = moe.shared_expert %x, %up, %down gate(%g) activation(<kind = silu>)
         : (tensor<?x64xf32>, tensor<2x80x64xf32>, tensor<64x80xf32>, tensor<1x64xf32>) -> tensor<?x64xf32>
     ```
-    **Constraints**: (C1) shapes agree as in the table; P = 2 exactly when the activation is gated
+    **Constraints**
+    - (C1) shapes agree as in the table; P = 2 exactly when the activation is gated
+    - (C2) scales are given exactly when `weight_format` is not `plain`
   }];
-  let arguments = (ins Moe_Float:$x, Moe_Any:$up, Moe_Any:$down, Optional<Moe_Float>:$gate, Optional<AnyMemRef>:$outs,
-    Moe_ActivationAttr:$activation, OptionalAttr<Moe_PlacementAttr>:$placement);
+  let arguments = (ins Moe_Float:$x, Moe_Any:$up, Moe_Any:$down, Optional<Moe_Float>:$gate,
+    Optional<Moe_Any>:$up_scales, Optional<Moe_Any>:$down_scales, Optional<AnyMemRef>:$outs,
+    Moe_ActivationAttr:$activation,
+    DefaultValuedAttr<Moe_WeightFormatAttr, "::moe::WeightFormat::Plain">:$weight_format,
+    OptionalAttr<Moe_PlacementAttr>:$placement);
   let results = (outs Optional<AnyRankedTensor>:$result);
   let assemblyFormat = [{
-    $x `,` $up `,` $down (`gate` `(` $gate^ `)`)? `activation` `(` $activation `)` (`placement` `(` $placement^ `)`)?
+    $x `,` $up `,` $down (`gate` `(` $gate^ `)`)? (`scales` `(` $up_scales^ `,` $down_scales `)`)? `activation` `(` $activation `)` (`placement` `(` $placement^ `)`)?
     (`outs` `(` $outs^ `)`)? attr-dict `:` functional-type(operands, results)
   }];
 }

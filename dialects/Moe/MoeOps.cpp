@@ -80,6 +80,15 @@ static void bindParts(ShapeTable &table, ActivationAttr activation) {
   table.bind("P", activation.getGated() ? 2 : 1, activation.getGated() ? "the gated activation" : "the activation, which is not gated,");
 }
 
+template <typename OpTy>
+static LogicalResult verifyScales(OpTy op) {
+  if ((op.getWeightFormat() == WeightFormat::Plain) == static_cast<bool>(op.getUpScales()))
+    return op.emitOpError() << "has weight_format " << stringifyWeightFormat(op.getWeightFormat())
+                            << (op.getUpScales() ? " and scales" : " and no scales")
+                            << ", but scales are expected exactly when the format is not plain";
+  return success();
+}
+
 LogicalResult ExpertsOp::verify() {
   if (failed(verifyTwoForms(*this, outsOf(*this), 1)))
     return failure();
@@ -91,9 +100,8 @@ LogicalResult ExpertsOp::verify() {
       failed(table.check("down_bias", typeOf(getDownBias()), {"E", "H"})) ||
       failed(table.check("result", resultTypes(*this, outsOf(*this)).front(), {"T", "H"})))
     return failure();
-  if ((getWeightFormat() == WeightFormat::Plain) == static_cast<bool>(getUpScales())) // (C3)
-    return emitOpError() << "has weight_format " << stringifyWeightFormat(getWeightFormat()) << (getUpScales() ? " and scales" : " and no scales")
-                         << ", but scales are expected exactly when the format is not plain";
+  if (failed(verifyScales(*this))) // (C3)
+    return failure();
   if (ShapedType::isDynamic(table.size("E")) || ShapedType::isDynamic(table.size("k")))
     return emitOpError("has an unknown number of experts or of experts per token, but static ones are expected");
   if (std::optional<PlacementAttr> placement = getPlacement()) { // (C4)
@@ -114,6 +122,8 @@ LogicalResult SharedExpertOp::verify() {
     return failure();
   ShapeTable table(*this);
   bindParts(table, getActivation());
+  if (failed(verifyScales(*this))) // (C2)
+    return failure();
   return failure(failed(table.check("x", getX().getType(), {"T", "H"})) || failed(table.check("up", getUp().getType(), {"P", "S", "H"})) ||
                  failed(table.check("down", getDown().getType(), {"H", "S"})) || failed(table.check("gate", typeOf(getGate()), {"1", "H"})) ||
                  failed(table.check("result", resultTypes(*this, outsOf(*this)).front(), {"T", "H"})));

@@ -1,0 +1,30 @@
+// OLMoE: softmax over all experts, usually not renormalised; every layer is
+// MoE, and `intermediate_size` is the width of one expert.
+#include "Family.h"
+
+namespace moe::import {
+
+Model readOlmoe(FamilyInput &in) {
+  const Config &config = in.config;
+  Sizes sizes = readSizes(config, "intermediate_size");
+  ActivationKind kind = config.activation({"hidden_act"}, "silu");
+  bool normalize = config.flag({"norm_topk_prob"});
+  return layersWhere(
+      sizes.layers, [](int64_t) { return true; },
+      [&](Layer &layer) {
+        std::string block =
+            "model.layers." + std::to_string(layer.index) + ".mlp.";
+        layer.hidden = sizes.hidden;
+        layer.experts = sizes.experts;
+        layer.router.topK = sizes.topK;
+        layer.router.normalize = normalize ? Normalize::Sum : Normalize::None;
+        layer.activation.kind = kind;
+        layer.gate = plainWeight(in.context, block + "gate.weight",
+                                 {sizes.experts, sizes.hidden});
+        layer.routed = swigluExperts(in.context, WeightFormat::Plain,
+                                     {sizes.experts, sizes.width, sizes.hidden},
+                                     block + "experts.", block + "experts.");
+      });
+}
+
+} // namespace moe::import

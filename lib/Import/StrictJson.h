@@ -1,0 +1,29 @@
+// JSON from untrusted files. The parser of LLVM recurses and keeps the last of
+// two equal keys, so size, depth and keys are checked on the bytes first.
+#ifndef MOE_LIB_IMPORT_STRICTJSON_H
+#define MOE_LIB_IMPORT_STRICTJSON_H
+
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+#include "llvm/Support/JSON.h"
+#include <string>
+
+namespace moe::import {
+
+/// An error that starts with the file's name.
+llvm::Error fileError(llvm::StringRef file, const llvm::Twine &message);
+
+/// Parses an object. `file` stands in messages; `bytes` longer than
+/// `maxBytes`, nested deeper than 64 or with a key given twice are refused.
+llvm::Expected<llvm::json::Object>
+parseObject(llvm::StringRef bytes, llvm::StringRef file, uint64_t maxBytes);
+
+/// Reads and parses a whole file.
+llvm::Expected<llvm::json::Object> readObject(llvm::StringRef file,
+                                              uint64_t maxBytes);
+
+/// A value as it stands in a file, shortened, for messages.
+std::string spell(const llvm::json::Value &value);
+
+} // namespace moe::import
+#endif
