@@ -134,13 +134,12 @@ LogicalResult WordReader::refuseUnsupported() {
     return emitError() << "`machine=" << entry->second
                        << "` is given, but machine descriptions are not "
                           "supported yet; give `ranks=` instead";
-  StringRef dedup = "false";
-  if (failed(readChoice("dedup", {"true", "false"}, dedup)))
-    return failure();
-  if (dedup == "true")
-    return emitError()
-           << "`dedup=true` is given, but sending a token once to each rank is "
-              "not supported yet; the nearest legal choice is `dedup=false`";
+  auto dedup = given.find("dedup");
+  if (dedup != given.end() && dedup->second != "false")
+    return emitError() << "`dedup=" << dedup->second
+                       << "` is given, but sending a token once to each rank is "
+                          "not supported yet; the nearest legal choice is "
+                          "`dedup=false`";
   return success();
 }
 

@@ -1,0 +1,62 @@
+// Words that contradict each other, or a layer, are refused with the nearest legal choice.
+
+// RUN: not moe-opt %s --moe-place-experts 2>&1 | FileCheck %s --check-prefix=NO_WORDS
+// NO_WORDS: error: --place is missing, and not every layer has a placement; give words such as --place="ranks=8 ep=8"
+// RUN: not moe-opt %s --moe-place-experts='place="ep=8 etp=2"' 2>&1 | FileCheck %s --check-prefix=NO_RANKS
+// NO_RANKS: error: --place: `ranks` is missing, but the number of ranks is expected, such as `ranks=16`
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 etp=3"' 2>&1 | FileCheck %s --check-prefix=ETP_RANKS
+// ETP_RANKS: error: --place: etp=3 does not divide ranks=8; nearest legal choice: etp=2 or etp=4
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 ep=3 etp=2"' 2>&1 | FileCheck %s --check-prefix=EP_RANKS
+// EP_RANKS: error: --place: ep=3 x etp=2 does not divide ranks=8; nearest legal choice: ep=2 or ep=4
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 edp=16"' 2>&1 | FileCheck %s --check-prefix=EDP_RANKS
+// EDP_RANKS: error: --place: edp=16 does not divide ranks=8; nearest legal choice: edp=8
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 ep=4 etp=2 edp=2"' 2>&1 | FileCheck %s --check-prefix=PRODUCT
+// PRODUCT: error: --place: ep=4 x etp=2 x edp=2 is 16, but ranks=8; nearest legal choice: edp=1
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 ep=8 ep=4"' 2>&1 | FileCheck %s --check-prefix=TWICE
+// TWICE: error: --place: `ep` is given twice, as 8 and as 4, but once is expected
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 dispatch=all_to_all"' 2>&1 | FileCheck %s --check-prefix=UNKNOWN
+// UNKNOWN: error: --place: `dispatch` is not a word of --place, but one of ranks, ep, etp, edp, dispatcher, dedup, boundary, shared, tokens, phase, machine is expected; the nearest is `dispatcher`
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 ep"' 2>&1 | FileCheck %s --check-prefix=NO_VALUE
+// NO_VALUE: error: --place: `ep` has no value, but `ep=value` is expected
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=0"' 2>&1 | FileCheck %s --check-prefix=ZERO
+// ZERO: error: --place: `ranks=0` is given, but a number from 1 to 65536 is expected
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=99999999999999999999"' 2>&1 | FileCheck %s --check-prefix=HUGE
+// HUGE: error: --place: `ranks=99999999999999999999` is given, but a number from 1 to 65536 is expected
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 dispatcher=alltoall"' 2>&1 | FileCheck %s --check-prefix=CHOICE
+// CHOICE: error: --place: `dispatcher=alltoall` is given, but one of all_to_all, all_gather is expected; the nearest is `dispatcher=all_to_all`
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 dedup=true"' 2>&1 | FileCheck %s --check-prefix=DEDUP
+// DEDUP: error: --place: `dedup=true` is given, but sending a token once to each rank is not supported yet; the nearest legal choice is `dedup=false`
+// RUN: not moe-opt %s --moe-place-experts='place="machine=h100.json"' 2>&1 | FileCheck %s --check-prefix=MACHINE
+// MACHINE: error: --place: `machine=h100.json` is given, but machine descriptions are not supported yet; give `ranks=` instead
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 tokens=many"' 2>&1 | FileCheck %s --check-prefix=TOKENS
+// TOKENS: error: --place: `tokens=many` is given, but a number from 1 to 2147483648 is expected
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 phase=serving"' 2>&1 | FileCheck %s --check-prefix=PHASE
+// PHASE: error: --place: `phase=serving` is given, but one of prefill, decode, train is expected
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=16"' 2>&1 | FileCheck %s --check-prefix=FEW
+// FEW: error: 'moe.experts' op has E = 8 experts, but ep=16 needs at least one for each; nearest legal choice: ep=8
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=10 etp=5"' 2>&1 | FileCheck %s --check-prefix=WIDTH
+// WIDTH: error: 'moe.experts' op has experts of width I = 96, which etp=5 does not divide; nearest legal choice on 10 ranks: etp=2
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 etp=8"' 2>&1 | FileCheck %s --check-prefix=FP8
+// FP8: error: 'moe.experts' op has weights in format fp8_block, and etp=8 leaves I = 1536 / 8 = 192, which is no multiple of the block's 128; legal choices on 8 ranks: ep=8 etp=1, ep=4 etp=2, ep=2 etp=4
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=6 shared=split"' 2>&1 | FileCheck %s --check-prefix=SHARED
+// SHARED: error: 'moe.shared_expert' op has width S = 80, which ranks=6 does not divide, but shared=split cuts it over all ranks; nearest legal choice: shared=replicated
+
+func.func @mixtral(%x: tensor<?x64xf32>, %ids: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<8x2x96x64xf32>, %down: tensor<8x64x96xf32>)
+    -> tensor<?x64xf32> {
+  %y = moe.experts %x, %ids, %w, %up, %down activation(<kind = silu>)
+      : (tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<8x2x96x64xf32>, tensor<8x64x96xf32>) -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}
+
+func.func @qwen3_fp8(%x: tensor<?x256xbf16>, %ids: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<16x2x1536x256xf8E4M3FN>,
+    %down: tensor<16x256x1536xf8E4M3FN>, %up_scales: tensor<16x2x12x2xf32>, %down_scales: tensor<16x2x12xf32>) -> tensor<?x256xbf16> {
+  %y = moe.experts %x, %ids, %w, %up, %down scales(%up_scales, %down_scales) activation(<kind = silu>) {weight_format = #moe<weight_format fp8_block>}
+      : (tensor<?x256xbf16>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<16x2x1536x256xf8E4M3FN>, tensor<16x256x1536xf8E4M3FN>,
+         tensor<16x2x12x2xf32>, tensor<16x2x12xf32>) -> tensor<?x256xbf16>
+  return %y : tensor<?x256xbf16>
+}
+
+func.func @shared(%x: tensor<?x64xf32>, %up: tensor<2x80x64xf32>, %down: tensor<64x80xf32>) -> tensor<?x64xf32> {
+  %s = moe.shared_expert %x, %up, %down activation(<kind = silu>) : (tensor<?x64xf32>, tensor<2x80x64xf32>, tensor<64x80xf32>) -> tensor<?x64xf32>
+  return %s : tensor<?x64xf32>
+}
