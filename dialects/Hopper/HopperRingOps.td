@@ -170,8 +170,9 @@ def Hopper_WaitFullOp : Hopper_RingOp<"wait_full"> {
 def Hopper_ReleaseOp : Hopper_RingOp<"release"> {
   let summary = "gives a stage back to the producer";
   let description = [{
-    One arrival per warp at the stage's `empty` barrier.  Every wgmma that reads the
-    stage must have completed in this warp (`hopper.mma_throttle`, `hopper.mma_wait`).
+    One arrival per warp at the stage's `empty` barrier, after all of its lanes got here.
+    Every wgmma that reads the stage must have completed in this warp
+    (`hopper.mma_throttle`, `hopper.mma_wait`).
 
     ```mlir
     hopper.release %ring[%position] : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>

@@ -163,13 +163,14 @@ void GroupedMatmulBuilder::forEachTile(
       });
 }
 
-/// Up to some microseconds, different per role, CTA and step.
+/// Up to some microseconds, different per role, CTA and step, and only for half of the lanes.
 void GroupedMatmulBuilder::sleepSometimes(Value position, int64_t role) {
   if (!spec.jitter)
     return;
   Value seed = b.add(b.add(position, b.mul(b.blockId(), 977)), role * 7919);
   Value mixed = b.shr(b.mul(seed, 0x2C1B3C6D), 20);
-  NVVM::NanosleepOp::create(b, mixed);
+  Value odd = b.equal(b.bitAnd(b.bitXor(b.lane(), mixed), 1), 0);
+  b.ifThen(odd, [&] { NVVM::NanosleepOp::create(b, mixed); });
 }
 
 //===----------------------------------------------------------------------===//
@@ -259,6 +260,7 @@ Value GroupedMatmulBuilder::multiply(Value start, Value firstRow) {
 void GroupedMatmulBuilder::keepTurning(Value start) {
   b.loop(0, kBlocks, {}, [&](Value block, ValueRange) -> SmallVector<Value> {
     Value position = b.add(start, block);
+    sleepSometimes(position, 2);
     WaitFullOp::create(b, ring, position, /*gathered=*/false);
     ReleaseOp::create(b, ring, position);
     return {};

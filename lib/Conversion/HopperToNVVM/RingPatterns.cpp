@@ -221,6 +221,9 @@ struct ReleasePattern : RingPattern<ReleaseOp> {
     RingType type = op.getRing().getType();
     Value stage = getStage(b, type, adaptor.getPosition());
     Value barrier = getEmptyBarrier(b, type, adaptor.getRing(), stage);
+    // Without it the compiler may run lane 0 ahead of lanes that still poll the
+    // `full` barrier; the stage is then filled again and they miss their phase.
+    NVVM::SyncWarpOp::create(b, b.i32(-1));
     b.ifThen(b.equal(b.lane(), 0), [&] {
       NVVM::MBarrierArriveOp::create(b, Type(), barrier, Value());
     });

@@ -126,6 +126,8 @@ func.func @gathered_stage_needs_a_proxy_fence(%ring: !ring, %position: i32) {
 func.func @one_lane_per_warp_releases(%ring: !ring, %position: i32) {
   // CHECK-DAG: %[[ZERO:.*]] = arith.constant 0 : i32
   // CHECK-DAG: %[[MASK:.*]] = arith.constant 31 : i32
+  // All lanes have seen the stage before one of them gives it back.
+  // CHECK: nvvm.bar.warp.sync
   // CHECK: %[[LANE:.*]] = arith.andi %{{.*}}, %[[MASK]]
   // CHECK: %[[FIRST:.*]] = arith.cmpi eq, %[[LANE]], %[[ZERO]]
   // CHECK: scf.if %[[FIRST]] {
