@@ -1,5 +1,6 @@
 // What compiled programs call (entry_points.def). No exception leaves: the
 // frames above are not C++.
+#include "dtype.h"
 #include "rank.h"
 
 #include <new>
@@ -37,9 +38,17 @@ static int32_t enter(moert_context *context, Body body) {
   }
 }
 
-static int32_t collective(moert_context *context, const Collective &call) {
-  return enter(context,
-               [&](Rank &rank) { return rank.communicator->collective(call); });
+// `dtype` is the program's number; the call has a type only once that is known
+// to be one.
+static int32_t collective(moert_context *context, int32_t dtype,
+                          Collective call) {
+  return enter(context, [&](Rank &rank) {
+    if (!isValidDtype(dtype))
+      return Status::error(MOERT_ERROR_INTERNAL, collectiveName(call.kind),
+                           " with the unknown dtype ", dtype);
+    call.dtype = static_cast<moert_dtype>(dtype);
+    return rank.communicator->collective(call);
+  });
 }
 
 static int32_t teamBarrier(moert_context *context) {
@@ -73,12 +82,12 @@ static int32_t fail(moert_context *context, int32_t reason, int64_t found,
 static int32_t fixed(CollectiveKind kind, moert_context *context, int32_t group,
                      int32_t dtype, const void *send, void *recv,
                      int64_t count) {
-  return collective(context, {.kind = kind,
-                              .group = group,
-                              .dtype = static_cast<moert_dtype>(dtype),
-                              .count = count,
-                              .send = send,
-                              .recv = recv});
+  return collective(context, dtype,
+                    {.kind = kind,
+                     .group = group,
+                     .count = count,
+                     .send = send,
+                     .recv = recv});
 }
 
 static int32_t allReduce(moert_context *context, int32_t group, int32_t dtype,
@@ -109,63 +118,63 @@ static int32_t allToAll(moert_context *context, int32_t group, int32_t dtype,
 static int32_t allGatherV(moert_context *context, int32_t group, int32_t dtype,
                           int64_t row, const void *send, void *recv,
                           const int32_t *counts, int64_t inner) {
-  return collective(context, {.kind = CollectiveKind::AllGatherV,
-                              .group = group,
-                              .dtype = static_cast<moert_dtype>(dtype),
-                              .row = row,
-                              .send = send,
-                              .recv = recv,
-                              .sendCounts = counts,
-                              .inner = inner});
+  return collective(context, dtype,
+                    {.kind = CollectiveKind::AllGatherV,
+                     .group = group,
+                     .row = row,
+                     .send = send,
+                     .recv = recv,
+                     .sendCounts = counts,
+                     .inner = inner});
 }
 
 static int32_t reduceScatterV(moert_context *context, int32_t group,
                               int32_t dtype, int64_t row, const void *send,
                               void *recv, const int32_t *counts,
                               int64_t inner) {
-  return collective(context, {.kind = CollectiveKind::ReduceScatterV,
-                              .group = group,
-                              .dtype = static_cast<moert_dtype>(dtype),
-                              .row = row,
-                              .send = send,
-                              .recv = recv,
-                              .sendCounts = counts,
-                              .inner = inner});
+  return collective(context, dtype,
+                    {.kind = CollectiveKind::ReduceScatterV,
+                     .group = group,
+                     .row = row,
+                     .send = send,
+                     .recv = recv,
+                     .sendCounts = counts,
+                     .inner = inner});
 }
 
 static int32_t allToAllV(moert_context *context, int32_t group, int32_t dtype,
                          int64_t row, const void *send,
                          const int32_t *sendCounts, void *recv,
                          const int32_t *recvCounts, int64_t inner) {
-  return collective(context, {.kind = CollectiveKind::AllToAllV,
-                              .group = group,
-                              .dtype = static_cast<moert_dtype>(dtype),
-                              .row = row,
-                              .send = send,
-                              .recv = recv,
-                              .sendCounts = sendCounts,
-                              .recvCounts = recvCounts,
-                              .inner = inner});
+  return collective(context, dtype,
+                    {.kind = CollectiveKind::AllToAllV,
+                     .group = group,
+                     .row = row,
+                     .send = send,
+                     .recv = recv,
+                     .sendCounts = sendCounts,
+                     .recvCounts = recvCounts,
+                     .inner = inner});
 }
 
 static int32_t send(moert_context *context, int32_t group, int32_t peer,
                     int32_t dtype, const void *data, int64_t count) {
-  return collective(context, {.kind = CollectiveKind::Send,
-                              .group = group,
-                              .dtype = static_cast<moert_dtype>(dtype),
-                              .count = count,
-                              .send = data,
-                              .peer = peer});
+  return collective(context, dtype,
+                    {.kind = CollectiveKind::Send,
+                     .group = group,
+                     .count = count,
+                     .send = data,
+                     .peer = peer});
 }
 
 static int32_t receive(moert_context *context, int32_t group, int32_t peer,
                        int32_t dtype, void *data, int64_t count) {
-  return collective(context, {.kind = CollectiveKind::Recv,
-                              .group = group,
-                              .dtype = static_cast<moert_dtype>(dtype),
-                              .count = count,
-                              .recv = data,
-                              .peer = peer});
+  return collective(context, dtype,
+                    {.kind = CollectiveKind::Recv,
+                     .group = group,
+                     .count = count,
+                     .recv = data,
+                     .peer = peer});
 }
 
 const moert_entry_table &moert::entryTable() {

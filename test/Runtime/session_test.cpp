@@ -12,6 +12,16 @@
 using namespace moert;
 using namespace moert::test;
 
+// Allocations that cannot succeed must fail under the sanitizer as well.
+extern "C" const char *__asan_default_options();
+extern "C" const char *__tsan_default_options();
+extern "C" const char *__asan_default_options() {
+  return "allocator_may_return_null=1";
+}
+extern "C" const char *__tsan_default_options() {
+  return "allocator_may_return_null=1";
+}
+
 namespace {
 
 struct CloseArtifact {

@@ -157,8 +157,6 @@ Status moert::checkCollective(const Topology &topology, int rank,
   if (call.group < 0 || call.group >= topology.groupCount())
     return internal(" on group ", call.group, ", the artifact has ",
                     topology.groupCount());
-  if (!isValidDtype(call.dtype))
-    return internal(" with the unknown dtype ", static_cast<int>(call.dtype));
   int members = static_cast<int>(topology.members(call.group, rank).size());
   if (call.count < 0 || call.row < 0 || call.inner < 0 ||
       call.inner > INT_MAX ||
