@@ -4,6 +4,7 @@ using namespace mlir;
 using namespace moe::coll;
 
 #include "dialects/Coll/CollDialect.cpp.inc"
+#include "dialects/Coll/CollInterfaces.cpp.inc"
 
 void CollDialect::initialize() {
   addOperations<
@@ -29,4 +30,11 @@ std::string moe::coll::axisName(shard::GridOp grid, int64_t axis) {
       if (auto name = dyn_cast<StringAttr>(names[axis]))
         return name.str();
   return std::to_string(axis);
+}
+
+bool moe::coll::sameGroup(shard::GridOp grid, ArrayRef<int64_t> axes, shard::GridOp otherGrid, ArrayRef<int64_t> otherAxes) {
+  auto longAxes = [](shard::GridOp grid, ArrayRef<int64_t> axes) {
+    return llvm::to_vector(llvm::make_filter_range(axes, [&](int64_t axis) { return grid.getShape()[axis] != 1; }));
+  };
+  return grid == otherGrid && longAxes(grid, axes) == longAxes(grid, otherAxes);
 }

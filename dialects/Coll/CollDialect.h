@@ -14,6 +14,7 @@
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
 #include "dialects/Coll/CollDialect.h.inc"
+#include "dialects/Coll/CollInterfaces.h.inc"
 
 #define GET_OP_CLASSES
 #include "dialects/Coll/CollOps.h.inc"
@@ -33,6 +34,9 @@ int64_t groupSize(mlir::shard::GridOp grid, llvm::ArrayRef<int64_t> axes);
 
 /// Our name of an axis: from `coll.axes`, else its number.
 std::string axisName(mlir::shard::GridOp grid, int64_t axis);
+
+/// Whether two lists of axes name one group with one order of its members: equal but for axes of one member.
+bool sameGroup(mlir::shard::GridOp grid, llvm::ArrayRef<int64_t> axes, mlir::shard::GridOp otherGrid, llvm::ArrayRef<int64_t> otherAxes);
 
 /// Registers how the ops turn into their buffer form.
 void registerBufferizableOpInterfaceExternalModels(mlir::DialectRegistry &registry);

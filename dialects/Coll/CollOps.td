@@ -1,6 +1,7 @@
 #ifndef COLL_OPS_TD
 #define COLL_OPS_TD
 include "dialects/Coll/CollDialect.td"
+include "dialects/Coll/CollInterfaces.td"
 include "mlir/IR/BuiltinAttributes.td"
 include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
@@ -14,6 +15,7 @@ class Coll_Op<string mnemonic, list<Trait> traits = []> : Op<Coll_Dialect, mnemo
 
 // Arguments shared by all collectives: grid and axes; and the two forms.
 class Coll_Collective<string mnemonic, list<Trait> traits = []> : Coll_Op<mnemonic, traits # [
+    Coll_CollectiveInterface,
     DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>,
     DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let results = (outs Optional<AnyRankedTensor>:$result);
@@ -74,6 +76,7 @@ def Coll_ShareOp : Coll_Op<"share", [DeclareOpInterfaceMethods<ReifyRankedShaped
 }
 
 class Coll_Fixed<string mnemonic> : Coll_Collective<mnemonic> {
+  let extraClassDeclaration = "bool isFixedSize() { return true; }";
   let arguments = (ins Coll_Buffer:$source, FlatSymbolRefAttr:$grid, DenseI64ArrayAttr:$axes,
     Optional<AnyStridedMemRef>:$outs);
   let assemblyFormat = "$source `on` $grid `axes` $axes (`outs` `(` $outs^ `)`)? attr-dict `:` functional-type(operands, results)";
@@ -210,7 +213,7 @@ def Coll_AllToAllVOp : Coll_Collective<"all_to_all_v"> {
   let hasCanonicalizeMethod = 1;
 }
 
-def Coll_SendOp : Coll_Op<"send", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+def Coll_SendOp : Coll_Op<"send", [Coll_CollectiveInterface, DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "hand a tensor to one member of the group";
   let description = [{
     ```mlir
@@ -220,7 +223,8 @@ def Coll_SendOp : Coll_Op<"send", [DeclareOpInterfaceMethods<MemoryEffectsOpInte
   let arguments = (ins Coll_Buffer:$source, Index:$peer, FlatSymbolRefAttr:$grid, DenseI64ArrayAttr:$axes);
   let assemblyFormat = "$source `to` $peer `on` $grid `axes` $axes attr-dict `:` type($source)";
 }
-def Coll_RecvOp : Coll_Op<"recv", [AttrSizedOperandSegments, DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>,
+def Coll_RecvOp : Coll_Op<"recv", [AttrSizedOperandSegments, Coll_CollectiveInterface,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>,
     DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
   let summary = "take a tensor from one member of the group";
   let description = [{
@@ -234,5 +238,6 @@ def Coll_RecvOp : Coll_Op<"recv", [AttrSizedOperandSegments, DeclareOpInterfaceM
   let results = (outs Optional<AnyRankedTensor>:$result);
   let assemblyFormat = "`from` $peer (`rows` `(` $rows^ `)`)? `on` $grid `axes` $axes (`outs` `(` $outs^ `)`)? attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
+  let extraClassDeclaration = "::mlir::Value getSent() { return {}; }";
 }
 #endif

@@ -2,10 +2,29 @@
 #define MOE_TRANSFORMS_PASSES_TD
 include "mlir/Pass/PassBase.td"
 
+def DumpVaryingAxesPass : Pass<"moe-dump-varying-axes", "::mlir::ModuleOp"> {
+  let summary = "show over which mesh axes each value may differ between ranks";
+  let description = [{
+    Phase: `sharded`. Changes nothing. One remark for each value that may differ between ranks, as `moe-verify-collectives` sees it.
+  }];
+}
+
 def VerifyCollectivesPass : Pass<"moe-verify-collectives", "::mlir::ModuleOp"> {
   let summary = "prove that all ranks of a group issue the same collectives in the same order";
   let description = [{
     Phase: `sharded`, its exit check. Changes nothing.
+
+    Guarantees that no execution of the program waits for ever in a collective, under the assumptions in docs/Collectives.md. Refuses, for a
+    collective over the axes G:
+
+    - (a) a decision above it (branch, loop bound) that may differ over an axis of G;
+    - (b) a dimension of what a fixed-size collective sends, or of the rows of a ragged one, that may differ over an axis of G;
+    - (c) an `all_to_all_v` whose counts are not exchanges of each other over G;
+    - (d) an `all_gather_v` or `reduce_scatter_v` whose counts are not the `all_gather` of local counts over G;
+    - (e) a capacity that each rank computes from its own data: (b) with its own words;
+    - (f) a place without one order on all ranks: parallel bodies, branches between blocks, operations whose control flow is unknown, grids of
+      different sets of ranks, `send` and `recv`, and upstream `shard` collectives, which have no effects and may be moved;
+    - (h) a function result that differs over axes which its `moe.split` does not name.
   }];
 }
 
