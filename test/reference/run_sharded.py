@@ -4,28 +4,15 @@ usage: run_sharded.py FAMILY_FOLDER "WORDS" ["WORDS" ...]; each WORDS is a --pla
 Prints one line per layout; exits non-zero at the first result that differs from transformers by more than 1e-5.
 """
 
-import json
-import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+
+import safetensors
 from mlir_text import parse
 from ranks import Ranks, Weights
-
-TYPES = {"F32": np.float32, "I32": np.int32}
-
-
-def read_safetensors(path):
-    data = path.read_bytes()
-    (size,) = struct.unpack("<Q", data[:8])
-    tensors = {}
-    for name, entry in json.loads(data[8 : 8 + size]).items():
-        if name != "__metadata__":
-            first, last = (8 + size + offset for offset in entry["data_offsets"])
-            tensors[name] = np.frombuffer(data[first:last], TYPES[entry["dtype"]]).reshape(entry["shape"])
-    return tensors
 
 
 def shard(program, words):
@@ -54,7 +41,7 @@ def check(function, weights, golden, tokens):
 
 def main():
     folder = Path(sys.argv[1])
-    weights, golden = Weights(read_safetensors(folder / "model.safetensors")), read_safetensors(folder / "golden.safetensors")
+    weights, golden = Weights(safetensors.read(folder / "model.safetensors")), safetensors.read(folder / "golden.safetensors")
     for options in ([], ["--no-router"]):
         program = subprocess.run(["moe-import", str(folder), *options], capture_output=True, text=True, check=True).stdout
         for words in sys.argv[2:]:

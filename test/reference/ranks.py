@@ -3,7 +3,8 @@
 import re
 
 import numpy as np
-import moe_numpy
+
+import ragged_ops
 from mlir_text import fields, inside, ints, split, strings
 
 
@@ -135,7 +136,7 @@ class Ranks:
     def local(self, op, operands):
         dialect, name = op.name.split(".")
         if dialect == "moe":
-            return getattr(moe_numpy, name)(op, *operands)
+            return getattr(ragged_ops, name)(op, *operands)
         return {
             "arith.constant": lambda: ints(op.attributes["value"])[0],
             "arith.muli": lambda: operands[0] * operands[1],

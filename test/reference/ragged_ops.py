@@ -1,73 +1,27 @@
-"""What the moe operations mean, in NumPy and double precision; written from the operations' documentation."""
+"""What the pieces of an expanded layer mean, in NumPy and double precision; written from the operations' documentation."""
 
 import numpy as np
+
+import rules
 from mlir_text import fields, inside, ints
 
 
-def number(attributes, name, default):
-    return float(attributes.get(name, default))
+def router_of(text):
+    a = fields(inside(text))
+    return rules.Router(top_k=int(a["top_k"]), score=a.get("score", "softmax"), after_top_k=a.get("score_after_top_k") == "true",
+                        groups=int(a.get("n_group", 1)), kept_groups=int(a.get("topk_group", 1)), group_score=a.get("group_score", "none"),
+                        normalize=a.get("normalize") == "sum", epsilon=float(a.get("normalize_epsilon", 0)), scale=float(a.get("scale", 1)),
+                        jitter=float(a.get("jitter", 0)))
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def activate(attributes, parts):
-    """[rows, P, N] -> [rows, N]"""
-    limit = number(attributes, "limit", 0)
-    first = parts[:, 0]
-    if attributes.get("gated") != "false" and limit:
-        first = np.minimum(first, limit)
-    kind = attributes["kind"]
-    if kind == "silu":
-        first = first * sigmoid(number(attributes, "alpha", 1) * first)
-    elif kind == "relu":
-        first = np.maximum(first, 0)
-    else:
-        raise NotImplementedError(kind)
-    if attributes.get("gated") == "false":
-        return first
-    second = np.clip(parts[:, 1], -limit, limit) if limit else parts[:, 1]
-    return (second + number(attributes, "up_offset", 0)) * first
-
-
-def softmax(x):
-    e = np.exp(x - x.max(axis=-1, keepdims=True, initial=-np.inf))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-def largest(values, count):
-    """Indices of the largest, descending; ties go to the lowest index."""
-    return np.argsort(-values, axis=-1, kind="stable")[..., :count]
-
-
-def keep_groups(router, values):
-    groups = int(router.get("n_group", 1))
-    if groups == 1:
-        return values
-    by_group = values.reshape(len(values), groups, values.shape[1] // groups)
-    best = -np.sort(-by_group, axis=-1)
-    scores = best[..., :2].sum(-1) if router["group_score"] == "top2_sum" else best[..., 0]
-    kept = np.zeros_like(scores, dtype=bool)
-    np.put_along_axis(kept, largest(scores, int(router["topk_group"])), True, axis=1)
-    fill = -np.inf if router.get("masked_fill") == "neg_inf" else 0.0
-    return np.where(kept[..., None], by_group, fill).reshape(values.shape)
+def activation_of(text):
+    a = fields(inside(text))
+    return rules.Activation(a["kind"], *(float(a.get(name, default)) for name, default in (("alpha", 1), ("limit", 0), ("up_offset", 0))))
 
 
 def route(op, x, weight, bias=None, selection_bias=None):
-    router = fields(inside(op.attributes["router"]))
-    logits = x @ weight.T + (0 if bias is None else bias)
-    score = {"softmax": softmax, "sigmoid": sigmoid}[router.get("score", "softmax")]
-    late = router.get("score_after_top_k") == "true"
-    scores = logits if late else score(logits)
-    choice = keep_groups(router, scores + (0 if selection_bias is None else selection_bias))
-    ids = largest(choice, int(router["top_k"]))
-    weights = np.take_along_axis(scores, ids, axis=1)
-    if late:
-        weights = score(weights)
-    if router.get("normalize") == "sum":
-        weights = weights / (weights.sum(axis=1, keepdims=True) + number(router, "normalize_epsilon", 0))
-    return weights * number(router, "scale", 1), ids
+    ids, weights = rules.route(rules.Layer(router_of(op.attributes["router"]), weight, None, gate_bias=bias, selection_bias=selection_bias), x)
+    return weights, ids
 
 
 def sort(op, ids, first=None):
@@ -119,12 +73,12 @@ def grouped_matmul(op, lhs, rhs, rows, offsets=None, gather=None, scatter=None, 
         if row_weights is not None:
             a = a * row_weights.reshape(-1)[gather[i], None]
         v = np.einsum("mk,...nk->m...n", a, rhs[group]) + (0 if bias is None else bias[group])
-        out[i if scatter is None else scatter[i]] = activate(fields(inside(activation)), v) if activation else v
+        out[i if scatter is None else scatter[i]] = rules.activate(activation_of(activation), np.moveaxis(v, 1, 0)) if activation else v
     return out
 
 
 def token_gate(op, x, weight):
-    return sigmoid(x @ weight.T)
+    return rules.sigmoid(x @ weight.T)
 
 
 def combine(op, rows, positions=None, weights=None, addend=None, addend_gate=None):
