@@ -79,7 +79,7 @@ Status Session::start() {
     return {};
   // Nothing to load: what `prepare` makes of nothing is made now.
   std::vector<std::vector<void *>> none(static_cast<size_t>(ranks));
-  return prepare([](int) { return Status(); }, none);
+  return prepare([](Rank &, int) {}, none);
 }
 
 Status Session::allocate() {
@@ -149,13 +149,11 @@ Session::runOnAll(const std::function<int32_t(Rank &, int thread)> &body) {
   return {};
 }
 
-Status Session::prepare(const std::function<Status(int rank)> &fill,
+Status Session::prepare(const Fill &fill,
                         const std::vector<std::vector<void *>> &slices) {
   return runOnAll([&](Rank &rank, int thread) -> int32_t {
     size_t number = static_cast<size_t>(rank.number);
-    if (thread == 0)
-      if (Status status = fill(rank.number); !status.ok())
-        rank.fail(status);
+    fill(rank, thread);
     if (moert_status status = rank.team.barrier(); status != MOERT_OK)
       return status;
     return prepareFunction(rank.context(), thread, threadsPerRank,
@@ -183,17 +181,26 @@ Status Session::loadWeights(const std::string &path) {
   std::vector<std::vector<void *>> pointers(members.size());
   for (std::vector<void *> &ofRank : pointers)
     ofRank.resize(count);
-  auto fill = [&](int rank) -> Status {
+  auto allocate = [&](int rank) -> Status {
     for (size_t i = 0; i < count; ++i) {
       Result<AlignedBuffer> buffer = AlignedBuffer::allocate(
           loader->sliceBytes(i), "a slice of `" + fn->weights[i].name + "`");
       if (!buffer.ok())
         return buffer.status();
-      loader->read(i, rank, buffer->data());
       pointers[rank][i] = buffer->data();
       buffers[rank].push_back(std::move(*buffer));
     }
     return {};
+  };
+  auto fill = [&](Rank &rank, int thread) {
+    if (thread == 0)
+      if (Status status = allocate(rank.number); !status.ok())
+        rank.fail(status);
+    if (rank.team.barrier() != MOERT_OK)
+      return;
+    size_t step = static_cast<size_t>(threadsPerRank);
+    for (size_t i = static_cast<size_t>(thread); i < count; i += step)
+      loader->read(i, rank.number, pointers[rank.number][i]);
   };
   MOERT_TRY(prepare(fill, pointers));
   hasWeights = true;

@@ -72,7 +72,9 @@ private:
   Session(std::shared_ptr<Artifact> artifact, SessionOptions options);
   Status start();
   Status allocate();
-  Status prepare(const std::function<Status(int rank)> &fill,
+  // Fills a rank's slices; called by each of its threads.
+  using Fill = std::function<void(Rank &, int thread)>;
+  Status prepare(const Fill &fill,
                  const std::vector<std::vector<void *>> &slices);
   Status runOnAll(const std::function<int32_t(Rank &, int thread)> &body);
   Result<int64_t> checkTensors(const std::vector<HostTensor> &inputs,

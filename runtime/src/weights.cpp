@@ -2,6 +2,7 @@
 
 #include "checked.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <set>
 
@@ -116,6 +117,13 @@ public:
   void read(char *target) const;
 
 private:
+  // Whether the dimension is one range of indices inside of one tensor.
+  bool isDense(size_t dim) const {
+    return !bySlots[dim] && static_cast<int>(dim) != resolved.source->partDim &&
+           static_cast<int>(dim) != resolved.source->expertDim;
+  }
+  void readTiles(std::vector<int64_t> &index, int64_t offset,
+                 char *target) const;
   void readFrom(size_t dim, std::vector<int64_t> &index, int64_t offset,
                 char *&target) const;
   void readRow(const std::vector<int64_t> &index, int64_t offset, int64_t count,
@@ -174,13 +182,37 @@ void Slice::readRow(const std::vector<int64_t> &index, int64_t offset,
                   stride, weight.dtype, target, count);
 }
 
+// The two innermost dimensions where the inner one is not dense in the file, in
+// tiles: each line of the cache that is read is used whole.
+void Slice::readTiles(std::vector<int64_t> &index, int64_t offset,
+                      char *target) const {
+  constexpr int64_t tile = 64;
+  const std::vector<int64_t> &strides = resolved.source->strides;
+  int64_t rows = weight.localShape[rank - 2];
+  int64_t columns = weight.localShape[rank - 1];
+  int64_t firstRow = globalOf[rank - 2].front();
+  int64_t firstColumn = globalOf[rank - 1].front();
+  for (int64_t r0 = 0; r0 < rows; r0 += tile)
+    for (int64_t c = 0; c < columns; c += tile)
+      for (int64_t r = r0; r < std::min(rows, r0 + tile); ++r)
+        readRow(index,
+                offset + (firstRow + r) * strides[rank - 2] +
+                    (firstColumn + c) * strides[rank - 1],
+                std::min(tile, columns - c),
+                target + r * bytesBelow[rank - 1] + c * bytesBelow[rank]);
+}
+
 // The dimensions from `dim` on; earlier ones are in `index` and `offset`.
 void Slice::readFrom(size_t dim, std::vector<int64_t> &index, int64_t offset,
                      char *&target) const {
   const WeightSource &source = *resolved.source;
-  bool choosesName = static_cast<int>(dim) == source.partDim ||
-                     static_cast<int>(dim) == source.expertDim;
-  if (dim + 1 == rank && !choosesName && !bySlots[dim]) {
+  if (dim + 2 == rank && isDense(dim) && isDense(dim + 1) &&
+      std::abs(source.strides[dim + 1]) > 1) {
+    readTiles(index, offset, target);
+    target += bytesBelow[dim];
+    return;
+  }
+  if (dim + 1 == rank && isDense(dim)) {
     index[dim] = globalOf[dim].front();
     readRow(index, offset + source.strides[dim] * index[dim],
             weight.localShape[dim], target);

@@ -176,6 +176,17 @@ TEST(Weights, OneTensorTransposedAndInterleaved) {
               tensors, MOERT_F32, "");
 }
 
+TEST(Weights, TransposedMatricesLargerThanATile) {
+  std::vector<Checkpointed> tensors = {numbered("w", {130, 70}, 0)};
+  checkSlices(manifestWith(R"({"name": "t", "dtype": "f32", "shape": [70, 130],
+    "local_shape": [70, 65],
+    "split": [{"dim": 1, "axes": [1], "by": "blocks"}], "first_only": [],
+    "sources": [{"names": ["w"], "expert_dim": -1, "part_dim": -1,
+                 "file_shape": [130, 70], "offset": 0, "strides": [1, 70]}]})",
+                           2, "[0, 1]"),
+              tensors, MOERT_F32, "");
+}
+
 TEST(Weights, SplitByAllAxesOffsetsAndFirstOnly) {
   std::vector<Checkpointed> tensors = {numbered("w", {2, 8}, 0)};
   // The second row, backwards, over both axes, the second slowest.

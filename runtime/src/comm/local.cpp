@@ -256,10 +256,10 @@ Status LocalEndpoint::checkAgreement(const Collective &call) {
       world.cells[world.topology.cell(call.group, rank)]->calls;
   int members = static_cast<int>(ranks.size());
   int me = world.topology.indexIn(call.group, rank);
-  bool fits = true;
-  for (int from = 0; from < members && fits; ++from)
-    fits = explainMismatch(calls[from], calls[me], ranks, from, me).empty();
-  if (fits)
+  bool good = true;
+  for (int from = 0; from < members && good; ++from)
+    good = fits(calls[from], calls[me], members, from, me);
+  if (good)
     return {};
   for (int to = 0; to < members; ++to)
     for (int from = 0; from < members; ++from)

@@ -94,11 +94,23 @@ Block moert::recvBlock(const Collective &call, int members, int to, int from) {
   return {0, bytes};
 }
 
+// Shares of all_reduce may agree where the whole does not: counts are compared
+// as well.
+bool moert::fits(const Collective &fromCall, const Collective &toCall,
+                 int members, int from, int to) {
+  return fromCall.kind == toCall.kind && fromCall.dtype == toCall.dtype &&
+         fromCall.row == toCall.row && fromCall.count == toCall.count &&
+         sendBlock(fromCall, members, from, to).size ==
+             recvBlock(toCall, members, to, from).size;
+}
+
 std::string moert::explainMismatch(const Collective &fromCall,
                                    const Collective &toCall,
                                    const std::vector<int> &ranks, int from,
                                    int to) {
   int members = static_cast<int>(ranks.size());
+  if (fits(fromCall, toCall, members, from, to))
+    return {};
   if (fromCall.kind != toCall.kind)
     return concat("rank ", ranks[to], " is in ", collectiveName(toCall.kind),
                   " on group ", toCall.group, ", rank ", ranks[from], " in ",
@@ -113,9 +125,6 @@ std::string moert::explainMismatch(const Collective &fromCall,
                   " elements, rank ", ranks[to], " expects ", toCall.row);
   int64_t sent = sendBlock(fromCall, members, from, to).size;
   int64_t expected = recvBlock(toCall, members, to, from).size;
-  // Shares of all_reduce may agree where the whole does not.
-  if (sent == expected && fromCall.count == toCall.count)
-    return {};
   if (fromCall.kind == CollectiveKind::AllReduce || rowBytes(toCall) == 0)
     return concat(where, ranks[from], " sends ", fromCall.count,
                   " elements, rank ", ranks[to], " expects ", toCall.count);

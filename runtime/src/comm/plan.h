@@ -25,8 +25,11 @@ Block recvBlock(const Collective &call, int members, int to, int from);
 Block reduceShare(const Collective &call, int members, int member);
 bool isSum(CollectiveKind kind);
 
-// Compares the calls of member `from` and member `to`; an empty text if they
-// fit. `ranks` are the members' numbers in the world.
+// Whether what member `from` sends is what member `to` expects.
+bool fits(const Collective &fromCall, const Collective &toCall, int members,
+          int from, int to);
+// Says why not; an empty text if it fits. `ranks` are the members' numbers in
+// the world.
 std::string explainMismatch(const Collective &fromCall,
                             const Collective &toCall,
                             const std::vector<int> &ranks, int from, int to);
