@@ -27,6 +27,11 @@ LogicalResult MoeDialect::verifyOperationAttribute(Operation *op, NamedAttribute
       return op->emitError() << "`moe.phase` is a string on a module, but found " << attr.getValue() << " on '" << op->getName() << "'";
     return success();
   }
+  if (name == "moe.scheduled") {
+    if (!isa<ModuleOp>(op) || !isa<StringAttr>(attr.getValue()))
+      return op->emitError() << "`moe.scheduled` is a text on a module, but it stands on '" << op->getName() << "'";
+    return success();
+  }
   if (name == "moe.options") {
     if (!isa<ModuleOp>(op) || !isa<DictionaryAttr>(attr.getValue()))
       return op->emitError() << "`moe.options` is a dictionary on a module, but found " << attr.getValue() << " on '" << op->getName() << "'";

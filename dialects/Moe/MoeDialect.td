@@ -23,6 +23,7 @@ def Moe_Dialect : Dialect {
     |---|---|---|---|---|
     | `moe.phase` | module | the last phase that this module has completed | every phase's exit check | the pipelines |
     | `moe.options` | module | dictionary of the options in force | moe-opt | the artifact writer |
+    | `moe.scheduled` | module | the text of the `scheduled` module that this one was lowered from | the pipelines | the artifact writer |
     | `moe.layer` | func | index of the layer in its model (i64) | import | the artifact writer |
     | `moe.name` | argument, result | the name by which a caller passes it | import | interface |
     | `moe.weight` | argument | `#moe.checkpoint`, or an array of alternatives | import | interface |

@@ -41,6 +41,16 @@ InterfaceOp moe::moert::lookupInterface(ModuleOp module, StringRef name) {
 LogicalResult MoertDialect::verifyOperationAttribute(Operation *op,
                                                      NamedAttribute attr) {
   StringRef name = attr.getName();
+  if (name == "moert.collectives") {
+    auto digest = dyn_cast<StringAttr>(attr.getValue());
+    if (isa<InterfaceOp>(op) && digest && digest.size() == 32 &&
+        llvm::all_of(digest.getValue(), llvm::isHexDigit))
+      return success();
+    return op->emitError() << "`moert.collectives` is 32 hexadecimal digits on "
+                              "`moert.interface`, but found "
+                           << attr.getValue() << " on '" << op->getName()
+                           << "'";
+  }
   if (name != groupsName)
     return op->emitError() << "`" << name
                            << "` is not an attribute of operations that the "

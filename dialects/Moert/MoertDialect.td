@@ -19,6 +19,7 @@ def Moert_Dialect : Dialect {
     | attribute | on | meaning | written by | read by |
     |---|---|---|---|---|
     | `moert.groups` | module | axes of each communication group, by number: array of array<i64> | convert-coll-to-moert | the artifact writer |
+    | `moert.collectives` | `moert.interface` | digest of the function's sequence of collectives: 32 hexadecimal digits | the pipelines | the artifact writer |
     | `moert.arena` | argument | unit: memref<?xi8>, the rank's scratch memory | the arena's planner | moe-lower-interface |
     | `moert.tokens` | argument | unit: index, this rank's tokens in this call | the arena's planner | moe-lower-interface |
     | `moert.max_tokens` | argument | unit: index, the session's maximum of tokens over all ranks | the arena's planner | convert-coll-to-moert, moe-lower-interface |

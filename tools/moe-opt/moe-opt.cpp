@@ -1,11 +1,97 @@
-// moe-opt: passes, phases and artifacts.
-#include "moe/Pipelines/Registration.h"
+// moe-opt: passes (as mlir-opt), and the phases of a compilation with
+// --compile-to.
 #include "mlir/IR/DialectRegistry.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Support/FileUtilities.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "moe/Pipelines/Pipelines.h"
+#include "moe/Pipelines/Registration.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+using namespace mlir;
+
+static llvm::cl::OptionCategory category("moe-opt options");
+static llvm::cl::opt<std::string>
+    compileTo("compile-to",
+              llvm::cl::desc("compile to a phase: input, placed, sharded, "
+                             "scheduled, lowered, artifact"),
+              llvm::cl::value_desc("phase"), llvm::cl::cat(category));
+static llvm::cl::opt<std::string> place(
+    "place",
+    llvm::cl::desc(
+        "key=value words that pin the layout, such as \"ranks=8 ep=4 etp=2\""),
+    llvm::cl::value_desc("words"), llvm::cl::cat(category));
+static llvm::cl::opt<std::string>
+    target("target", llvm::cl::desc("what is compiled for: cpu"),
+           llvm::cl::value_desc("name"), llvm::cl::cat(category));
+static llvm::cl::opt<std::string> cpu(
+    "cpu",
+    llvm::cl::desc(
+        "processor of target cpu: native (default), x86-64-v3 or x86-64-v4"),
+    llvm::cl::value_desc("name"), llvm::cl::cat(category));
+
+static int fail(const llvm::Twine &message) {
+  llvm::errs() << "moe-opt: error: " << message << "\n";
+  return 2;
+}
+
+// A file appears whole or not at all.
+static int writeText(llvm::StringRef path, llvm::StringRef text) {
+  if (path == "-") {
+    llvm::outs() << text;
+    return 0;
+  }
+  llvm::Error error = llvm::writeToOutput(path, [&](llvm::raw_ostream &stream) {
+    stream << text;
+    return llvm::Error::success();
+  });
+  if (error)
+    return fail("cannot write '" + path +
+                "': " + llvm::toString(std::move(error)));
+  return 0;
+}
 
 int main(int argc, char **argv) {
-  mlir::DialectRegistry registry;
+  DialectRegistry registry;
   moe::registerAllDialects(registry);
   moe::registerAllPasses();
-  return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "moe-opt: compiler for Mixture-of-Experts layers\n", registry));
+  auto [input, output] = registerAndParseCLIOptions(
+      argc, argv, "moe-opt: compiler for Mixture-of-Experts layers\n",
+      registry);
+  MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
+
+  moe::CompileOptions options{moe::Phase::Input, place, target, cpu, ""};
+  if (!compileTo.empty()) {
+    std::optional<moe::Phase> phase = moe::parsePhase(compileTo);
+    if (!phase)
+      return fail("--compile-to is '" + compileTo +
+                  "', but input, placed, sharded, scheduled, lowered or "
+                  "artifact is expected");
+    options.to = *phase;
+    if (*phase == moe::Phase::Artifact) {
+      if (output == "-")
+        return fail("an artifact is no text: name its file with -o");
+      options.artifactPath = output;
+    }
+    config.setPassPipelineSetupFn([&](PassManager &manager) {
+      manager.addPass(moe::createCompilePass(options));
+      return success();
+    });
+  } else if (!place.empty() || !target.empty() || !cpu.empty()) {
+    return fail("--place, --target and --cpu belong to a compilation: say how "
+                "far with --compile-to");
+  }
+
+  std::string message;
+  std::unique_ptr<llvm::MemoryBuffer> buffer = openInputFile(input, &message);
+  if (!buffer)
+    return fail(message);
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  if (failed(MlirOptMain(stream, std::move(buffer), registry, config)))
+    return 1;
+  return options.artifactPath.empty() ? writeText(output, text) : 0;
 }

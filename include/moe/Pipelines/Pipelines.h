@@ -3,10 +3,13 @@
 #define MOE_PIPELINES_PIPELINES_H
 
 #include "mlir/Pass/PassManager.h"
+#include <memory>
 #include <optional>
 #include <string>
 
 namespace moe {
+
+struct CpuTarget;
 
 /// What a module has completed; each is legal IR that can be saved, read,
 /// edited and resumed.
@@ -16,7 +19,7 @@ llvm::StringRef spellPhase(Phase phase);
 std::optional<Phase> parsePhase(llvm::StringRef name);
 
 /// Options of a compilation. Those that decide the result are recorded in
-/// `moe.options`, and a resumed module keeps them.
+/// `moe.options`; a resumed module keeps them, and refuses others.
 struct CompileOptions {
   Phase to = Phase::Artifact;
   std::string place;        // words of --place; empty: the module's
@@ -25,12 +28,17 @@ struct CompileOptions {
   std::string artifactPath; // where --compile-to=artifact writes
 };
 
-/// Appends the passes that lead from each module's own phase (its `moe.phase`,
-/// `input` when absent) to `options.to`. The phase of a module is not known
-/// before it is parsed: every step's passes do nothing on a module that has
-/// completed the step.
-mlir::LogicalResult buildCompilePipeline(mlir::PassManager &manager,
-                                         const CompileOptions &options);
+/// A pass that leads a module from its own phase (its `moe.phase`, `input` when
+/// absent) to `options.to`.
+std::unique_ptr<mlir::Pass> createCompilePass(const CompileOptions &options);
+
+// The steps. Each requires a module of the phase before and ends with the exit
+// check of its own.
+void buildPlacedPipeline(mlir::OpPassManager &manager, llvm::StringRef place);
+void buildShardedPipeline(mlir::OpPassManager &manager);
+void buildScheduledPipeline(mlir::OpPassManager &manager);
+void buildLoweredPipeline(mlir::OpPassManager &manager,
+                          const CpuTarget &target);
 
 } // namespace moe
 #endif

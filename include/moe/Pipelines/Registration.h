@@ -13,6 +13,9 @@ namespace moe {
 /// models.
 void registerAllDialects(mlir::DialectRegistry &registry);
 
+/// The dialects that any phase of a compilation may create.
+void insertCompilerDialects(mlir::DialectRegistry &registry);
+
 /// Our passes, by flag, and the upstream ones that are useful beside them.
 void registerAllPasses();
 

@@ -173,4 +173,36 @@ def ExpandCopiesPass : Pass<"moe-expand-copies", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
                            "::mlir::vector::VectorDialect", "::moe::moert::MoertDialect"];
 }
+
+def VerifyScheduledPass : Pass<"moe-verify-scheduled", "::mlir::ModuleOp"> {
+  let summary = "exit check of the phase `scheduled`";
+  let description = [{
+    Changes nothing. Refuses what is left of the levels above: values of tensor type, layer ops, buffers outside the arena, functions
+    without `moert.interface`.
+  }];
+}
+
+def InsertTeamGuardsPass : Pass<"moe-insert-team-guards", "::mlir::ModuleOp"> {
+  let summary = "let one thread of the team do the dense leftovers";
+  let description = [{
+    Phase: on the way from `scheduled` to `lowered`. Every linalg op becomes loops that thread 0 runs, with a team barrier behind
+    them. Our own ops share their work out by themselves.
+
+    ```mlir
+    linalg.add ins(%a, %b : memref<?x64xf32>, memref<?x64xf32>) outs(%y : memref<?x64xf32>)
+    // becomes
+    scf.if %first { scf.for ... }
+    moert.team_barrier
+    ```
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect", "::mlir::scf::SCFDialect", "::moe::moert::MoertDialect"];
+}
+
+def VerifyLoweredPass : Pass<"moe-verify-lowered", "::mlir::ModuleOp"> {
+  let summary = "exit check of the phase `lowered`";
+  let description = [{
+    Changes nothing. At the top of the module stand only functions and globals of the llvm dialect, the grid and `moert.interface`; every function
+    is defined, because a program calls nothing but entry points.
+  }];
+}
 #endif

@@ -1,0 +1,211 @@
+// Leads a module from the phase that it has completed to another one.
+#include "dialects/Coll/CollDialect.h"
+#include "dialects/Moe/MoeDialect.h"
+#include "dialects/Moert/MoertDialect.h"
+#include "mlir/Pass/PassManager.h"
+#include "moe/Analysis/PlacementWords.h"
+#include "moe/Pipelines/Pipelines.h"
+#include "moe/Pipelines/Registration.h"
+#include "moe/Target/Artifact.h"
+#include "moe/Target/CpuTarget.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/xxhash.h"
+
+using namespace mlir;
+using namespace moe;
+
+namespace {
+
+// The phase of a module is known only when the module is: each step is a
+// pipeline that is made and run here.
+class CompilePass : public PassWrapper<CompilePass, OperationPass<ModuleOp>> {
+public:
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(CompilePass)
+  explicit CompilePass(const CompileOptions &options) : options(options) {}
+
+  StringRef getArgument() const final { return "moe-compile"; }
+  StringRef getDescription() const final {
+    return "run the phases of a compilation";
+  }
+  void getDependentDialects(DialectRegistry &registry) const override {
+    insertCompilerDialects(registry);
+  }
+  void runOnOperation() override {
+    if (failed(compile(getOperation())))
+      signalPassFailure();
+  }
+
+private:
+  LogicalResult compile(ModuleOp module);
+  LogicalResult mergeOptions(ModuleOp module, Phase done);
+  LogicalResult step(ModuleOp module, Phase next);
+
+  CompileOptions options;
+};
+
+} // namespace
+
+static StringRef recorded(ModuleOp module, StringRef name) {
+  if (auto all = module->getAttrOfType<DictionaryAttr>("moe.options"))
+    if (auto value = all.getAs<StringAttr>(name))
+      return value.getValue();
+  return "";
+}
+
+static void record(ModuleOp module, StringRef name, StringRef value) {
+  NamedAttrList all(module->getAttrOfType<DictionaryAttr>("moe.options"));
+  all.set(name, StringAttr::get(module.getContext(), value));
+  module->setAttr("moe.options", all.getDictionary(module.getContext()));
+}
+
+// An option may be given where its step is still to come; afterwards only the
+// value that is in force may be repeated.
+LogicalResult CompilePass::mergeOptions(ModuleOp module, Phase done) {
+  std::string target = options.target.empty() ? recorded(module, "target").str()
+                                              : options.target;
+  if (target.empty())
+    target = "cpu";
+  if (target != "cpu")
+    return module.emitError()
+           << "--target is '" << target << "', but cpu is expected";
+  if (!options.place.empty() && done >= Phase::Placed) {
+    FailureOr<PlacementWords> words =
+        parsePlacementWords(options.place, [&] { return module.emitError(); });
+    if (failed(words))
+      return failure();
+    if (words->spell() != recorded(module, "place"))
+      return module.emitError()
+             << "--place is '" << options.place << "', but the module is "
+             << "already placed by '" << recorded(module, "place")
+             << "': start again from its input";
+  }
+  if (done < Phase::Placed && options.to >= Phase::Placed &&
+      options.place.empty() && recorded(module, "place").empty())
+    return module.emitError(
+        "has no placement: say where its experts go with --place, at least "
+        "--place=\"ranks=1\"");
+  if (options.to < Phase::Lowered)
+    return success();
+
+  std::string cpu = recorded(module, "cpu").str(), error;
+  if (!options.cpu.empty() || cpu.empty()) {
+    FailureOr<CpuTarget> resolved = resolveCpuTarget(
+        options.cpu.empty() ? StringRef("native") : StringRef(options.cpu),
+        error);
+    if (failed(resolved))
+      return module.emitError(error);
+    if (done >= Phase::Lowered && spellCpuTarget(*resolved) != cpu)
+      return module.emitError()
+             << "--cpu is '" << options.cpu << "', but the module is already "
+             << "lowered for '" << cpu << "': start again from its scheduled "
+             << "phase";
+    cpu = spellCpuTarget(*resolved);
+  }
+  if (failed(parseCpuTarget(cpu)))
+    return module.emitError() << "was compiled for the processor '" << cpu
+                              << "', which this compiler does not know";
+  record(module, "target", target);
+  record(module, "cpu", cpu);
+  return success();
+}
+
+static std::string printModule(ModuleOp module) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  module.print(stream, OpPrintingFlags().assumeVerified());
+  return text;
+}
+
+static std::string collectiveDigest(func::FuncOp function) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  function.walk([&](Operation *op) {
+    if (!isa_and_nonnull<coll::CollDialect>(op->getDialect()))
+      return;
+    stream << op->getName();
+    if (auto axes = op->getAttrOfType<DenseI64ArrayAttr>("axes"))
+      stream << axes;
+    for (Type type : op->getOperandTypes())
+      stream << type;
+    stream << "\n";
+  });
+  llvm::XXH128_hash_t hash =
+      llvm::xxh3_128bits(llvm::arrayRefFromStringRef(stream.str()));
+  return llvm::utohexstr(hash.high64, true, 16) +
+         llvm::utohexstr(hash.low64, true, 16);
+}
+
+// The digest of each function's collectives, which the runtime compares over
+// the ranks.
+static void recordDigests(ModuleOp module) {
+  for (auto interface : module.getOps<moert::InterfaceOp>()) {
+    auto function = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(
+        interface, interface.getFunctionAttr());
+    interface->setAttr(
+        "moert.collectives",
+        StringAttr::get(module.getContext(), collectiveDigest(function)));
+  }
+}
+
+LogicalResult CompilePass::step(ModuleOp module, Phase next) {
+  OpPassManager manager(ModuleOp::getOperationName());
+  switch (next) {
+  case Phase::Input:
+    return success();
+  case Phase::Placed:
+    buildPlacedPipeline(manager, options.place.empty()
+                                     ? recorded(module, "place")
+                                     : StringRef(options.place));
+    break;
+  case Phase::Sharded:
+    buildShardedPipeline(manager);
+    break;
+  case Phase::Scheduled:
+    buildScheduledPipeline(manager);
+    break;
+  case Phase::Lowered: {
+    // What the artifact keeps for later questions.
+    module->setAttr("moe.scheduled",
+                    StringAttr::get(module.getContext(), printModule(module)));
+    FailureOr<CpuTarget> target = parseCpuTarget(recorded(module, "cpu"));
+    (void)target;
+    return module.emitError("lowering is on its way");
+  }
+  case Phase::Artifact:
+    return writeArtifact(module, options.artifactPath);
+  }
+  if (failed(runPipeline(manager, module)))
+    return failure();
+  if (next == Phase::Scheduled)
+    recordDigests(module);
+  module->setAttr("moe.phase",
+                  StringAttr::get(module.getContext(), spellPhase(next)));
+  return success();
+}
+
+LogicalResult CompilePass::compile(ModuleOp module) {
+  Phase done = Phase::Input;
+  if (auto name = module->getAttrOfType<StringAttr>("moe.phase")) {
+    std::optional<Phase> phase = parsePhase(name.getValue());
+    if (!phase)
+      return module.emitError() << "has completed the phase " << name
+                                << ", but input, placed, sharded, scheduled or "
+                                   "lowered is expected";
+    done = *phase;
+  }
+  if (options.to < done)
+    return module.emitError()
+           << "has completed the phase `" << spellPhase(done)
+           << "`, which lies behind `" << spellPhase(options.to) << "`";
+  if (failed(mergeOptions(module, done)))
+    return failure();
+  for (int next = static_cast<int>(done) + 1;
+       next <= static_cast<int>(options.to); ++next)
+    if (failed(step(module, static_cast<Phase>(next))))
+      return failure();
+  return success();
+}
+
+std::unique_ptr<Pass> moe::createCompilePass(const CompileOptions &options) {
+  return std::make_unique<CompilePass>(options);
+}

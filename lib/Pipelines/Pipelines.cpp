@@ -1,0 +1,47 @@
+// Every phase of a compilation as a list of passes, with the reason for each
+// one's place.
+#include "moe/Pipelines/Pipelines.h"
+#include "dialects/Moe/MoeDialect.h"
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Linalg/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+#include "moe/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace moe;
+
+static void addCleanUp(OpPassManager &manager) {
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+}
+
+void moe::buildPlacedPipeline(OpPassManager &manager, StringRef place) {
+  PlaceExpertsPassOptions options;
+  options.place = place.str();
+  manager.addPass(createPlaceExpertsPass(options));
+  manager.addPass(createVerifyPlacedPass());
+}
+
+void moe::buildShardedPipeline(OpPassManager &manager) {
+  manager.addPass(createShardLayerPass());
+  // Collectives over groups of one rank fold away here, so that one rank's
+  // program has none.
+  addCleanUp(manager);
+  manager.addPass(createVerifyShardedPass());
+  // The exit check of the phase: nothing is scheduled that could hang.
+  manager.addPass(createVerifyCollectivesPass());
+}
+
+void moe::buildScheduledPipeline(OpPassManager &manager) {
+  manager.addNestedPass<func::FuncOp>(createExpandRoutePass());
+  // Dense leftovers, such as sums of tensors, become linalg, which bufferizes.
+  manager.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
+  addCleanUp(manager);
+  manager.addPass(createBufferizeLayerPass());
+  addCleanUp(manager);
+  // Last: it fixes the addresses of all buffers that are left.
+  manager.addPass(createPlanArenaPass());
+  addCleanUp(manager);
+  manager.addPass(createVerifyScheduledPass());
+}

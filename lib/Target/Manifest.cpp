@@ -1,0 +1,241 @@
+#include "dialects/Coll/CollDialect.h"
+#include "dialects/Moe/MoeDialect.h"
+#include "dialects/Moert/MoertDialect.h"
+#include "mlir/Dialect/Shard/IR/ShardOps.h"
+#include "moe/Target/Artifact.h"
+#include "moe/Target/CpuTarget.h"
+#include "moert/abi.h"
+#include "moert/artifact.h"
+#include "llvm/Support/JSON.h"
+
+using namespace mlir;
+using namespace moe;
+using llvm::json::OStream;
+
+static std::string spellType(Type type) {
+  std::string text;
+  llvm::raw_string_ostream(text) << type;
+  return text;
+}
+
+static void writeInts(OStream &json, StringRef key, ArrayRef<int64_t> values) {
+  json.attributeArray(key, [&] {
+    for (int64_t value : values)
+      json.value(value);
+  });
+}
+
+// A type's shape with -1 for the number of tokens.
+static void writeShape(OStream &json, StringRef key, ShapedType type) {
+  json.attributeArray(key, [&] {
+    for (int64_t size : type.getShape())
+      json.value(ShapedType::isDynamic(size) ? -1 : size);
+  });
+}
+
+static void writeValues(OStream &json, StringRef key, ArrayAttr entries) {
+  json.attributeArray(key, [&] {
+    for (auto value : entries.getAsRange<moe::moert::ValueAttr>())
+      json.object([&] {
+        auto type = cast<ShapedType>(value.getType().getValue());
+        json.attribute("name", value.getName().getValue());
+        json.attribute("dtype", spellType(type.getElementType()));
+        writeShape(json, "shape", type);
+        writeInts(json, "split", value.getSplit());
+      });
+  });
+}
+
+// The map to indices of the file's tensor as one linear form over its elements.
+static void writeSource(OStream &json, CheckpointAttr source) {
+  AffineMap map = source.getMap().getValue();
+  ArrayRef<int64_t> fileShape = source.getFileShape().asArrayRef();
+  MLIRContext *context = source.getContext();
+  auto elementAt = [&](std::optional<unsigned> unit) {
+    SmallVector<Attribute> index(map.getNumDims(),
+                                 IntegerAttr::get(IndexType::get(context), 0));
+    if (unit)
+      index[*unit] = IntegerAttr::get(IndexType::get(context), 1);
+    SmallVector<Attribute> results;
+    (void)map.constantFold(index, results);
+    int64_t element = 0;
+    for (auto [size, result] : llvm::zip(fileShape, results))
+      element = element * size + cast<IntegerAttr>(result).getInt();
+    return element;
+  };
+  int64_t offset = elementAt(std::nullopt);
+  json.object([&] {
+    json.attributeArray("names", [&] {
+      for (auto name : source.getNames().getAsRange<StringAttr>())
+        json.value(name.getValue());
+    });
+    json.attribute("expert_dim", source.getExpertDim());
+    json.attribute("part_dim", source.getPartDim());
+    writeInts(json, "file_shape", fileShape);
+    json.attribute("offset", offset);
+    json.attributeArray("strides", [&] {
+      for (unsigned dim = 0; dim < map.getNumDims(); ++dim)
+        json.value(elementAt(dim) - offset);
+    });
+  });
+}
+
+static void writeWeight(OStream &json, moe::moert::WeightAttr weight) {
+  auto type = cast<ShapedType>(weight.getType().getValue());
+  SliceAttr slice = weight.getSlice();
+  json.object([&] {
+    json.attribute("name", weight.getName().getValue());
+    json.attribute("dtype", spellType(type.getElementType()));
+    writeInts(json, "shape",
+              slice ? slice.getShape().asArrayRef() : type.getShape());
+    writeInts(json, "local_shape", type.getShape());
+    json.attributeArray("split", [&] {
+      if (!slice)
+        return;
+      for (auto split : slice.getSplits().getAsRange<SplitAttr>())
+        json.object([&] {
+          json.attribute("dim", split.getDim());
+          writeInts(json, "axes", split.getAxes());
+          json.attribute("by", stringifySplitKind(split.getBy()));
+        });
+    });
+    writeInts(json, "first_only",
+              slice && slice.getFirstOnly() ? slice.getFirstOnly().asArrayRef()
+                                            : ArrayRef<int64_t>());
+    json.attributeArray("sources", [&] {
+      for (auto source : weight.getSources().getAsRange<CheckpointAttr>())
+        writeSource(json, source);
+    });
+  });
+}
+
+// Which outputs carry the routing of the rank's own tokens.
+static void writeRouting(OStream &json, ArrayAttr outputs) {
+  std::optional<int64_t> ids, weights;
+  for (auto [index, entry] :
+       llvm::enumerate(outputs.getAsRange<moe::moert::ValueAttr>())) {
+    if (entry.getName() == "expert_ids")
+      ids = index;
+    if (entry.getName() == "expert_weights")
+      weights = index;
+  }
+  if (!ids || !weights)
+    return;
+  json.attributeObject("routing", [&] {
+    json.attribute("expert_ids", *ids);
+    json.attribute("expert_weights", *weights);
+  });
+}
+
+static void writeFunction(OStream &json, moe::moert::InterfaceOp interface) {
+  json.object([&] {
+    StringRef name = interface.getFunction();
+    json.attribute("name", name);
+    json.attribute("run", name);
+    json.attribute("prepare", (name + "_prepare").str());
+    json.attribute("layer", static_cast<int64_t>(interface.getLayer()));
+    json.attribute("experts", static_cast<int64_t>(interface.getExperts()));
+    json.attribute("top_k", static_cast<int64_t>(interface.getTopK()));
+    writeValues(json, "inputs", interface.getInputs());
+    writeValues(json, "outputs", interface.getOutputs());
+    writeRouting(json, interface.getOutputs());
+    json.attributeArray("slots", [&] {
+      for (int32_t expert : interface.getSlots())
+        json.value(expert);
+    });
+    json.attributeArray("weights", [&] {
+      for (auto weight :
+           interface.getWeights().getAsRange<moe::moert::WeightAttr>())
+        writeWeight(json, weight);
+    });
+    json.attributeArray("packed", [&] {
+      for (int64_t bytes : interface.getPacked())
+        json.object([&] { json.attribute("bytes", bytes); });
+    });
+    json.attributeObject("arena", [&] {
+      moe::moert::ArenaAttr arena = interface.getArena();
+      json.attribute("constant", arena.getConstant());
+      json.attribute("per_token", arena.getPerToken());
+      json.attribute("per_share", arena.getPerShare());
+      json.attribute("shares", arena.getShares());
+    });
+    json.attribute(
+        "collectives",
+        interface->getAttrOfType<StringAttr>("moert.collectives").getValue());
+  });
+}
+
+static void writeMesh(OStream &json, shard::GridOp grid) {
+  int64_t world = 1;
+  for (int64_t size : grid.getShape())
+    world *= size;
+  json.attribute("world_size", world);
+  json.attributeObject("mesh", [&] {
+    json.attribute("name", grid.getSymName());
+    json.attributeArray("axes", [&] {
+      for (int64_t axis = 0; axis < grid.getRank(); ++axis)
+        json.value(coll::axisName(grid, axis));
+    });
+    writeInts(json, "shape", grid.getShape());
+  });
+}
+
+FailureOr<std::string> moe::writeManifest(ModuleOp module) {
+  auto interfaces = llvm::to_vector(module.getOps<moe::moert::InterfaceOp>());
+  if (interfaces.empty())
+    return module.emitError(
+        "holds no `moert.interface`: there is no function to call");
+  auto grid = SymbolTable::lookupNearestSymbolFrom<shard::GridOp>(
+      interfaces.front(), interfaces.front().getGridAttr());
+  auto options = module->getAttrOfType<DictionaryAttr>("moe.options");
+  auto spelling = options ? options.getAs<StringAttr>("cpu") : StringAttr();
+  FailureOr<CpuTarget> target = failure();
+  if (spelling)
+    target = parseCpuTarget(spelling.getValue());
+  if (failed(target))
+    return module.emitError("does not say in `moe.options` which processor it "
+                            "was lowered for");
+  for (moe::moert::InterfaceOp interface : interfaces)
+    if (!interface->getAttrOfType<StringAttr>("moert.collectives"))
+      return interface.emitOpError(
+          "has no `moert.collectives`, the digest of its collectives");
+
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  OStream json(stream, /*IndentSize=*/1);
+  json.object([&] {
+    json.attribute("format", StringRef(::moert::ArtifactFormat));
+    json.attribute("version", ::moert::ArtifactVersion);
+    json.attribute("abi", MOERT_ABI_VERSION);
+    json.attribute("producer", "moe-mlir " MOE_VERSION);
+    json.attributeObject("target", [&] {
+      json.attribute("kind", "cpu");
+      json.attribute("cpu", target->cpu);
+      if (!target->features.empty())
+        json.attributeArray("features", [&] {
+          for (const std::string &feature : target->features)
+            json.value(feature);
+        });
+    });
+    json.attributeObject("options", [&] {
+      for (NamedAttribute option : options)
+        if (auto value = dyn_cast<StringAttr>(option.getValue()))
+          json.attribute(option.getName().getValue(), value.getValue());
+    });
+    writeMesh(json, grid);
+    json.attributeArray("groups", [&] {
+      if (auto groups = module->getAttrOfType<ArrayAttr>("moert.groups"))
+        for (auto axes : groups.getAsRange<DenseI64ArrayAttr>())
+          json.array([&] {
+            for (int64_t axis : axes.asArrayRef())
+              json.value(axis);
+          });
+    });
+    json.attributeArray("functions", [&] {
+      for (moe::moert::InterfaceOp interface : interfaces)
+        writeFunction(json, interface);
+    });
+  });
+  stream << "\n";
+  return text;
+}
