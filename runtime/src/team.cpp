@@ -63,8 +63,9 @@ Result<std::unique_ptr<WorkerPool>> WorkerPool::start(int ranks, int threads) {
   try {
     for (int rank = 0; rank < ranks; ++rank)
       for (int thread = 0; thread < threads; ++thread)
-        pool->workers.emplace_back(
-            [raw = pool.get(), rank, thread] { raw->work(rank, thread); });
+        if (rank > 0 || thread > 0)
+          pool->workers.emplace_back(
+              [raw = pool.get(), rank, thread] { raw->work(rank, thread); });
   } catch (const std::system_error &error) {
     return Status::error(MOERT_ERROR_OUT_OF_MEMORY, "cannot start ",
                          ranks * threads, " threads (", ranks, " ranks of ",
@@ -108,6 +109,9 @@ void WorkerPool::run(const Job &job) {
   running = workers.size();
   ++generation;
   begun.notify_all();
+  lock.unlock();
+  job(0, 0);
+  lock.lock();
   done.wait(lock, [&] { return running == 0; });
   current = nullptr;
 }

@@ -36,4 +36,7 @@ int main(int argc, char **argv) {
   std::ofstream(folder + "/layer.moe", std::ios::binary)
       << test::testArtifact(std::atoi(argv[2]));
   writeCheckpoint(folder);
+  // The same by the name that documents use.
+  std::filesystem::create_directories(folder + "/checkpoint");
+  writeCheckpoint(folder + "/checkpoint");
 }

@@ -1,5 +1,6 @@
 // Every field of the manifest is checked, with the path to what is wrong.
 #include "manifest.h"
+#include "temporary_folder.h"
 #include "test_artifact.h"
 
 #include <gtest/gtest.h>
@@ -23,6 +24,17 @@ TEST(Manifest, ReadsWhatItSays) {
   EXPECT_EQ(function.routing->expertWeights, 2);
   EXPECT_EQ(*manifest->functions[1].arena.bytes(7), 1024 + 8 * 7 + 4 * 4);
   EXPECT_FALSE(ArenaSize({0, INT64_MAX / 2, 0, 1}).bytes(3).has_value());
+}
+
+TEST(Manifest, TheExampleOfTheDocsIsOne) {
+  std::string text = readFile(MOERT_DOCS "/Artifact.md");
+  size_t begin = text.find("```json\n");
+  ASSERT_NE(begin, std::string::npos);
+  size_t end = text.find("```", begin + 8);
+  Result<Manifest> manifest =
+      parseManifest(std::string_view(text).substr(begin + 8, end - begin - 8));
+  ASSERT_TRUE(manifest.ok()) << manifest.status().message();
+  EXPECT_EQ(manifest->functions[0].outputs.size(), 3u);
 }
 
 namespace {
