@@ -75,6 +75,21 @@ LogicalResult ActivationAttr::verify(function_ref<InFlightDiagnostic()> emitErro
   return success();
 }
 
+LogicalResult PanelsAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t groups, int64_t parts, int64_t columns, int64_t depth,
+                                 int64_t width, int64_t interleave) {
+  for (int64_t value : {groups, parts, columns, depth, width, interleave})
+    if (value <= 0) // (C1)
+      return emitError() << "panels have the number " << value << ", but positive ones are expected";
+  if (width % parts != 0) // (C2)
+    return emitError() << "panels have width " << width << " for " << parts << " parts, but a multiple of them is expected";
+  return success();
+}
+
+int64_t PanelsAttr::getPartWidth() const { return getWidth() / getParts(); }
+int64_t PanelsAttr::getPanelsPerGroup() const { return llvm::divideCeil(getColumns(), getPartWidth()); }
+int64_t PanelsAttr::getPanelElements() const { return getWidth() * llvm::alignTo(getDepth(), getInterleave()); }
+int64_t PanelsAttr::getElements() const { return getGroups() * getPanelsPerGroup() * getPanelElements(); }
+
 LogicalResult CheckpointAttr::verify(function_ref<InFlightDiagnostic()> emitError, ArrayAttr names, DenseI64ArrayAttr fileShape,
                                      AffineMapAttr map, int64_t expertDim, int64_t partDim) {
   AffineMap affine = map.getValue();

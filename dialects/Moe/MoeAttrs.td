@@ -209,4 +209,36 @@ def Moe_PlacementAttr : Moe_Attr<"Placement", "placement"> {
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }
+
+def Moe_PanelsAttr : Moe_Attr<"Panels", "panels"> {
+  let summary = "layout of a weight that is packed for a vector unit";
+  let description = [{
+    A weight of `groups` x `parts` x `columns` x `depth` elements (G, P, N, K) becomes, for each group, panels of `width` columns that are
+    consecutive in memory: C = `width` / `parts` columns of part 0, then the same columns of part 1, so that both parts of a gated product meet in
+    one set of accumulators. Within a panel, K ascends, and `interleave` values of K stand together for each column:
+
+    ```
+    element (g, p, n, k) -> (((g * ceil(N / C) + n / C) * ceil(K / interleave) + k / interleave) * width + p * C + n % C) * interleave + k % interleave
+    ```
+    Places of columns beyond N and of k beyond K hold zero.
+
+    **Constraints**
+    - (C1) all numbers are positive
+    - (C2) `width` is a multiple of `parts`
+  }];
+  let parameters = (ins "int64_t":$groups, "int64_t":$parts, "int64_t":$columns, "int64_t":$depth, "int64_t":$width,
+    DefaultValuedParameter<"int64_t", "1">:$interleave);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Columns of one part in a panel: C.
+    int64_t getPartWidth() const;
+    /// Panels of one group.
+    int64_t getPanelsPerGroup() const;
+    /// Elements of one panel, padding included.
+    int64_t getPanelElements() const;
+    /// Elements of the whole packed weight.
+    int64_t getElements() const;
+  }];
+}
 #endif

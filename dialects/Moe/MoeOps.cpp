@@ -129,11 +129,31 @@ LogicalResult SharedExpertOp::verify() {
                  failed(table.check("result", resultTypes(*this, outsOf(*this)).front(), {"T", "H"})));
 }
 
+// A packed weight has the size that its layout says.
+static LogicalResult checkPacked(Operation *op, StringRef name, Type type, PanelsAttr panels) {
+  auto buffer = dyn_cast<MemRefType>(type);
+  if (!buffer || buffer.getRank() != 1 || buffer.getDimSize(0) != panels.getElements())
+    return op->emitOpError() << "has a packed `" << name << "` of type " << type << ", but a buffer of " << panels.getElements()
+                             << " elements is expected";
+  return success();
+}
+
 LogicalResult RouterLogitsOp::verify() {
   if (failed(verifyTwoForms(*this, outsOf(*this), 1)))
     return failure();
   ShapeTable table(*this);
-  return failure(failed(table.check("x", getX().getType(), {"T", "H"})) || failed(table.check("weight", getWeight().getType(), {"E", "H"})) ||
+  if (std::optional<PanelsAttr> panels = getPacked()) { // (C2)
+    if (panels->getGroups() != 1 || panels->getParts() != 1)
+      return emitOpError() << "has a weight packed in " << panels->getGroups() << " groups and " << panels->getParts()
+                           << " parts, but one of each is expected";
+    if (failed(checkPacked(*this, "weight", getWeight().getType(), *panels)))
+      return failure();
+    table.bind("E", panels->getColumns(), "`packed`");
+    table.bind("H", panels->getDepth(), "`packed`");
+  } else if (failed(table.check("weight", getWeight().getType(), {"E", "H"}))) {
+    return failure();
+  }
+  return failure(failed(table.check("x", getX().getType(), {"T", "H"})) ||
                  failed(table.check("bias", typeOf(getBias()), {"E"})) ||
                  failed(table.check("result", resultTypes(*this, outsOf(*this)).front(), {"T", "E"})));
 }
@@ -224,7 +244,21 @@ LogicalResult GroupedMatmulOp::verify() {
     rhs = {"G", "P", "N", "K"};
     bias = {"G", "P", "N"};
   }
-  if (failed(table.check("lhs", getLhs().getType(), {"m", "K"})) || failed(table.check("rhs", getRhs().getType(), rhs)) ||
+  if (std::optional<PanelsAttr> panels = getPacked()) { // (C5)
+    if (failed(checkPacked(*this, "rhs", getRhs().getType(), *panels)))
+      return failure();
+    int64_t sizes[] = {panels->getGroups(), panels->getParts(), panels->getColumns(), panels->getDepth()};
+    StringRef letters[] = {"G", "P", "N", "K"};
+    int64_t parts = activation && activation->getGated() ? 2 : 1;
+    if ((!getOffsets() && sizes[0] != 1) || sizes[1] != parts)
+      return emitOpError() << "has `rhs` packed in " << sizes[0] << " groups and " << sizes[1] << " parts, but "
+                           << (getOffsets() ? "any number of" : "1") << " groups and " << parts << " parts are expected";
+    for (auto [letter, size] : llvm::zip(letters, sizes))
+      table.bind(letter, size, "`packed`");
+  } else if (failed(table.check("rhs", getRhs().getType(), rhs))) {
+    return failure();
+  }
+  if (failed(table.check("lhs", getLhs().getType(), {"m", "K"})) ||
       failed(table.check("offsets", typeOf(getOffsets()), {"G+1"})) || failed(table.check("gather", typeOf(getGather()), {"g"})) ||
       failed(table.check("scatter", typeOf(getScatter()), {"s"})) || failed(table.check("row_weights", typeOf(getRowWeights()), {"T", "k"})) ||
       failed(table.check("bias", typeOf(getBias()), bias)) ||
@@ -236,6 +270,12 @@ LogicalResult GroupedMatmulOp::verify() {
   if (!cast<ShapedType>(getRhs().getType()).hasStaticShape())
     return emitOpError() << "has `rhs` of type " << getRhs().getType() << ", but a static shape is expected";
   return success();
+}
+
+int64_t GroupedMatmulOp::getGroups() {
+  if (std::optional<PanelsAttr> panels = getPacked())
+    return panels->getGroups();
+  return cast<ShapedType>(getRhs().getType()).getDimSize(0);
 }
 
 LogicalResult TokenGateOp::verify() {

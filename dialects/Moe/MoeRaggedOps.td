@@ -18,13 +18,16 @@ def Moe_RouterLogitsOp : Moe_Op<"router_logits", [AttrSizedOperandSegments]> {
     ```mlir
     %l = moe.router_logits %x, %gate : (tensor<?x64xf32>, tensor<8x64xf32>) -> tensor<?x8xf32>
     ```
-    **Constraints**: (C1) shapes agree as in the table
+    **Constraints**: (C1) shapes agree as in the table; (C2) a `packed` weight is a buffer of one dimension, as `#moe.panels` says, with one group and one part
   }];
-  let arguments = (ins Moe_Float:$x, Moe_Float:$weight, Optional<Moe_Float>:$bias, Optional<AnyMemRef>:$outs, UnitAttr:$matmul_f32);
+  let arguments = (ins Moe_Float:$x, Moe_Float:$weight, Optional<Moe_Float>:$bias, Optional<AnyMemRef>:$outs, UnitAttr:$matmul_f32,
+    OptionalAttr<Moe_PanelsAttr>:$packed);
   let results = (outs Optional<AnyRankedTensor>:$result);
   let assemblyFormat = [{
-    $x `,` $weight (`bias` `(` $bias^ `)`)? (`f32` $matmul_f32^)? (`outs` `(` $outs^ `)`)? attr-dict `:` functional-type(operands, results)
+    $x `,` $weight (`bias` `(` $bias^ `)`)? (`f32` $matmul_f32^)? (`packed` `(` $packed^ `)`)? (`outs` `(` $outs^ `)`)? attr-dict `:` functional-type(operands, results)
   }];
+  let builders = [OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$x, "::mlir::Value":$weight, "::mlir::Value":$bias, "::mlir::Value":$outs,
+    "bool":$matmul_f32), "build($_builder, $_state, result, x, weight, bias, outs, matmul_f32, /*packed=*/PanelsAttr());">];
 }
 
 def Moe_SelectExpertsOp : Moe_Op<"select_experts", [AttrSizedOperandSegments]> {
@@ -186,18 +189,27 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul", [AttrSizedOperandSegments]> {
     - (C2) without `offsets`, G = 1
     - (C3) `gather_divisor` > 0; other than 1, and `row_weights`, only with `gather`
     - (C4) P = 2 exactly when the activation is gated
+    - (C5) a `packed` rhs is a buffer of one dimension, as `#moe.panels` says, whose numbers agree with the table
   }];
   let arguments = (ins Moe_Float:$lhs, Moe_Any:$rhs, Index:$rows, Optional<Moe_I32>:$offsets, Optional<Moe_I32>:$gather,
     Optional<Moe_I32>:$scatter, Optional<Moe_F32>:$row_weights, Optional<Moe_Float>:$bias, Optional<AnyMemRef>:$outs,
-    OptionalAttr<Moe_ActivationAttr>:$activation, DefaultValuedAttr<I64Attr, "1">:$gather_divisor);
+    OptionalAttr<Moe_ActivationAttr>:$activation, DefaultValuedAttr<I64Attr, "1">:$gather_divisor,
+    OptionalAttr<Moe_PanelsAttr>:$packed);
   let results = (outs Optional<AnyRankedTensor>:$result);
   let assemblyFormat = [{
     $lhs `,` $rhs `rows` `(` $rows `)` (`offsets` `(` $offsets^ `)`)? (`gather` `(` $gather^ `)`)? (`scatter` `(` $scatter^ `)`)?
     (`row_weights` `(` $row_weights^ `)`)? (`bias` `(` $bias^ `)`)? (`activation` `(` $activation^ `)`)?
-    (`outs` `(` $outs^ `)`)? attr-dict `:` functional-type(operands, results)
+    (`packed` `(` $packed^ `)`)? (`outs` `(` $outs^ `)`)? attr-dict `:` functional-type(operands, results)
   }];
+  let builders = [OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$lhs, "::mlir::Value":$rhs, "::mlir::Value":$rows, "::mlir::Value":$offsets,
+    "::mlir::Value":$gather, "::mlir::Value":$scatter, "::mlir::Value":$row_weights, "::mlir::Value":$bias, "::mlir::Value":$outs,
+    "::moe::ActivationAttr":$activation, CArg<"uint64_t", "1">:$gather_divisor), [{
+      build($_builder, $_state, result, lhs, rhs, rows, offsets, gather, scatter, row_weights, bias, outs, activation, gather_divisor,
+            /*packed=*/PanelsAttr());
+    }]>];
   let extraClassDeclaration = [{
-    int64_t getGroups() { return ::llvm::cast<::mlir::ShapedType>(getRhs().getType()).getDimSize(0); }
+    /// G, of either form of the weight.
+    int64_t getGroups();
   }];
 }
 

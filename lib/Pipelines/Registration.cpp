@@ -6,6 +6,7 @@
 #include "moe/Conversion/HopperToNVVM.h"
 #include "moe/Conversion/Passes.h"
 #include "moe/Pipelines/DeviceKernels.h"
+#include "moe/Pipelines/VectorToLLVM.h"
 #include "moe/Transforms/Passes.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
@@ -44,4 +45,5 @@ void moe::registerAllPasses() {
   moe::registerTransformsPasses();
   moe::registerConvertHopperToNVVM();
   moe::registerDeviceKernelPipeline();
+  moe::registerVectorToLLVMPipeline();
 }

@@ -91,4 +91,69 @@ def ConvertMoertToLLVMPass : Pass<"convert-moert-to-llvm", "::mlir::ModuleOp"> {
   }];
   let dependentDialects = ["::mlir::cf::ControlFlowDialect", "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect"];
 }
+
+def PackWeightsPass : Pass<"moe-pack-weights", "::mlir::ModuleOp"> {
+  let summary = "give weights the layout of the target's vector unit, and each function its prepare function";
+  let description = [{
+    Phase: `scheduled`, on memrefs; first step of the way to `lowered` on a CPU.
+
+    Every weight argument of a function becomes one buffer of one dimension: the weights of `moe.grouped_matmul` and `moe.router_logits` in the
+    panels of `#moe.panels`, the others (biases, the weight of `moe.token_gate`) as they are. Beside each function `@f` that has weights stands
+    afterwards `@f_prepare(raw weights..., packed weights...)`, in the order of the arguments of `@f`; every thread of the team runs it. The attributes of
+    a weight's argument move to the raw weight there.
+
+    An argument is a weight when it carries `moe.weight` or `moe.slice`, or stands (possibly reshaped) as a weight or bias of one of our ops.
+    bf16 weights stay bf16 where the rows that they meet are bf16, and become f32 where those are f32.
+
+    ```mlir
+    func.func @f(%x: memref<?x64xf32>, %w: memref<2x48x64xf32>, %n: index, %o: memref<3xi32>, %y: memref<?x48xf32>) {
+      moe.grouped_matmul %x, %w rows(%n) offsets(%o) outs(%y) : ...
+    ```
+    becomes, for a unit of 8 lanes,
+    ```mlir
+    func.func @f(%x: memref<?x64xf32>, %w: memref<6144xf32>, %n: index, %o: memref<3xi32>, %y: memref<?x48xf32>) {
+      moe.grouped_matmul %x, %w rows(%n) offsets(%o) packed(<groups = 2, parts = 1, columns = 48, depth = 64, width = 16>) outs(%y) : ...
+    ```
+    Refuses a weight that one op wants packed and another wants as it is, or in another layout, and a weight that is no argument.
+  }];
+  let options = [Option<"cpu", "cpu", "std::string", "\"native\"", "CPU whose vector unit is meant: native, x86-64-v3 or x86-64-v4">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::func::FuncDialect", "::moe::moert::MoertDialect"];
+}
+
+def LowerBf16ToBitsPass : Pass<"moe-lower-bf16-to-bits", "::mlir::ModuleOp"> {
+  let summary = "keep bf16 in memory as 16-bit integers";
+  let description = [{
+    The llvm dialect in, the llvm dialect out; arithmetic on bf16 has been expanded before (`arith-expand`). Replaces the type bf16 by i16, so that
+    LLVM never legalizes a bf16 value, for which it calls library functions that a program does not have. Operands of intrinsics keep their type.
+
+    ```mlir
+    %v = llvm.load %p : !llvm.ptr -> bf16
+    %b = llvm.bitcast %v : bf16 to i16
+    ```
+    becomes
+    ```mlir
+    %v = llvm.load %p : !llvm.ptr -> i16
+    ```
+    Refuses bf16 arithmetic that is left.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
+def ConvertMoeToVectorPass : Pass<"convert-moe-to-vector", "::mlir::ModuleOp"> {
+  let summary = "lower moe ops on memrefs to loops over vectors, shared by the threads of a team";
+  let description = [{
+    Phase: `scheduled`, on memrefs, weights packed (`moe-pack-weights`). Afterwards no `moe` op remains: `scf`, `arith`, `vector`, `memref`, and for
+    the inner products `llvm`, all without library calls.
+
+    Every thread of a rank's team runs the function. The work of an op is cut into items (panels of columns, or tiles of rows), of which thread t of n
+    takes t, t + n, t + 2n ...; a `moert.team_barrier` follows the op. An element of the result is computed by one thread, K ascending, whatever
+    the number of threads and of rows, so that its bits depend on neither.
+
+    Refuses ops in value form, weights that are not packed and buffers whose layout is not the identity.
+  }];
+  let options = [Option<"cpu", "cpu", "std::string", "\"native\"", "CPU whose vector unit is meant: native, x86-64-v3 or x86-64-v4">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::math::MathDialect",
+                           "::mlir::vector::VectorDialect", "::mlir::LLVM::LLVMDialect", "::moe::moert::MoertDialect"];
+}
 #endif

@@ -1,0 +1,27 @@
+// What the code generator knows about a CPU's vector unit.
+#ifndef MOE_CONVERSION_CPUTILE_H
+#define MOE_CONVERSION_CPUTILE_H
+
+#include "mlir/Support/LLVM.h"
+#include "moe/Target/CpuTarget.h"
+
+namespace moe {
+
+/// The register tile of a matrix product: `rows` x `width` f32 accumulators, in
+/// vectors of `lanes`.
+struct CpuTile {
+  int64_t lanes = 8;
+  int64_t rows = 6;
+  int64_t width = 16;
+  /// The unit multiplies pairs of bf16 into f32 (AVX512-BF16).
+  bool bf16Dot = false;
+
+  static CpuTile of(const CpuTarget &target);
+
+  /// The tile for a name of --cpu or a spelling in `moe.options`. On failure,
+  /// `error` says what was found and what is expected.
+  static mlir::FailureOr<CpuTile> get(llvm::StringRef cpu, std::string &error);
+};
+
+} // namespace moe
+#endif

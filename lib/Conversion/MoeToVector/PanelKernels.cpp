@@ -1,0 +1,274 @@
+// Kernels keep rows x width f32 accumulators in registers through a loop over
+// K. In each step they load one row of the panel, then for each row of the tile
+// broadcast one element and multiply-add it. Left alone, LLVM's scheduler moves
+// the broadcasts of all rows to the front of the step and spills accumulators;
+// an empty piece of assembly after each row, through which its accumulators
+// pass, keeps the order as written.
+#include "PanelKernels.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "moe/Conversion/VectorMath.h"
+
+using namespace mlir;
+using namespace moe;
+
+namespace {
+
+class KernelBuilder {
+public:
+  KernelBuilder(ImplicitLocOpBuilder &b, const PanelKernel &kernel,
+                LLVM::LLVMFuncOp function, int64_t rows)
+      : b(b), kernel(kernel), rows(rows),
+        vectors(kernel.tile.width / kernel.tile.lanes),
+        pointer(LLVM::LLVMPointerType::get(b.getContext())),
+        accumulator(VectorType::get(kernel.tile.lanes, b.getF32Type())),
+        words(VectorType::get(kernel.tile.lanes, b.getI32Type())) {
+    Block &entry = function.getBody().front();
+    rowArray = entry.getArgument(0);
+    panel = entry.getArgument(1);
+    depth = entry.getArgument(2);
+    tile = entry.getArgument(3);
+    scaleArray = entry.getArgument(4);
+  }
+
+  void build() {
+    for (int64_t r = 0; r < rows; ++r)
+      rowPointers.push_back(load(pointer, at(rowArray, pointer, r), 8));
+    SmallVector<Value> sums(
+        rows * vectors,
+        arith::ConstantOp::create(
+            b, DenseElementsAttr::get(accumulator, b.getF32FloatAttr(0.0f))));
+    bool pairs = kernel.interleave() == 2;
+    Value steps =
+        pairs ? arith::ShRUIOp::create(b, depth, i64(1)).getResult() : depth;
+    auto loop = scf::ForOp::create(b, i64(0), steps, i64(1), sums);
+    {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(loop.getBody());
+      SmallVector<Value> next(loop.getRegionIterArgs());
+      step(next, loop.getInductionVar(), /*last=*/false);
+      scf::YieldOp::create(b, next);
+    }
+    sums = llvm::to_vector(ValueRange(loop.getResults()));
+    if (pairs)
+      sums = lastOfOddDepth(sums, steps);
+    for (auto [index, sum] : llvm::enumerate(sums))
+      LLVM::StoreOp::create(b, sum,
+                            at(tile, b.getF32Type(), index * kernel.tile.lanes),
+                            vectorBytes());
+    LLVM::ReturnOp::create(b, ValueRange());
+  }
+
+private:
+  unsigned vectorBytes() const { return kernel.tile.lanes * 4; }
+  Value i64(int64_t value) {
+    return arith::ConstantOp::create(b, b.getI64IntegerAttr(value));
+  }
+  Value load(Type type, Value address, unsigned alignment) {
+    return LLVM::LoadOp::create(b, type, address, alignment);
+  }
+  Value at(Value base, Type element, int64_t index) {
+    return LLVM::GEPOp::create(
+        b, pointer, element, base,
+        ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(index)});
+  }
+  Value at(Value base, Type element, Value index) {
+    return LLVM::GEPOp::create(b, pointer, element, base, ValueRange{index});
+  }
+  Value broadcast(Value scalar, VectorType type) {
+    return vector::BroadcastOp::create(b, type, scalar);
+  }
+
+  // A pair of an odd K has no second value, and none may be read.
+  SmallVector<Value> lastOfOddDepth(ArrayRef<Value> sums, Value steps) {
+    Value odd = arith::TruncIOp::create(b, b.getI1Type(), depth);
+    auto branch = scf::IfOp::create(b, ValueRange(sums).getTypes(), odd,
+                                    /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    SmallVector<Value> next(sums);
+    step(next, steps, /*last=*/true);
+    scf::YieldOp::create(b, next);
+    b.setInsertionPointToStart(branch.elseBlock());
+    scf::YieldOp::create(b, sums);
+    return llvm::to_vector(ValueRange(branch.getResults()));
+  }
+
+  void step(SmallVectorImpl<Value> &sums, Value index, bool last) {
+    if (kernel.panelElement.isF32())
+      return multiply(sums, panelRow(index, accumulator),
+                      [&](int64_t r) { return element(r, index); });
+    if (kernel.tile.bf16Dot && !kernel.scaled)
+      return multiplyPairs(sums, panelRow(index, words), index, last);
+    Value first = arith::ShLIOp::create(b, index, i64(1));
+    multiply(sums, widen(panelRow(index, words), 0),
+             [&](int64_t r) { return rowOfPair(r, index, first, 0, last); });
+    if (last)
+      return;
+    Value second = arith::AddIOp::create(b, first, i64(1));
+    multiply(sums, widen(panelRow(index, words), 1),
+             [&](int64_t r) { return rowOfPair(r, index, second, 1, last); });
+  }
+
+  // One step's row of the panel: a vector of f32, or of pairs of bf16.
+  SmallVector<Value> panelRow(Value index, VectorType type) {
+    Value offset = arith::MulIOp::create(b, index, i64(kernel.tile.width));
+    Value base = at(panel, b.getF32Type(), offset);
+    SmallVector<Value> row;
+    for (int64_t v = 0; v < vectors; ++v)
+      row.push_back(load(type, at(base, b.getF32Type(), v * kernel.tile.lanes),
+                         vectorBytes()));
+    // Few rows wait for memory: ask for what comes one page further on.
+    if (rows <= 4)
+      for (int64_t line = 0; line < kernel.tile.width * 4; line += 64)
+        LLVM::Prefetch::create(b, at(base, b.getI8Type(), 4096 + line),
+                               /*rw=*/0, /*hint=*/3, /*cache=*/1);
+    return row;
+  }
+
+  // Halves of pairs as f32: the low half first.
+  Value widenHalf(Value pairs, int half) {
+    Type type = pairs.getType();
+    auto splat = [&](int32_t value) -> Value {
+      Attribute scalar = b.getI32IntegerAttr(value);
+      return arith::ConstantOp::create(
+          b, DenseElementsAttr::get(cast<VectorType>(type), scalar));
+    };
+    Value bits = half ? arith::AndIOp::create(
+                            b, pairs, splat(static_cast<int32_t>(0xffff0000)))
+                            .getResult()
+                      : arith::ShLIOp::create(b, pairs, splat(16)).getResult();
+    return arith::BitcastOp::create(b, accumulator, bits);
+  }
+  SmallVector<Value> widen(ArrayRef<Value> pairs, int half) {
+    return llvm::map_to_vector(
+        pairs, [&](Value pair) { return widenHalf(pair, half); });
+  }
+
+  // Element `index` of row r as f32 in all lanes, weighted.
+  Value element(int64_t r, Value index) {
+    bool isF32 = kernel.rowElement.isF32();
+    Value address = at(rowPointers[r], kernel.rowElement, index);
+    if (kernel.scaled) {
+      Value value = toF32(b, load(kernel.rowElement, address, isF32 ? 4 : 2));
+      value = arith::MulFOp::create(
+          b, value, load(b.getF32Type(), at(scaleArray, b.getF32Type(), r), 4));
+      return broadcast(toF32(b, fromF32(b, value, kernel.rowElement)),
+                       accumulator);
+    }
+    if (isF32)
+      return broadcast(load(kernel.rowElement, address, 4), accumulator);
+    // Both halves of each lane hold the element; widening takes the low one. No
+    // general register is needed.
+    Value halves =
+        broadcast(load(b.getI16Type(), address, 2),
+                  VectorType::get(2 * kernel.tile.lanes, b.getI16Type()));
+    return widenHalf(vector::BitCastOp::create(b, words, opaque(halves)), 0);
+  }
+
+  Value rowOfPair(int64_t r, Value pair, Value index, int half, bool last) {
+    if (kernel.scaled || last)
+      return element(r, index);
+    // Seen through, the shift would move before the broadcast, out of the
+    // vector unit.
+    return widenHalf(opaque(broadcast(pairOfRow(r, pair, last), words)), half);
+  }
+
+  Value pairOfRow(int64_t r, Value pair, bool last) {
+    Value address = at(rowPointers[r], b.getI32Type(), pair);
+    if (last)
+      return arith::ExtUIOp::create(b, b.getI32Type(),
+                                    load(b.getI16Type(), address, 2));
+    return load(b.getI32Type(), address, 2);
+  }
+
+  void multiply(SmallVectorImpl<Value> &sums, ArrayRef<Value> row,
+                function_ref<Value(int64_t)> value) {
+    for (int64_t r = 0; r < rows; ++r) {
+      Value factor = value(r);
+      for (int64_t v = 0; v < vectors; ++v)
+        sums[r * vectors + v] =
+            vector::FMAOp::create(b, factor, row[v], sums[r * vectors + v]);
+      keepOrder(sums, r);
+    }
+  }
+
+  void multiplyPairs(SmallVectorImpl<Value> &sums, ArrayRef<Value> row,
+                     Value index, bool last) {
+    auto bf16s = VectorType::get(2 * kernel.tile.lanes, b.getBF16Type());
+    auto cast = [&](Value pairs) -> Value {
+      return LLVM::BitcastOp::create(b, bf16s, pairs);
+    };
+    for (int64_t r = 0; r < rows; ++r) {
+      Value factor = cast(broadcast(pairOfRow(r, index, last), words));
+      for (int64_t v = 0; v < vectors; ++v) {
+        Value &sum = sums[r * vectors + v];
+        sum = LLVM::CallIntrinsicOp::create(
+                  b, accumulator,
+                  b.getStringAttr("llvm.x86.avx512bf16.dpbf16ps.512"),
+                  ValueRange{sum, factor, cast(row[v])})
+                  .getResult(0);
+      }
+      keepOrder(sums, r);
+    }
+  }
+
+  void keepOrder(SmallVectorImpl<Value> &sums, int64_t r) {
+    for (Value &sum : MutableArrayRef<Value>(sums).slice(r * vectors, vectors))
+      sum = emptyAssembly(sum, "~{memory}");
+  }
+  Value opaque(Value vector) { return emptyAssembly(vector, ""); }
+
+  Value emptyAssembly(Value vector, StringRef clobber) {
+    std::string constraints = kernel.tile.lanes == 16 ? "=v,0" : "=x,0";
+    if (!clobber.empty())
+      constraints += "," + clobber.str();
+    auto assembly = LLVM::InlineAsmOp::create(
+        b, TypeRange(vector.getType()), ValueRange(vector), "", constraints,
+        /*has_side_effects=*/!clobber.empty(), /*is_align_stack=*/false,
+        LLVM::TailCallKind::None,
+        /*asm_dialect=*/LLVM::AsmDialectAttr(), /*operand_attrs=*/ArrayAttr());
+    return assembly.getResult(0);
+  }
+
+  ImplicitLocOpBuilder &b;
+  const PanelKernel &kernel;
+  int64_t rows, vectors;
+  LLVM::LLVMPointerType pointer;
+  VectorType accumulator, words;
+  Value rowArray, panel, depth, tile, scaleArray;
+  SmallVector<Value> rowPointers;
+};
+
+} // namespace
+
+static std::string kernelName(const PanelKernel &kernel, int64_t rows) {
+  auto word = [](Type type) { return type.isF32() ? "f32" : "bf16"; };
+  std::string name = "moe_panel_" + std::string(word(kernel.rowElement));
+  if (kernel.rowElement != kernel.panelElement)
+    name += std::string("_") + word(kernel.panelElement);
+  name += "_" + std::to_string(rows) + "x" + std::to_string(kernel.tile.width);
+  return kernel.scaled ? name + "_scaled" : name;
+}
+
+LLVM::LLVMFuncOp moe::getPanelKernel(ModuleOp module, const PanelKernel &kernel,
+                                     int64_t rows) {
+  std::string name = kernelName(kernel, rows);
+  if (auto existing = module.lookupSymbol<LLVM::LLVMFuncOp>(name))
+    return existing;
+  ImplicitLocOpBuilder b(UnknownLoc::get(module.getContext()),
+                         module.getContext());
+  b.setInsertionPointToEnd(module.getBody());
+  Type pointer = LLVM::LLVMPointerType::get(b.getContext());
+  Type arguments[] = {pointer, pointer, b.getI64Type(), pointer, pointer};
+  auto type = LLVM::LLVMFunctionType::get(
+      LLVM::LLVMVoidType::get(b.getContext()), arguments);
+  auto function =
+      LLVM::LLVMFuncOp::create(b, name, type, LLVM::Linkage::Internal);
+  // In a function of their own, kernels have all registers for themselves.
+  function.setNoInline(true);
+  b.setInsertionPointToStart(function.addEntryBlock(b));
+  KernelBuilder(b, kernel, function, rows).build();
+  return function;
+}

@@ -1,0 +1,33 @@
+// The inner products: one function per number of rows, made once for a module.
+#ifndef MOE_LIB_CONVERSION_MOETOVECTOR_PANELKERNELS_H
+#define MOE_LIB_CONVERSION_MOETOVECTOR_PANELKERNELS_H
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "moe/Conversion/CpuTile.h"
+
+namespace moe {
+
+/// What distinguishes one family of kernels from another.
+struct PanelKernel {
+  CpuTile tile;
+  mlir::Type rowElement;   // f32 or bf16
+  mlir::Type panelElement; // f32 or bf16; bf16 only with bf16 rows
+  bool scaled =
+      false; // rows are multiplied by a weight, and rounded, before the product
+
+  /// Values of K that stand together in a panel.
+  int64_t interleave() const { return panelElement.isBF16() ? 2 : 1; }
+};
+
+/// The function
+///   llvm.func @name(rows: ptr, panel: ptr, depth: i64, tile: ptr, scales: ptr)
+/// which sets tile[r][j] = sum over k of rows[r][k] * panel[k][j] in f32, k
+/// ascending, for `rows` rows, whose addresses stand in an array. `scales` is
+/// an array of one f32 a row, read only by scaled kernels. The tile has `width`
+/// columns. Created in `module` when missing.
+mlir::LLVM::LLVMFuncOp getPanelKernel(mlir::ModuleOp module,
+                                      const PanelKernel &kernel, int64_t rows);
+
+} // namespace moe
+#endif

@@ -1,0 +1,248 @@
+// Work items are panels, of all groups in one sequence, so that each weight is
+// read by one thread and once; within an item, the rows of the panel's group
+// are cut evenly into tiles of at most `tile.rows`. A product with few panels
+// is cut into tiles of rows instead. Kernels leave a tile's sums on the stack,
+// where the end of the product takes them up row by row.
+#include "PanelProduct.h"
+#include "PanelKernels.h"
+#include "Team.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace moe;
+
+bool moe::isPackedFor(const CpuTile &tile, PanelsAttr panels, Type lhs,
+                      Type weight) {
+  Type rows = getElementTypeOrSelf(lhs), columns = getElementTypeOrSelf(weight);
+  bool elements = columns.isF32() ? rows.isF32() || rows.isBF16()
+                                  : columns.isBF16() && rows.isBF16();
+  return elements && panels.getWidth() == tile.width &&
+         panels.getPartWidth() % tile.lanes == 0 &&
+         panels.getInterleave() == (columns.isBF16() ? 2 : 1);
+}
+
+Value moe::loadColumns(ImplicitLocOpBuilder &b, Value buffer,
+                       ValueRange position, Value mask, int64_t lanes) {
+  auto type = VectorType::get(
+      lanes, cast<MemRefType>(buffer.getType()).getElementType());
+  if (!mask)
+    return vector::LoadOp::create(b, type, buffer, position);
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(type));
+  return vector::MaskedLoadOp::create(b, type, buffer, position, mask, zero);
+}
+
+void moe::storeColumns(ImplicitLocOpBuilder &b, Value vector, Value buffer,
+                       ValueRange position, Value mask) {
+  if (mask)
+    vector::MaskedStoreOp::create(b, buffer, position, mask, vector);
+  else
+    vector::StoreOp::create(b, vector, buffer, position);
+}
+
+namespace {
+
+class ProductBuilder {
+public:
+  ProductBuilder(ImplicitLocOpBuilder &b, ModuleOp module,
+                 const PanelProduct &given,
+                 function_ref<void(const PanelSums &)> finish)
+      : b(b), module(module), product(given), panels(product.panels),
+        finish(finish), pointer(LLVM::LLVMPointerType::get(b.getContext())) {}
+
+  void build() {
+    // Weighting rows takes registers that twelve rows do not leave.
+    if (product.rowWeights)
+      product.tile.rows = std::min<int64_t>(product.tile.rows, 8);
+    const CpuTile &tile = product.tile;
+    sums = stackOf(b, b.getF32Type(), tile.rows * tile.width, 64);
+    rowPointers = stackOf(b, pointer, tile.rows, 64);
+    scales = product.rowWeights ? stackOf(b, b.getF32Type(), tile.rows, 64)
+                                : rowPointers;
+    lhsPointer = pointerTo(b, product.lhs);
+    weightPointer = pointerTo(b, product.weight);
+    if (product.rowWeights)
+      flatRowWeights = flatten(b, product.rowWeights);
+    // A single group of few panels leaves threads without work: share out its
+    // rows.
+    constexpr int64_t enoughPanels = 16;
+    if (panels.getGroups() == 1 && panels.getPanelsPerGroup() < enoughPanels)
+      buildByRows();
+    else
+      buildByPanels();
+  }
+
+private:
+  struct Group {
+    Value index, first, rows, tiles;
+  };
+
+  void buildByPanels() {
+    Value count =
+        indexConstant(b, panels.getGroups() * panels.getPanelsPerGroup());
+    forEachOfTeam(b, count, [&](Value item) {
+      Value perGroup = indexConstant(b, panels.getPanelsPerGroup());
+      Value index = arith::DivUIOp::create(b, item, perGroup),
+            panel = arith::RemUIOp::create(b, item, perGroup);
+      Group group = groupOf(index);
+      forEach(b, indexConstant(b, 0), group.tiles, 1, [&](Value t) {
+        auto [first, rows] = tileOf(group, t);
+        pointAtRows(first, rows);
+        buildTile(group, panel, item, first, rows);
+      });
+    });
+  }
+
+  void buildByRows() {
+    Group group = groupOf(indexConstant(b, 0));
+    forEachOfTeam(b, group.tiles, [&](Value t) {
+      auto [first, rows] = tileOf(group, t);
+      pointAtRows(first, rows);
+      forEach(
+          b, indexConstant(b, 0), indexConstant(b, panels.getPanelsPerGroup()),
+          1, [&](Value panel) { buildTile(group, panel, panel, first, rows); });
+    });
+  }
+
+  Group groupOf(Value index) {
+    Group group;
+    group.index = index;
+    group.first = indexConstant(b, 0);
+    group.rows = product.rows;
+    if (product.offsets) {
+      group.first = loadIndex(b, product.offsets, index);
+      Value end = loadIndex(b, product.offsets,
+                            indexAdd(b, index, indexConstant(b, 1)));
+      group.rows = arith::SubIOp::create(b, end, group.first);
+    }
+    group.tiles = arith::DivUIOp::create(
+        b, indexAdd(b, group.rows, indexConstant(b, product.tile.rows - 1)),
+        indexConstant(b, product.tile.rows));
+    return group;
+  }
+
+  // Tile t of a group: rows cut as evenly as they go, larger tiles first.
+  std::pair<Value, Value> tileOf(const Group &group, Value t) {
+    Value least = arith::DivUIOp::create(b, group.rows, group.tiles),
+          larger = arith::RemUIOp::create(b, group.rows, group.tiles);
+    Value start = indexAdd(b, arith::MulIOp::create(b, t, least),
+                           arith::MinUIOp::create(b, t, larger));
+    Value isLarger =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::ult, t, larger);
+    Value rows = arith::SelectOp::create(
+        b, isLarger, indexAdd(b, least, indexConstant(b, 1)), least);
+    return {indexAdd(b, group.first, start), rows};
+  }
+
+  Value elementAt(Value base, Type element, Value index) {
+    Value offset = arith::IndexCastOp::create(b, b.getI64Type(), index);
+    return LLVM::GEPOp::create(b, pointer, element, base, ValueRange{offset});
+  }
+
+  // Addresses (and weights) of a tile's rows, on the stack for the kernel.
+  void pointAtRows(Value first, Value rows) {
+    Type element = cast<MemRefType>(product.lhs.getType()).getElementType();
+    forEach(b, indexConstant(b, 0), rows, 1, [&](Value r) {
+      Value row = indexAdd(b, first, r);
+      if (product.gather) {
+        row = loadIndex(b, product.gather, row);
+        if (product.rowWeights) {
+          Value weight = memref::LoadOp::create(b, flatRowWeights, row);
+          LLVM::StoreOp::create(b, weight, elementAt(scales, b.getF32Type(), r),
+                                4);
+        }
+        if (product.gatherDivisor != 1)
+          row = arith::DivUIOp::create(b, row,
+                                       indexConstant(b, product.gatherDivisor));
+      }
+      Value address =
+          elementAt(lhsPointer, element, indexMul(b, row, panels.getDepth()));
+      LLVM::StoreOp::create(b, address, elementAt(rowPointers, pointer, r), 8);
+    });
+  }
+
+  // One tile of rows times one panel; `position` counts panels from the first
+  // group's first.
+  void buildTile(const Group &group, Value panel, Value position, Value first,
+                 Value rows) {
+    auto weightType = cast<MemRefType>(product.weight.getType());
+    Value panelPointer =
+        elementAt(weightPointer, weightType.getElementType(),
+                  indexMul(b, position, panels.getPanelElements()));
+    callKernel(rows, panelPointer);
+    forEach(b, indexConstant(b, 0), rows, 1, [&](Value r) {
+      finishRow(group, panel, indexAdd(b, first, r), r);
+    });
+  }
+
+  void callKernel(Value rows, Value panelPointer) {
+    Type rowElement = cast<MemRefType>(product.lhs.getType()).getElementType();
+    Type panelElement =
+        cast<MemRefType>(product.weight.getType()).getElementType();
+    PanelKernel kernel{product.tile, rowElement, panelElement,
+                       static_cast<bool>(product.rowWeights)};
+    Value depth =
+        arith::ConstantOp::create(b, b.getI64IntegerAttr(panels.getDepth()));
+    Value operands[] = {rowPointers, panelPointer, depth, sums, scales};
+    // Every count but the largest has its case; the largest is the default.
+    SmallVector<int64_t> cases =
+        llvm::to_vector(llvm::seq<int64_t>(1, product.tile.rows));
+    auto choice =
+        scf::IndexSwitchOp::create(b, TypeRange(), rows, cases, cases.size());
+    OpBuilder::InsertionGuard guard(b);
+    for (int64_t count = 1; count <= product.tile.rows; ++count) {
+      Region &region = count == product.tile.rows
+                           ? choice.getDefaultRegion()
+                           : choice.getCaseRegions()[count - 1];
+      b.setInsertionPointToStart(&region.emplaceBlock());
+      LLVM::CallOp::create(b, getPanelKernel(module, kernel, count), operands);
+      scf::YieldOp::create(b);
+    }
+  }
+
+  void finishRow(const Group &group, Value panel, Value row, Value r) {
+    int64_t lanes = product.tile.lanes, partWidth = panels.getPartWidth();
+    auto type = VectorType::get(lanes, b.getF32Type());
+    Value panelColumn = indexMul(b, panel, partWidth),
+          tileRow = indexMul(b, r, product.tile.width);
+    for (int64_t start = 0; start < partWidth; start += lanes) {
+      PanelSums result;
+      result.row = row;
+      result.group = group.index;
+      result.column = indexAdd(b, panelColumn, indexConstant(b, start));
+      if (panels.getColumns() % partWidth != 0) {
+        Value left = arith::SubIOp::create(
+            b, indexConstant(b, panels.getColumns()), result.column);
+        result.mask = vector::CreateMaskOp::create(
+            b, VectorType::get(lanes, b.getI1Type()), left);
+      }
+      for (int64_t part = 0; part < panels.getParts(); ++part) {
+        Value address = elementAt(
+            sums, b.getF32Type(),
+            indexAdd(b, tileRow, indexConstant(b, part * partWidth + start)));
+        result.parts.push_back(
+            LLVM::LoadOp::create(b, type, address, lanes * 4));
+      }
+      finish(result);
+    }
+  }
+
+  ImplicitLocOpBuilder &b;
+  ModuleOp module;
+  PanelProduct product;
+  PanelsAttr panels;
+  function_ref<void(const PanelSums &)> finish;
+  LLVM::LLVMPointerType pointer;
+  Value sums, rowPointers, scales, lhsPointer, weightPointer, flatRowWeights;
+};
+
+} // namespace
+
+void moe::emitPanelProduct(ImplicitLocOpBuilder &b, ModuleOp module,
+                           const PanelProduct &product,
+                           function_ref<void(const PanelSums &)> finish) {
+  ProductBuilder(b, module, product, finish).build();
+}

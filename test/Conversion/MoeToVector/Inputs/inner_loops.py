@@ -1,0 +1,48 @@
+"""Checks the inner loops of kernels in assembly: those that multiply touch no stack and broadcast straight from memory."""
+
+import re
+import sys
+
+
+def loops(lines):
+    """Bodies of the loops that end by a jump back to a label before it, innermost only."""
+    labels = {}
+    for number, line in enumerate(lines):
+        label = re.match(r"(\.LBB\w+):", line)
+        if label:
+            labels[label.group(1)] = number
+        jump = re.match(r"\s+j\w+\s+(\.LBB\w+)", line)
+        if jump and labels.get(jump.group(1), number) < number:
+            body = lines[labels[jump.group(1)]:number]
+            if not any(re.match(r"\.LBB", other) for other in body[1:]):
+                yield body
+
+
+def main():
+    path, expected = sys.argv[1], int(sys.argv[2])
+    found, name, body = 0, None, []
+    with open(path) as file:
+        for line in file.read().splitlines():
+            start = re.match(r"(moe_panel_\w+):", line)
+            if start:
+                name, body = start.group(1), []
+            elif name and line.startswith(".Lfunc_end"):
+                products = [loop for loop in loops(body) if any("vfmadd" in l or "vdpbf16" in l for l in loop)]
+                assert products, f"{name}: has no inner loop that multiplies"
+                frame = any(re.search(r"movq\s+%rsp, %rbp", l) for l in body)
+                for loop in products:
+                    stack = [l.strip() for l in loop if "%rsp" in l or (frame and "%rbp" in l)]
+                    assert not stack, f"{name}: its inner loop touches the stack: {stack[0]}"
+                    rows, width = map(int, re.search(r"_(\d+)x(\d+)", name).groups())
+                    lanes = 16 if width == 32 else 8
+                    count = sum("vfmadd" in l or "vdpbf16" in l for l in loop)
+                    assert count % (rows * width // lanes) == 0, f"{name}: {count} products in a step of {rows} rows"
+                found += 1
+                name = None
+            elif name:
+                body.append(line)
+    assert found == expected, f"{found} kernels found, {expected} expected"
+    print(f"{found} kernels hold")
+
+
+main()

@@ -1,0 +1,65 @@
+// RUN: moe-opt %s --convert-moe-to-vector=cpu=x86-64-v3 | FileCheck %s
+// RUN: moe-opt %s --convert-moe-to-vector=cpu=x86-64-v3 | FileCheck %s --check-prefix=KERNEL
+
+// CHECK-LABEL: func @gated
+func.func @gated(%x: memref<?x64xf32>, %w: memref<12288xf32>, %n: index, %o: memref<3xi32>, %gather: memref<?xi32>, %y: memref<?x48xf32>) {
+  // Two groups of six panels, taken by the team in turn.
+  // CHECK: %[[PANELS:.*]] = arith.constant 12 : index
+  // CHECK: %[[ME:.*]] = moert.thread : index
+  // CHECK: %[[ALL:.*]] = moert.threads : index
+  // CHECK: scf.for %[[ITEM:.*]] = %[[ME]] to %[[PANELS]] step %[[ALL]]
+  // CHECK: memref.load %{{.*}} : memref<3xi32>
+  // Tiles of at most six rows.
+  // CHECK: scf.for
+  // Rows by the gather, two pairs a token.
+  // CHECK: memref.load %{{.*}} : memref<?xi32>
+  // CHECK: arith.divui
+  // CHECK: scf.index_switch
+  // CHECK: case 1
+  // CHECK-NEXT: llvm.call @moe_panel_f32_1x16
+  // CHECK: case 5
+  // CHECK-NEXT: llvm.call @moe_panel_f32_5x16
+  // CHECK: default
+  // CHECK-NEXT: llvm.call @moe_panel_f32_6x16
+  // SwiGLU on the sums.
+  // CHECK: scf.for
+  // CHECK-COUNT-2: llvm.load {{.*}} -> vector<8xf32>
+  // CHECK: arith.divf {{.*}} : vector<8xf32>
+  // CHECK: vector.store {{.*}} : memref<?x48xf32>, vector<8xf32>
+  // CHECK: moert.team_barrier
+  // CHECK-NEXT: return
+  moe.grouped_matmul %x, %w rows(%n) offsets(%o) gather(%gather) activation(<kind = silu>)
+      packed(<groups = 2, parts = 2, columns = 48, depth = 64, width = 16>) outs(%y) {gather_divisor = 2 : i64}
+      : (memref<?x64xf32>, memref<12288xf32>, index, memref<3xi32>, memref<?xi32>, memref<?x48xf32>) -> ()
+  return
+}
+
+// CHECK-LABEL: func @scattered_with_tail
+func.func @scattered_with_tail(%x: memref<?x64xbf16>, %w: memref<2048xbf16>, %n: index, %o: memref<2xi32>, %s: memref<?xi32>, %b: memref<1x20xbf16>,
+    %y: memref<?x20xbf16>) {
+  // CHECK: llvm.call @moe_panel_bf16_1x16
+  // CHECK: vector.create_mask
+  // CHECK: vector.maskedload {{.*}} : memref<1x20xbf16>
+  // CHECK: %[[ROW:.*]] = memref.load %{{.*}} : memref<?xi32>
+  // CHECK: vector.maskedstore {{.*}} : memref<?x20xbf16>
+  // CHECK: moert.team_barrier
+  moe.grouped_matmul %x, %w rows(%n) offsets(%o) scatter(%s) bias(%b)
+      packed(<groups = 1, parts = 1, columns = 20, depth = 64, width = 16, interleave = 2>) outs(%y)
+      : (memref<?x64xbf16>, memref<2048xbf16>, index, memref<2xi32>, memref<?xi32>, memref<1x20xbf16>, memref<?x20xbf16>) -> ()
+  return
+}
+
+// KERNEL-LABEL: llvm.func internal @moe_panel_f32_2x16
+// KERNEL-SAME: no_inline
+// KERNEL: scf.for {{.*}} iter_args({{.*}}) -> (vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>) : i64
+// KERNEL-COUNT-2: llvm.load {{.*}} -> vector<8xf32>
+// KERNEL: llvm.load {{.*}} -> f32
+// KERNEL: vector.broadcast
+// KERNEL-COUNT-2: vector.fma
+// KERNEL-COUNT-2: llvm.inline_asm has_side_effects "", "=x,0,~{memory}"
+// KERNEL: llvm.load {{.*}} -> f32
+// KERNEL: vector.broadcast
+// KERNEL-COUNT-2: vector.fma
+// KERNEL: scf.yield
+// KERNEL-COUNT-4: llvm.store
+// KERNEL: llvm.return
