@@ -1,6 +1,7 @@
 #include "moe/Conversion/TeamLoops.h"
 #include "dialects/Moert/MoertDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
@@ -8,6 +9,16 @@ using namespace moe;
 
 Value moe::team::constant(ImplicitLocOpBuilder &b, int64_t value) {
   return arith::ConstantIndexOp::create(b, value);
+}
+
+Value moe::team::scratch(ImplicitLocOpBuilder &b, MemRefType type) {
+  Operation *parent = b.getInsertionBlock()->getParentOp();
+  auto function = dyn_cast<FunctionOpInterface>(parent);
+  if (!function)
+    function = parent->getParentOfType<FunctionOpInterface>();
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(&function.getFunctionBody().front());
+  return memref::AllocaOp::create(b, type, b.getI64IntegerAttr(64));
 }
 
 std::pair<Value, Value> moe::team::slice(ImplicitLocOpBuilder &b, Value count) {

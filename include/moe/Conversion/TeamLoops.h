@@ -3,6 +3,7 @@
 #ifndef MOE_CONVERSION_TEAMLOOPS_H
 #define MOE_CONVERSION_TEAMLOOPS_H
 
+#include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 
 namespace moe::team {
@@ -30,6 +31,10 @@ forLoop(mlir::ImplicitLocOpBuilder &b, mlir::Value begin, mlir::Value end,
         llvm::function_ref<llvm::SmallVector<mlir::Value>(
             mlir::ImplicitLocOpBuilder &, mlir::Value, mlir::ValueRange)>
             body);
+
+/// Room of this thread alone: a buffer of static shape on the stack, allocated
+/// once where the function around the builder begins.
+mlir::Value scratch(mlir::ImplicitLocOpBuilder &b, mlir::MemRefType type);
 
 /// A constant of type index.
 mlir::Value constant(mlir::ImplicitLocOpBuilder &b, int64_t value);

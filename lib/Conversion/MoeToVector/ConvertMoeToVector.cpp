@@ -38,12 +38,24 @@ struct ConvertMoeToVector
     populateGroupedMatmulToVector(patterns, *tile);
     populateRouterLogitsToVector(patterns, *tile);
     populateTokenGateToVector(patterns, *tile);
+    populateSelectExpertsToVector(patterns, *tile);
+    populateSortToVector(patterns);
+    populateCountsToVector(patterns);
+    populateTakeToVector(patterns, *tile);
+    populateRegroupToVector(patterns);
+    populateCombineToVector(patterns, *tile);
     walkAndApplyPatterns(module, std::move(patterns));
     bool complete = true;
     module.walk([&](Operation *op) {
       if (!isa_and_nonnull<MoeDialect>(op->getDialect()))
         return;
       complete = false;
+      if (auto select = dyn_cast<SelectExpertsOp>(op))
+        if (std::string why = unsupportedRouter(select.getRouter());
+            !why.empty()) {
+          op->emitOpError() << why;
+          return;
+        }
       op->emitOpError(
           "has no lowering to vectors in this form: outs of identity layout "
           "and weights packed for this target are expected");
