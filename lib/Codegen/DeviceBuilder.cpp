@@ -76,6 +76,13 @@ Value DeviceBuilder::select(Value condition, Operand a, Operand b) {
   return createOrFold<arith::SelectOp>(condition, get(a), get(b));
 }
 
+Value DeviceBuilder::toFloat(Value bits) {
+  return arith::BitcastOp::create(*this, getF32Type(), bits);
+}
+Value DeviceBuilder::toBits(Value f32) {
+  return arith::BitcastOp::create(*this, getI32Type(), f32);
+}
+
 //===----------------------------------------------------------------------===//
 // Memory
 //===----------------------------------------------------------------------===//

@@ -35,7 +35,6 @@ public:
   GroupedMatmulBuilder(DeviceBuilder &b, gpu::GPUModuleOp module,
                        LLVM::LLVMFuncOp function, const GroupedMatmulSpec &spec)
       : b(b), spec(spec), plan(planGroupedMatmul(spec)), function(function) {
-    int64_t columns = spec.swap ? spec.tileTokens : spec.tileWeights;
     Type bf16 = b.getBF16Type();
     auto tile = [&](int64_t rows, int64_t columns) {
       return TileType::get(b.getContext(), rows, columns, bf16);
@@ -45,7 +44,6 @@ public:
                               tile(spec.tileWeights, blockColumns)});
     stagingType = StagingType::get(b.getContext(), plan.buffers,
                                    tile(plan.boxRows, plan.boxColumns));
-    accType = AccumulatorType::get(b.getContext(), wgmmaRows, columns);
     shared = getDynamicShared(b, b.getLoc(), module);
     kBlocks = llvm::divideCeil(spec.k, blockColumns);
   }
@@ -60,7 +58,7 @@ private:
   void gatherProducer();
   void loadWeights(OutputTile tile, Value position, Value block);
   void consumer();
-  Value multiply(Value position, Value firstRow);
+  Value multiply(Value start, Value firstRow);
   void keepTurning(Value position);
   Value applyEpilogue(Value values, OutputTile tile, Value row, Value live,
                       Value weightRow);
@@ -72,7 +70,6 @@ private:
   LLVM::LLVMFuncOp function;
   RingType ringType;
   StagingType stagingType;
-  AccumulatorType accType;
   Value shared, ring;
   int64_t kBlocks;
 };
@@ -163,7 +160,8 @@ void GroupedMatmulBuilder::forEachTile(
       });
 }
 
-/// Up to some microseconds, different per role, CTA and step, and only for half of the lanes.
+/// Up to some microseconds, different per role, CTA and step, and only for half
+/// of the lanes.
 void GroupedMatmulBuilder::sleepSometimes(Value position, int64_t role) {
   if (!spec.jitter)
     return;
@@ -233,6 +231,8 @@ void GroupedMatmulBuilder::gatherProducer() {
 /// the group after it has been issued.  The first block starts the sums, so
 /// they are never zeroed.
 Value GroupedMatmulBuilder::multiply(Value start, Value firstRow) {
+  int64_t columns = spec.swap ? spec.tileTokens : spec.tileWeights;
+  auto accType = AccumulatorType::get(b.getContext(), wgmmaRows, columns);
   int64_t lhs = spec.swap ? weightsTile : tokensTile;
   int64_t rhs = spec.swap ? tokensTile : weightsTile;
   WaitFullOp::create(b, ring, start, spec.gather);
@@ -332,7 +332,8 @@ void GroupedMatmulBuilder::consumer() {
   forEachTile([&](OutputTile tile, Value start) {
     Value row = spec.swap ? tile.row : b.add(tile.row, firstRow);
     Value weightRow = spec.swap ? b.add(tile.column, firstRow) : tile.column;
-    Value live = b.sub(tile.end, row);
+    // Known to be uniform: branches on it must not look divergent to ptxas.
+    Value live = b.uniform(b.sub(tile.end, row));
     Value column = spec.isPaired() ? b.shr(weightRow, 1) : weightRow;
     auto compute = [&] {
       Value values = multiply(start, firstRow);

@@ -43,3 +43,10 @@ Value moe::createClampedSwiglu(DeviceBuilder &b, Value gate, Value up,
   return arith::MulFOp::create(b, arith::AddFOp::create(b, up, b.f32(1.0f)),
                                glu);
 }
+
+Value moe::createBF16Pair(DeviceBuilder &b, Value low, Value high) {
+  Value pair = NVVM::ConvertF32x2ToBF16x2Op::create(
+      b, VectorType::get(2, b.getBF16Type()), high, low, Value(),
+      NVVM::FPRoundingMode::RN);
+  return LLVM::BitcastOp::create(b, b.getI32Type(), pair);
+}

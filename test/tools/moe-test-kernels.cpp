@@ -3,7 +3,10 @@
 //   moe-test-kernels grouped-matmul emit=hopper|llvm|ptx|cubin|interface
 //   out=FILE key=value...
 #include "dialects/Hopper/HopperDialect.h"
+#include "moe/Codegen/Combine.h"
 #include "moe/Codegen/GroupedMatmul.h"
+#include "moe/Codegen/SelectExperts.h"
+#include "moe/Codegen/TokenSort.h"
 #include "moe/Pipelines/DeviceKernels.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -124,6 +127,113 @@ static FailureOr<Kernel> readGroupedMatmul(Settings &settings, Location loc) {
                 }};
 }
 
+static FailureOr<Kernel> readTokenSort(Settings &settings, Location loc) {
+  TokenSortSpec spec;
+  std::string stage = "single";
+  settings.read("name", spec.name);
+  settings.read("experts", spec.experts);
+  settings.read("slots", spec.slots);
+  settings.read("top-k", spec.topK);
+  settings.read("table", spec.table);
+  settings.read("stage", stage);
+  auto emitError = [&] { return mlir::emitError(loc); };
+  auto known = llvm::StringSwitch<std::optional<TokenSortStage>>(stage)
+                   .Case("single", TokenSortStage::Single)
+                   .Case("count", TokenSortStage::Count)
+                   .Case("place", TokenSortStage::Place)
+                   .Default(std::nullopt);
+  if (!known)
+    return emitError() << "unknown stage '" << stage
+                       << "', expected single, count or place";
+  spec.stage = *known;
+  if (!settings.getError().empty())
+    return emitError() << settings.getError();
+  if (failed(verifyTokenSort(spec, emitError)))
+    return failure();
+  return Kernel{getTokenSortInterface(spec), [spec](gpu::GPUModuleOp module) {
+                  buildTokenSort(module, spec);
+                  return success();
+                }};
+}
+
+static FailureOr<Kernel> readCombine(Settings &settings, Location loc) {
+  CombineSpec spec;
+  settings.read("name", spec.name);
+  settings.read("columns", spec.columns);
+  settings.read("top-k", spec.topK);
+  settings.read("weights", spec.weights);
+  settings.read("addend", spec.addend);
+  auto emitError = [&] { return mlir::emitError(loc); };
+  if (!settings.getError().empty())
+    return emitError() << settings.getError();
+  if (failed(verifyCombine(spec, emitError)))
+    return failure();
+  return Kernel{getCombineInterface(spec), [spec](gpu::GPUModuleOp module) {
+                  buildCombine(module, spec);
+                  return success();
+                }};
+}
+
+static FailureOr<Kernel> readSelectExperts(Settings &settings, Location loc) {
+  SelectExpertsSpec spec;
+  std::string score = "softmax", groupScore = "none";
+  settings.read("name", spec.name);
+  settings.read("experts", spec.experts);
+  settings.read("top-k", spec.topK);
+  settings.read("score", score);
+  settings.read("score-after", spec.scoreAfter);
+  settings.read("bias", spec.bias);
+  settings.read("normalize", spec.normalize);
+  settings.read("group-score", groupScore);
+  settings.read("groups", spec.groups);
+  settings.read("kept-groups", spec.keptGroups);
+  settings.read("mask-zero", spec.maskZero);
+  settings.read("epsilon", spec.epsilon);
+  settings.read("scale", spec.scale);
+  auto emitError = [&] { return mlir::emitError(loc); };
+  auto knownScore = llvm::StringSwitch<std::optional<SelectScore>>(score)
+                        .Case("softmax", SelectScore::Softmax)
+                        .Case("sigmoid", SelectScore::Sigmoid)
+                        .Default(std::nullopt);
+  auto knownGroups = llvm::StringSwitch<std::optional<SelectGroups>>(groupScore)
+                         .Case("none", SelectGroups::None)
+                         .Case("max", SelectGroups::Max)
+                         .Case("top2-sum", SelectGroups::Top2Sum)
+                         .Default(std::nullopt);
+  if (!knownScore || !knownGroups)
+    return emitError() << "unknown score '" << score << "' or group score '"
+                       << groupScore
+                       << "', expected softmax or sigmoid, and none, max or "
+                          "top2-sum";
+  spec.score = *knownScore;
+  spec.groupScore = *knownGroups;
+  if (!settings.getError().empty())
+    return emitError() << settings.getError();
+  if (failed(verifySelectExperts(spec, emitError)))
+    return failure();
+  return Kernel{getSelectExpertsInterface(spec),
+                [spec](gpu::GPUModuleOp module) {
+                  buildSelectExperts(module, spec);
+                  return success();
+                }};
+}
+
+static FailureOr<Kernel> readKernel(StringRef name, Settings &settings,
+                                    Location loc) {
+  using Reader = FailureOr<Kernel> (*)(Settings &, Location);
+  auto reader = llvm::StringSwitch<Reader>(name)
+                    .Case("grouped-matmul", readGroupedMatmul)
+                    .Case("token-sort", readTokenSort)
+                    .Case("combine", readCombine)
+                    .Case("select-experts", readSelectExperts)
+                    .Default(nullptr);
+  if (!reader)
+    return emitError(loc) << "unknown kernel '" << name
+                          << "', expected grouped-matmul, token-sort, combine "
+                             "or select-experts";
+  return reader(settings, loc);
+}
+
 /// The text or bytes asked for.
 static FailureOr<std::string> emit(const Kernel &kernel, StringRef what,
                                    Location loc) {
@@ -190,12 +300,7 @@ int main(int argc, char **argv) {
   std::string what = "hopper", file = "-";
   settings.read("emit", what);
   settings.read("out", file);
-  FailureOr<Kernel> kernel = failure();
-  if (StringRef(argv[1]) == "grouped-matmul")
-    kernel = readGroupedMatmul(settings, loc);
-  else
-    emitError(loc) << "unknown kernel '" << argv[1]
-                   << "', expected grouped-matmul";
+  FailureOr<Kernel> kernel = readKernel(argv[1], settings, loc);
   if (failed(kernel))
     return 1;
   FailureOr<std::string> text = emit(*kernel, what, loc);

@@ -54,6 +54,8 @@ public:
   mlir::Value equal(Operand a, Operand b);
   mlir::Value both(mlir::Value a, mlir::Value b); ///< of i1
   mlir::Value select(mlir::Value condition, Operand a, Operand b);
+  mlir::Value toFloat(mlir::Value bits); ///< f32 of the same bits
+  mlir::Value toBits(mlir::Value f32);
 
   /// `offset` bytes after a pointer.
   mlir::Value atByte(mlir::Value pointer, Operand offset);

@@ -18,17 +18,18 @@ enum class GroupedEpilogue {
   SwigluClamped
 };
 
-/// y[r, :] = scale[r] * epilogue(x[r, :] * w[e]^T + bias[e]) for offsets[e] <=
-/// r < offsets[e + 1].
+/// y[r] = scale[r] * epilogue(x[r] w[e]^T + bias[e]) for the rows r of expert
+/// e, offsets[e] <= r < offsets[e + 1].
 ///
-/// | operand | shape | |
-/// | --- | --- | --- |
-/// | x | rows x k, or tokens x k with `gather` | row r is then x[index[r]] |
-/// | w | (experts * n) x k | with swiglu, 8 rows of gate and 8 of up alternate
-/// | | offsets | experts + 1, i32 | on the device; the number of rows is never
-/// known here | | scale, bias | rows and experts * n, f32 | only with
-/// `rowScale`, `bias`; bias as w's rows | | y | rows x n, or rows x n / 2 with
-/// swiglu | |
+/// - x[rows][k], or x[tokens][k] with `gather`, where row r is x[index[r]]
+/// - w[experts * n][k]; with swiglu, blocks of 8 rows of gate and of up
+///   alternate
+/// - offsets[experts + 1]: i32 on the device; the host never knows the rows
+/// - scale[rows], bias[experts * n]: f32, only with `rowScale`, `bias`; bias is
+///   ordered as w's rows
+/// - y[rows][n], or [n / 2] with swiglu
+///
+/// x, w and y are bf16.
 struct GroupedMatmulSpec {
   std::string name = "grouped_matmul";
   int64_t experts = 1;

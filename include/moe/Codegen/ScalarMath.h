@@ -20,6 +20,9 @@ mlir::Value createSwiglu(DeviceBuilder &b, mlir::Value gate, mlir::Value up);
 mlir::Value createClampedSwiglu(DeviceBuilder &b, mlir::Value gate,
                                 mlir::Value up, double alpha, double limit);
 
+/// Two f32 rounded to bf16 in one i32, `low` in the lower half.
+mlir::Value createBF16Pair(DeviceBuilder &b, mlir::Value low, mlir::Value high);
+
 } // namespace moe
 
 #endif

@@ -1,6 +1,8 @@
 // Accumulators, fragments, the store and the schedule.
 #include "Patterns.h"
 
+#include "moe/Codegen/ScalarMath.h"
+
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/IR/IRMapping.h"
 
@@ -206,13 +208,6 @@ struct StagingPattern : OpConversionPattern<StagingOp> {
 struct StoreTilePattern : OpConversionPattern<StoreTileOp> {
   using OpConversionPattern::OpConversionPattern;
 
-  static Value roundPair(DeviceBuilder &b, Value low, Value high) {
-    Value pair = NVVM::ConvertF32x2ToBF16x2Op::create(
-        b, VectorType::get(2, b.getBF16Type()), high, low, Value(),
-        NVVM::FPRoundingMode::RN);
-    return LLVM::BitcastOp::create(b, b.getI32Type(), pair);
-  }
-
   /// Address in a box, for this lane, of the row it gives to one stmatrix of
   /// `matrices` 8x8 matrices from number `first` of the box on: lanes 8 i .. 8
   /// i + 7 hold the rows of matrix i.
@@ -298,8 +293,8 @@ struct StoreTilePattern : OpConversionPattern<StoreTileOp> {
           b.atByte(adaptor.getStaging(), buffer * staging.getBox().getBytes());
       SmallVector<Value> matrices;
       for (int64_t i = 0; i < perBox; i += 2)
-        matrices.push_back(roundPair(b, values[number * perBox + i],
-                                     values[number * perBox + i + 1]));
+        matrices.push_back(createBF16Pair(b, values[number * perBox + i],
+                                          values[number * perBox + i + 1]));
       b.ifThen(leader, [&] {
         NVVM::CpAsyncBulkWaitGroupOp::create(b, staging.getBuffers() - 1,
                                              b.getUnitAttr());

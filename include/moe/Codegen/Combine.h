@@ -1,0 +1,36 @@
+// Weighted sum of each token's rows, in ascending order of its pairs.
+#ifndef MOE_CODEGEN_COMBINE_H
+#define MOE_CODEGEN_COMBINE_H
+
+#include "moe/Codegen/KernelModule.h"
+
+#include "mlir/IR/Diagnostics.h"
+
+namespace moe {
+
+/// y[t] = sum over j, positions[t][j] >= 0, of weights[t][j] *
+/// rows[positions[t][j]], then addend[t]; in f32, j ascending, rounded once.
+///
+/// - rows[m][columns], addend[tokens][columns], y[tokens][columns]: bf16
+/// - positions[tokens][topK]: i32; weights[tokens][topK]: f32
+///
+/// Launched with getCombineBlocks CTAs per token.
+struct CombineSpec {
+  std::string name = "combine";
+  int64_t columns = 0, topK = 0;
+  bool weights = true; ///< else 1, where the rows carry them already
+  bool addend = false;
+};
+
+mlir::LogicalResult
+verifyCombine(const CombineSpec &spec,
+              llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+/// CTAs that share the columns of one token.
+int64_t getCombineBlocks(const CombineSpec &spec);
+KernelInterface getCombineInterface(const CombineSpec &spec);
+mlir::LLVM::LLVMFuncOp buildCombine(mlir::gpu::GPUModuleOp module,
+                                    const CombineSpec &spec);
+
+} // namespace moe
+
+#endif

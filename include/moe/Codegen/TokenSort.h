@@ -1,0 +1,48 @@
+// Sorts (token, expert) pairs by slot, stably, on the device.
+#ifndef MOE_CODEGEN_TOKENSORT_H
+#define MOE_CODEGEN_TOKENSORT_H
+
+#include "moe/Codegen/KernelModule.h"
+
+#include "mlir/IR/Diagnostics.h"
+
+namespace moe {
+
+/// One CTA does everything, or two launches of the same number of CTAs share
+/// the pairs: Count, then Place.
+enum class TokenSortStage { Single, Count, Place };
+
+/// Pair p = t * topK + j is the j-th expert of token t, ids[p].
+///
+/// - ids[pairs]
+/// - slots[experts]: slot of each expert here, -1 if it is elsewhere; only with
+///   `table`, else the slot is the expert
+/// - counts[CTAs][slots]: from Count to Place
+/// - order[pairs], tokens[pairs]: pair and token of each sorted row
+/// - positions[pairs]: sorted row of each pair, -1 if its expert is elsewhere
+/// - offsets[slots + 1]: first sorted row of each slot
+/// - status[1]: becomes 1 where an id is outside of [0, experts), never cleared
+/// - pairs: how many there are
+///
+/// All i32.  Single runs with one CTA.
+struct TokenSortSpec {
+  std::string name = "token_sort";
+  int64_t experts = 0;
+  int64_t slots = 0; ///< 0: one per expert
+  int64_t topK = 0;
+  bool table = false;
+  TokenSortStage stage = TokenSortStage::Single;
+
+  int64_t getSlots() const { return slots ? slots : experts; }
+};
+
+mlir::LogicalResult
+verifyTokenSort(const TokenSortSpec &spec,
+                llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+KernelInterface getTokenSortInterface(const TokenSortSpec &spec);
+mlir::LLVM::LLVMFuncOp buildTokenSort(mlir::gpu::GPUModuleOp module,
+                                      const TokenSortSpec &spec);
+
+} // namespace moe
+
+#endif

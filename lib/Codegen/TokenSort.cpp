@@ -1,0 +1,276 @@
+// Counting sort.  Each warp owns a run of consecutive pairs; within 32 of them
+// `match.any` finds the lanes of equal slot, whose order is the lanes' order.
+// Rows of a slot are ordered by (CTA, warp, position): stable and
+// deterministic.
+#include "moe/Codegen/TokenSort.h"
+#include "moe/Codegen/DeviceBuilder.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
+using namespace mlir;
+using namespace moe;
+
+static constexpr int64_t singleWarps = 32, sharedWarps = 8;
+static constexpr int64_t maxSlots = 1024;
+
+static int64_t getWarps(const TokenSortSpec &spec) {
+  return spec.stage == TokenSortStage::Single ? singleWarps : sharedWarps;
+}
+
+LogicalResult
+moe::verifyTokenSort(const TokenSortSpec &spec,
+                     function_ref<InFlightDiagnostic()> emitError) {
+  if (spec.experts < 1 || spec.topK < 1)
+    return emitError() << "token sort of " << spec.experts << " experts, top "
+                       << spec.topK << ", expected both positive";
+  if (spec.getSlots() > maxSlots)
+    return emitError() << "token sort has " << spec.getSlots()
+                       << " slots, expected at most " << maxSlots;
+  if (spec.getSlots() != spec.experts && !spec.table)
+    return emitError() << "token sort has " << spec.getSlots() << " slots for "
+                       << spec.experts
+                       << " experts, expected a table that says which";
+  return success();
+}
+
+KernelInterface moe::getTokenSortInterface(const TokenSortSpec &spec) {
+  KernelInterface interface;
+  interface.name = spec.name;
+  interface.threads = 32 * getWarps(spec);
+  // One histogram per warp, then first rows, then the rows of earlier CTAs.
+  interface.sharedBytes = 4 * spec.getSlots() * (getWarps(spec) + 2) + 4;
+  auto add = [&](StringRef name, ParameterKind kind = ParameterKind::Pointer) {
+    interface.parameters.push_back({name.str(), kind});
+  };
+  add("ids");
+  if (spec.table)
+    add("slots");
+  if (spec.stage != TokenSortStage::Single)
+    add("counts");
+  if (spec.stage != TokenSortStage::Count)
+    for (StringRef name : {"order", "tokens", "positions", "offsets"})
+      add(name);
+  add("status");
+  add("pairs", ParameterKind::Integer);
+  return interface;
+}
+
+namespace {
+class TokenSortBuilder {
+public:
+  TokenSortBuilder(DeviceBuilder &b, gpu::GPUModuleOp module,
+                   LLVM::LLVMFuncOp function, const TokenSortSpec &spec)
+      : b(b), spec(spec), function(function), slots(spec.getSlots()),
+        warps(getWarps(spec)) {
+    histograms = getDynamicShared(b, b.getLoc(), module);
+    firstRows = b.atByte(histograms, 4 * slots * warps);
+    earlier = b.atByte(histograms, 4 * slots * (warps + 1) + 4);
+    lane = b.lane();
+    warp = b.uniform(b.shr(b.threadId(), 5));
+    mine = b.atElement(histograms, b.getI32Type(), b.mul(warp, slots));
+  }
+
+  void build();
+
+private:
+  /// The lanes of one step: what a lane's pair is, where it belongs.
+  struct Step {
+    Value pair, inRange, slot, kept, rank, peers;
+  };
+
+  Value argument(StringRef name);
+  Value word(Value array, Operand index) {
+    return b.load(b.getI32Type(), b.atElement(array, b.getI32Type(), index));
+  }
+  void setWord(Value array, Operand index, Value value) {
+    b.store(value, b.atElement(array, b.getI32Type(), index));
+  }
+  void forEachSlot(function_ref<void(Value)> body);
+  void forEachStep(function_ref<void(const Step &)> body);
+  void count(const Step &step);
+  void scanWarps();
+  void sumBlocks(Value slot);
+  void scanSlots();
+  void place(const Step &step);
+
+  DeviceBuilder &b;
+  const TokenSortSpec &spec;
+  LLVM::LLVMFuncOp function;
+  int64_t slots, warps;
+  Value histograms, firstRows, earlier, lane, warp, mine;
+};
+} // namespace
+
+Value TokenSortBuilder::argument(StringRef name) {
+  KernelInterface interface = getTokenSortInterface(spec);
+  for (auto [i, parameter] : llvm::enumerate(interface.parameters))
+    if (parameter.name == name)
+      return function.getArgument(i);
+  llvm_unreachable("no such parameter");
+}
+
+void TokenSortBuilder::build() {
+  Value zero = b.i32(0);
+  forEachSlot([&](Value slot) {
+    for (int64_t w = 0; w < warps; ++w)
+      setWord(histograms, b.add(slot, w * slots), zero);
+  });
+  NVVM::BarrierOp::create(b);
+  forEachStep([&](const Step &step) { count(step); });
+  NVVM::BarrierOp::create(b);
+  scanWarps();
+  if (spec.stage == TokenSortStage::Count)
+    return;
+  NVVM::BarrierOp::create(b);
+  scanSlots();
+  NVVM::BarrierOp::create(b);
+  forEachStep([&](const Step &step) { place(step); });
+}
+
+/// Slots are shared out over the threads of the CTA.
+void TokenSortBuilder::forEachSlot(function_ref<void(Value)> body) {
+  int64_t threads = 32 * warps;
+  b.loop(0, (slots + threads - 1) / threads, {},
+         [&](Value round, ValueRange) -> SmallVector<Value> {
+           Value slot = b.add(b.mul(round, threads), b.threadId());
+           b.ifThen(b.less(slot, slots), [&] { body(slot); });
+           return {};
+         });
+}
+
+void TokenSortBuilder::forEachStep(function_ref<void(const Step &)> body) {
+  Value pairs = argument("pairs");
+  Value all = b.mul(b.gridSize(), warps);
+  Value steps = b.div(b.add(pairs, b.sub(b.mul(all, 32), 1)), b.mul(all, 32));
+  Value run = b.add(b.mul(b.blockId(), warps), warp);
+  Value begin = b.mul(b.mul(run, steps), 32);
+  b.loop(0, steps, {}, [&](Value number, ValueRange) -> SmallVector<Value> {
+    Step step;
+    step.pair = b.add(b.add(begin, b.mul(number, 32)), lane);
+    step.inRange = b.less(step.pair, pairs);
+    Value id = word(argument("ids"), b.min(step.pair, b.sub(pairs, 1)));
+    Value known = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, id,
+                                        b.i32(spec.experts));
+    Value bounded = b.select(known, id, 0);
+    Value slot = spec.table ? word(argument("slots"), bounded) : bounded;
+    Value valid = b.both(step.inRange, known);
+    b.ifThen(
+        b.both(step.inRange,
+               b.equal(arith::ExtUIOp::create(b, b.getI32Type(), known), 0)),
+        [&] { setWord(argument("status"), 0, b.i32(1)); });
+    step.slot = b.select(valid, slot, -1);
+    step.kept = b.less(-1, step.slot);
+    step.peers = NVVM::MatchSyncOp::create(b, b.getI32Type(), b.i32(-1),
+                                           step.slot, NVVM::MatchSyncKind::any);
+    Value before = b.sub(b.shl(1, lane), 1);
+    step.rank = LLVM::CtPopOp::create(b, b.bitAnd(step.peers, before));
+    body(step);
+    return {};
+  });
+}
+
+void TokenSortBuilder::count(const Step &step) {
+  b.ifThen(b.both(step.kept, b.equal(step.rank, 0)), [&] {
+    Value size = LLVM::CtPopOp::create(b, step.peers);
+    setWord(mine, step.slot, b.add(word(mine, step.slot), size));
+  });
+  NVVM::SyncWarpOp::create(b, b.i32(-1)); // the next step's lanes see it
+}
+
+/// Turns each warp's count of a slot into the rows of that slot in the warps
+/// before it.
+void TokenSortBuilder::scanWarps() {
+  forEachSlot([&](Value slot) {
+    Value sum = b.i32(0);
+    for (int64_t w = 0; w < warps; ++w) {
+      Value index = b.add(slot, w * slots);
+      Value size = word(histograms, index);
+      setWord(histograms, index, sum);
+      sum = b.add(sum, size);
+    }
+    if (spec.stage == TokenSortStage::Single) {
+      setWord(firstRows, slot, sum);
+      setWord(earlier, slot, b.i32(0));
+    } else if (spec.stage == TokenSortStage::Count) {
+      setWord(argument("counts"), b.add(b.mul(b.blockId(), slots), slot), sum);
+    } else {
+      sumBlocks(slot);
+    }
+  });
+}
+
+/// Rows of a slot in all CTAs and in those before this one.
+void TokenSortBuilder::sumBlocks(Value slot) {
+  Value zero = b.i32(0), block = b.blockId();
+  auto sums =
+      b.loop(0, b.gridSize(), {zero, zero},
+             [&](Value other, ValueRange carried) -> SmallVector<Value> {
+               Value size =
+                   word(argument("counts"), b.add(b.mul(other, slots), slot));
+               Value before = b.select(b.less(other, block), size, 0);
+               return {b.add(carried[0], size), b.add(carried[1], before)};
+             });
+  setWord(firstRows, slot, sums[0]);
+  setWord(earlier, slot, sums[1]);
+}
+
+/// Warp 0 turns the rows of each slot into its first row.
+void TokenSortBuilder::scanSlots() {
+  Value firstBlock = b.equal(b.blockId(), 0);
+  b.ifThen(b.equal(warp, 0), [&] {
+    Value carry = b.i32(0);
+    for (int64_t base = 0; base < slots; base += 32) {
+      Value slot = b.add(lane, base);
+      Value inside = b.less(slot, slots);
+      Value size = b.select(inside, word(firstRows, b.min(slot, slots - 1)), 0);
+      Value sum = size;
+      for (int64_t distance = 1; distance < 32; distance *= 2) {
+        Value other = NVVM::ShflOp::create(b, b.getI32Type(), b.i32(-1), sum,
+                                           b.i32(distance), b.i32(0),
+                                           NVVM::ShflKind::up, UnitAttr());
+        sum = b.add(sum, b.select(b.less(lane, distance), 0, other));
+      }
+      Value first = b.add(carry, b.sub(sum, size));
+      NVVM::SyncWarpOp::create(b, b.i32(-1)); // lanes past the end read too
+      b.ifThen(inside, [&] { setWord(firstRows, slot, first); });
+      b.ifThen(b.both(inside, firstBlock),
+               [&] { setWord(argument("offsets"), slot, first); });
+      carry = b.add(carry, NVVM::ShflOp::create(
+                               b, b.getI32Type(), b.i32(-1), sum, b.i32(31),
+                               b.i32(31), NVVM::ShflKind::idx, UnitAttr()));
+    }
+    b.ifThen(b.both(firstBlock, b.equal(lane, 0)),
+             [&] { setWord(argument("offsets"), slots, carry); });
+  });
+}
+
+void TokenSortBuilder::place(const Step &step) {
+  Value slot = b.max(step.slot, 0);
+  Value before = word(mine, slot);
+  Value row = b.add(b.add(word(firstRows, slot), word(earlier, slot)),
+                    b.add(before, step.rank));
+  NVVM::SyncWarpOp::create(b, b.i32(-1)); // all lanes have read `before`
+  b.ifThen(step.kept, [&] {
+    b.ifThen(b.equal(step.rank, 0), [&] {
+      Value size = LLVM::CtPopOp::create(b, step.peers);
+      setWord(mine, slot, b.add(before, size));
+    });
+    setWord(argument("order"), row, step.pair);
+    setWord(argument("tokens"), row, b.div(step.pair, spec.topK));
+  });
+  b.ifThen(step.inRange, [&] {
+    setWord(argument("positions"), step.pair, b.select(step.kept, row, -1));
+  });
+  NVVM::SyncWarpOp::create(b, b.i32(-1));
+}
+
+LLVM::LLVMFuncOp moe::buildTokenSort(gpu::GPUModuleOp module,
+                                     const TokenSortSpec &spec) {
+  OpBuilder builder(module.getContext());
+  LLVM::LLVMFuncOp function =
+      createKernelFunction(builder, module, getTokenSortInterface(spec));
+  builder.setInsertionPointToStart(&function.getBody().front());
+  DeviceBuilder b(module.getLoc(), builder);
+  TokenSortBuilder(b, module, function, spec).build();
+  return function;
+}
