@@ -1,5 +1,6 @@
 // Each thread sums a consecutive part of the tokens: per vector of columns,
-// the rows in ascending order of pairs, then the addend, rounded once.
+// the rows in ascending order of pairs (without positions the token's own row),
+// then the addend, rounded once.
 #include "RowVectors.h"
 #include "Team.h"
 #include "dialects/Moe/MoeDialect.h"
@@ -21,13 +22,14 @@ struct LowerCombine : OpRewritePattern<CombineOp> {
   LogicalResult matchAndRewrite(CombineOp op,
                                 PatternRewriter &rewriter) const override {
     auto rows = dyn_cast<MemRefType>(op.getRows().getType());
-    auto positions = cast<ShapedType>(op.getPositions().getType());
+    Value positions = op.getPositions();
     if (!op.getOuts() || !rows || rows.isDynamicDim(1) ||
-        positions.isDynamicDim(1) || !hasIdentityLayouts(op))
+        (positions && cast<ShapedType>(positions.getType()).isDynamicDim(1)) ||
+        !hasIdentityLayouts(op))
       return rewriter.notifyMatchFailure(
           op, "outs, static widths and identity layouts are expected");
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
-    Value tokens = b.createOrFold<memref::DimOp>(op.getPositions(), 0);
+    Value tokens = b.createOrFold<memref::DimOp>(op.getOuts(), 0);
     auto [begin, end] = team::slice(b, tokens);
     team::forLoop(b, begin, end, 1, [&](ImplicitLocOpBuilder &, Value token) {
       forColumns(b, rows.getDimSize(1), tile.lanes,
@@ -43,6 +45,20 @@ struct LowerCombine : OpRewritePattern<CombineOp> {
   }
 
 private:
+  // sum + weights[token, pair] * rows[row]
+  Value addWeighted(ImplicitLocOpBuilder &b, CombineOp op, Value sum, Value row,
+                    Value token, Value pair, Value column,
+                    int64_t elements) const {
+    Value value = loadRowF32(b, op.getRows(), row, column, elements);
+    if (Value weights = op.getWeights()) {
+      Value weight =
+          memref::LoadOp::create(b, weights, ValueRange{token, pair});
+      value =
+          arith::MulFOp::create(b, broadcastF32(b, weight, elements), value);
+    }
+    return arith::AddFOp::create(b, sum, value);
+  }
+
   // sum + weight * the row at positions[token, pair], where there is one.
   Value addRow(ImplicitLocOpBuilder &b, CombineOp op, Value sum, Value token,
                Value pair, Value column, int64_t elements) const {
@@ -57,23 +73,19 @@ private:
     scf::YieldOp::create(b, sum);
     b.setInsertionPointToStart(branch.thenBlock());
     Value row = arith::IndexCastOp::create(b, b.getIndexType(), position);
-    Value value = loadRowF32(b, op.getRows(), row, column, elements);
-    if (Value weights = op.getWeights()) {
-      Value weight =
-          memref::LoadOp::create(b, weights, ValueRange{token, pair});
-      value =
-          arith::MulFOp::create(b, broadcastF32(b, weight, elements), value);
-    }
-    Value next = arith::AddFOp::create(b, sum, value);
+    Value next = addWeighted(b, op, sum, row, token, pair, column, elements);
     scf::YieldOp::create(b, next);
     return branch.getResult(0);
   }
 
   Value sumRows(ImplicitLocOpBuilder &b, CombineOp op, Value token,
                 Value column, int64_t elements) const {
-    int64_t k = cast<ShapedType>(op.getPositions().getType()).getDimSize(1);
     auto type = VectorType::get(elements, b.getF32Type());
     Value zero = arith::ConstantOp::create(b, b.getZeroAttr(type));
+    if (!op.getPositions()) // the token's own row
+      return addWeighted(b, op, zero, token, token, team::constant(b, 0),
+                         column, elements);
+    int64_t k = cast<ShapedType>(op.getPositions().getType()).getDimSize(1);
     auto step = [&](ImplicitLocOpBuilder &, Value pair,
                     ValueRange sum) -> SmallVector<Value> {
       return {addRow(b, op, sum.front(), token, pair, column, elements)};

@@ -152,6 +152,8 @@ def check_regroups(library, random):
 
 COMBINES = [("f32", 64, 2, True, None), ("f32", 37, 3, False, None), ("bf16", 136, 2, True, "plain"), ("f32", 8, 4, True, "gated"),
             ("f16", 21, 2, True, "gated")]
+# Without positions: the rows stand in token order.
+PLAIN_COMBINES = [("f32", 48, True, "plain"), ("bf16", 40, False, "gated"), ("f32", 19, True, None)]
 
 
 def declare_combines():
@@ -165,6 +167,19 @@ def declare_combines():
                 text += f"{word}(%{word}) "
         arguments.append(("y", rows))
         function(f"combine_{kind}_{width}", arguments, f"moe.combine {text}outs(%y) : ({', '.join(kind for _, kind in arguments)}) -> ()")
+
+
+def declare_plain_combines():
+    for kind, width, weighted, addend in PLAIN_COMBINES:
+        rows = f"memref<?x{width}x{kind}>"
+        arguments, text = [("rows", rows)], "%rows "
+        for present, word, type in [(weighted, "weights", "memref<?x1xf32>"), (addend, "addend", rows),
+                                    (addend == "gated", "addend_gate", "memref<?x1xf32>")]:
+            if present:
+                arguments.append((word, type))
+                text += f"{word}(%{word}) "
+        arguments.append(("y", rows))
+        function(f"plain_{kind}_{width}", arguments, f"moe.combine {text}outs(%y) : ({', '.join(kind for _, kind in arguments)}) -> ()")
 
 
 def combined(rows, positions, weights, addend, gate):
@@ -196,11 +211,27 @@ def check_combines(library, random):
                 assert y.tobytes() == want.tobytes(), (kind, width, tokens)
 
 
+def check_plain_combines(library, random):
+    for kind, width, weighted, addend in PLAIN_COMBINES:
+        for tokens in (0, 1, 13):
+            rows, extra = (encode(random.standard_normal((tokens, width)), kind) for _ in range(2))
+            weights, gate = (random.standard_normal((tokens, 1)).astype(np.float32) for _ in range(2))
+            arguments = [a for present, a in [(weighted, weights), (addend, extra), (addend == "gated", gate)] if present]
+            own = np.arange(tokens, dtype=np.int32)[:, None]
+            want = encode(combined(decode(rows, kind), own, weights if weighted else None, decode(extra, kind) if addend else None,
+                                   gate if addend == "gated" else None), kind)
+            for threads in (1, 3):
+                y = np.full((tokens, width), 77, TYPES[kind])
+                call(library, f"plain_{kind}_{width}", rows, *arguments, y, threads=threads)
+                assert y.tobytes() == want.tobytes(), (kind, width, tokens)
+
+
 def main(folder, cpu):
     declare_sorts()
     declare_takes()
     declare_regroups()
     declare_combines()
+    declare_plain_combines()
     library = compile_program("".join(FUNCTIONS), folder, cpu)
     random = np.random.default_rng(3)
     check_sorts(library, random)
@@ -208,6 +239,7 @@ def main(folder, cpu):
     check_takes(library, random)
     check_regroups(library, random)
     check_combines(library, random)
+    check_plain_combines(library, random)
     print("rows hold")
 
 
