@@ -6,6 +6,9 @@
 #include "mlir/Dialect/Linalg/Passes.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
+#include "moe/Conversion/Passes.h"
+#include "moe/Pipelines/VectorToLLVM.h"
+#include "moe/Target/CpuTarget.h"
 #include "moe/Transforms/Passes.h"
 
 using namespace mlir;
@@ -44,4 +47,28 @@ void moe::buildScheduledPipeline(OpPassManager &manager) {
   manager.addPass(createPlanArenaPass());
   addCleanUp(manager);
   manager.addPass(createVerifyScheduledPass());
+}
+
+void moe::buildLoweredPipeline(OpPassManager &manager,
+                               const CpuTarget &target) {
+  PackWeightsPassOptions pack;
+  pack.cpu = target.cpu;
+  manager.addPass(createPackWeightsPass(pack));
+  // Before our own ops become loops, which share their work out themselves.
+  manager.addPass(createInsertTeamGuardsPass());
+  ConvertMoeToVectorPassOptions vector;
+  vector.cpu = target.cpu;
+  manager.addPass(createConvertMoeToVectorPass(vector));
+  manager.addPass(createConvertCollToMoertPass());
+  manager.addPass(createExpandCopiesPass());
+  // While arguments are still memrefs in the interface's order.
+  manager.addPass(createLowerInterfacePass());
+  manager.addPass(createLowerAffinePass());
+  addCleanUp(manager);
+  // A failing call returns from the function, which structured control flow
+  // cannot say.
+  manager.addPass(createSCFToControlFlowPass());
+  manager.addPass(createConvertMoertToLLVMPass());
+  buildVectorToLLVMPipeline(manager);
+  manager.addPass(createVerifyLoweredPass());
 }

@@ -52,7 +52,8 @@ struct LowerBf16ToBits : moe::impl::LowerBf16ToBitsPassBase<LowerBf16ToBits> {
     });
     SmallVector<Operation *> casts;
     WalkResult result = getOperation().walk([&](Operation *op) -> WalkResult {
-      if (belongsToIntrinsic(op))
+      // The interface keeps saying bf16: that is what a caller passes.
+      if (!isa<LLVM::LLVMDialect>(op->getDialect()) || belongsToIntrinsic(op))
         return WalkResult::advance();
       bool touches = llvm::any_of(op->getOperandTypes(), holdsBf16) ||
                      llvm::any_of(op->getResultTypes(), holdsBf16);
