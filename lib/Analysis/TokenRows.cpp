@@ -166,8 +166,14 @@ FailureOr<TokenRows> TokenRows::compute(func::FuncOp function) {
   TokenRows result;
   if (failed(result.classifyArguments(function)))
     return failure();
-  for (Operation &op : function.getBody().front())
+  for (Operation &op : function.getBody().front()) {
     if (failed(result.visit(&op)))
       return failure();
+    for (Value value : op.getResults())
+      if (result.contains(value) &&
+          !cast<ShapedType>(value.getType()).isDynamicDim(0))
+        return refuse(&op, "it fixes the number of tokens, which differs "
+                           "between ranks");
+  }
   return result;
 }

@@ -3,6 +3,7 @@
 #include "dialects/Moe/MoeDialect.h"
 #include "dialects/Moert/MoertDialect.h"
 #include "mlir/Pass/PassManager.h"
+#include "moe/Analysis/PlacementRules.h"
 #include "moe/Analysis/PlacementWords.h"
 #include "moe/Pipelines/Pipelines.h"
 #include "moe/Pipelines/Registration.h"
@@ -58,6 +59,13 @@ static void record(ModuleOp module, StringRef name, StringRef value) {
   module->setAttr("moe.options", all.getDictionary(module.getContext()));
 }
 
+static bool isPlacedByHand(ModuleOp module) {
+  WalkResult walk = module.walk([](Operation *op) {
+    return placementOf(op) ? WalkResult::interrupt() : WalkResult::advance();
+  });
+  return walk.wasInterrupted();
+}
+
 // An option may be given where its step is still to come; afterwards only the
 // value that is in force may be repeated.
 LogicalResult CompilePass::mergeOptions(ModuleOp module, Phase done) {
@@ -80,7 +88,8 @@ LogicalResult CompilePass::mergeOptions(ModuleOp module, Phase done) {
              << "': start again from its input";
   }
   if (done < Phase::Placed && options.to >= Phase::Placed &&
-      options.place.empty() && recorded(module, "place").empty())
+      options.place.empty() && recorded(module, "place").empty() &&
+      !isPlacedByHand(module))
     return module.emitError(
         "has no placement: say where its experts go with --place, at least "
         "--place=\"ranks=1\"");

@@ -86,18 +86,24 @@ private:
   void rewrite(ExpertsOp op, SharedExpertOp shared, mlir::Operation *sum);
   void rewrite(SharedExpertOp op);
 
-  // Dispatchers (ShardDispatch.cpp): the routed experts' result plus `addend`,
-  // for this rank's tokens.
-  mlir::Value routed(ExpertsOp op, Addend addend);
+  // Dispatchers (ShardDispatch.cpp): the routed experts' result plus the shared
+  // expert's, which may be null, for this rank's tokens.
+  mlir::Value routed(ExpertsOp op, SharedExpertOp shared);
+  bool sumsTogether(ExpertsOp op, SharedExpertOp shared);
   mlir::Value onOneRank(ExpertsOp op, Addend addend);
   mlir::Value byAllToAll(ExpertsOp op, Addend addend);
-  mlir::Value byAllGather(ExpertsOp op, Addend addend);
+  /// `partner`, or null: a shared expert whose partial sums are added up with
+  /// those of the routed experts.
+  mlir::Value byAllGather(ExpertsOp op, Addend addend, SharedExpertOp partner);
   Sorted sort(ExpertsOp op, mlir::Value ids, mlir::Value first, int64_t window);
   mlir::Value combine(ExpertsOp op, mlir::Value rows, mlir::Value positions,
                       mlir::Value weights, Addend addend);
 
   // Shared expert (ShardShared.cpp)
   Addend sharedExpert(SharedExpertOp op);
+  /// Of all tokens of the group over `axes`, before anything is added up.
+  Addend sharedPartialSums(SharedExpertOp op, llvm::ArrayRef<int64_t> axes);
+  mlir::Value sharedGate(SharedExpertOp op, mlir::Value x);
   mlir::Value sharedProducts(SharedExpertOp op, mlir::Value x,
                              mlir::Value rows);
 

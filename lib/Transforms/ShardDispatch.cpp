@@ -67,13 +67,35 @@ Value LayerSharder::combine(ExpertsOp op, Value rows, Value positions,
       .getResult();
 }
 
-Value LayerSharder::routed(ExpertsOp op, Addend addend) {
+// Ranks that share the experts of one replica.
+static Axes replicaAxes(PlacementAttr placement) {
+  Axes axes(placement.getEp().asArrayRef());
+  llvm::append_range(axes, placement.getEtp().asArrayRef());
+  llvm::sort(axes);
+  return axes;
+}
+
+// Both make partial sums of the same tokens on the same ranks: one collective
+// adds them up.
+bool LayerSharder::sumsTogether(ExpertsOp op, SharedExpertOp shared) {
+  if (!shared || shared.getPlacementAttr().getShared() != SharedLayout::Split)
+    return false;
+  Axes axes = replicaAxes(op.getPlacementAttr());
+  return op.getPlacementAttr().getDispatcher() == Dispatcher::AllGather &&
+         sizeOf(axes) > 1 &&
+         axes == sharedAxes(shared.getPlacementAttr(), grid);
+}
+
+Value LayerSharder::routed(ExpertsOp op, SharedExpertOp shared) {
+  if (sumsTogether(op, shared))
+    return byAllGather(op, Addend(), shared);
+  Addend addend = shared ? sharedExpert(shared) : Addend();
   PlacementAttr placement = op.getPlacementAttr();
   if (sizeOf(placement.getEp()) == 1 && sizeOf(placement.getEtp()) == 1)
     return onOneRank(op, addend);
   return placement.getDispatcher() == Dispatcher::AllToAll
              ? byAllToAll(op, addend)
-             : byAllGather(op, addend);
+             : byAllGather(op, addend, SharedExpertOp());
 }
 
 // Every expert is here, whole: rows are gathered while they are multiplied.
@@ -188,14 +210,13 @@ Value LayerSharder::byAllToAll(ExpertsOp op, Addend addend) {
 
 // Every rank of a replica (ep x etp) sees all its tokens and picks the rows of
 // its own slots; the partial sums of tokens are added up on the way back.
-Value LayerSharder::byAllGather(ExpertsOp op, Addend addend) {
+Value LayerSharder::byAllGather(ExpertsOp op, Addend addend,
+                                SharedExpertOp partner) {
   PlacementAttr placement = op.getPlacementAttr();
   ArrayRef<int64_t> ep = placement.getEp();
   int64_t numEp = sizeOf(ep), slots = slotsPerRank(op, numEp),
           topK = expertSizes(op).topK;
-  Axes both(ep);
-  llvm::append_range(both, placement.getEtp().asArrayRef());
-  llvm::sort(both);
+  Axes both = replicaAxes(placement);
   Type element = elementOf(op.getResult());
 
   Value x = gatherTokens(op.getX(), both),
@@ -234,7 +255,8 @@ Value LayerSharder::byAllGather(ExpertsOp op, Addend addend) {
                       .offsets = sorted.offsets,
                       .bias = op.getDownBias()}
                   .emit(builder, element);
-  Value sums = combine(op, out, sorted.positions, weights, Addend());
+  Addend partial = partner ? sharedPartialSums(partner, both) : Addend();
+  Value sums = combine(op, out, sorted.positions, weights, partial);
   Value mine = coll::ReduceScatterVOp::create(builder, op.getResult().getType(),
                                               sums, group.counts, tokens,
                                               gridName, attr(both), Value())

@@ -143,8 +143,7 @@ void LayerSharder::rewrite(ExpertsOp op, SharedExpertOp shared,
                            Operation *sum) {
   builder.setInsertionPoint(sum);
   builder.setLoc(op.getLoc());
-  Addend addend = shared ? sharedExpert(shared) : Addend();
-  Value result = routed(op, addend);
+  Value result = routed(op, shared);
   sum->getResult(0).replaceAllUsesWith(result);
   sum->erase();
   if (shared) {

@@ -23,15 +23,19 @@ Value LayerSharder::sharedProducts(SharedExpertOp op, Value x, Value rows) {
   return product(yType, hidden, op.getDown(), ActivationAttr());
 }
 
+// The gate of the rows in `x`, or null.
+Value LayerSharder::sharedGate(SharedExpertOp op, Value x) {
+  if (!op.getGate())
+    return {};
+  auto type =
+      RankedTensorType::get({ShapedType::kDynamic, 1}, builder.getF32Type());
+  return TokenGateOp::create(builder, type, x, op.getGate(), Value())
+      .getResult();
+}
+
 LayerSharder::Addend LayerSharder::sharedExpert(SharedExpertOp op) {
   Addend result;
-  if (op.getGate()) {
-    auto gateType =
-        RankedTensorType::get({ShapedType::kDynamic, 1}, builder.getF32Type());
-    result.gate =
-        TokenGateOp::create(builder, gateType, op.getX(), op.getGate(), Value())
-            .getResult();
-  }
+  result.gate = sharedGate(op, op.getX());
   Axes axes = sharedAxes(op.getPlacementAttr(), grid);
   if (op.getPlacementAttr().getShared() == SharedLayout::Replicated ||
       sizeOf(axes) == 1) {
@@ -46,4 +50,11 @@ LayerSharder::Addend LayerSharder::sharedExpert(SharedExpertOp op) {
                      tokens, gridName, attr(axes), Value())
                      .getResult();
   return result;
+}
+
+LayerSharder::Addend LayerSharder::sharedPartialSums(SharedExpertOp op,
+                                                     ArrayRef<int64_t> axes) {
+  Value x = gatherTokens(op.getX(), axes);
+  return {sharedProducts(op, x, gatherTokenCounts(axes).rows),
+          sharedGate(op, x)};
 }

@@ -99,10 +99,11 @@ static LogicalResult verifyInterface(func::FuncOp function,
 }
 
 // Nothing of the levels above remains.
-static LogicalResult verifyBody(func::FuncOp function) {
-  WalkResult walk = function.walk([](Operation *op) {
+static LogicalResult verifyLevel(ModuleOp module) {
+  WalkResult walk = module.walk([](Operation *op) {
     bool logical = isa<ExpertsOp, SharedExpertOp>(op);
-    bool upstream = isa_and_nonnull<shard::ShardDialect>(op->getDialect());
+    bool upstream = isa_and_nonnull<shard::ShardDialect>(op->getDialect()) &&
+                    !isa<shard::GridOp>(op);
     if (!logical && !upstream)
       return WalkResult::advance();
     op->emitOpError(
@@ -126,9 +127,10 @@ struct VerifyShardedPass : moe::impl::VerifyShardedPassBase<VerifyShardedPass> {
           << " grids, but one `shard.grid` with all ranks is expected";
       return signalPassFailure();
     }
+    if (failed(verifyLevel(module)))
+      return signalPassFailure();
     for (func::FuncOp function : module.getOps<func::FuncOp>())
-      if (failed(verifyBody(function)) ||
-          failed(verifyInterface(function, grids.front())))
+      if (failed(verifyInterface(function, grids.front())))
         return signalPassFailure();
     module->setAttr("moe.phase", StringAttr::get(&getContext(), "sharded"));
   }

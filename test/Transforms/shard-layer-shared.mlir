@@ -1,6 +1,8 @@
 // RUN: moe-opt %s --split-input-file --moe-place-experts='place="ranks=2"' --moe-shard-layer --moe-verify-sharded --verify-roundtrip 2>/dev/null | FileCheck %s
 // RUN: moe-opt %s --split-input-file --moe-place-experts='place="ranks=2 shared=split"' --moe-shard-layer --moe-verify-sharded --verify-roundtrip 2>/dev/null \
 // RUN:   | FileCheck %s --check-prefix=SPLIT
+// RUN: moe-opt %s --split-input-file --moe-place-experts='place="ranks=2 shared=split dispatcher=all_gather"' --moe-shard-layer --moe-verify-sharded 2>/dev/null \
+// RUN:   | FileCheck %s --check-prefix=TOGETHER
 
 #up = #moe.checkpoint<names = ["l.gate_proj", "l.up_proj"], file_shape = [80, 64], map = affine_map<(p, s, h) -> (s, h)>, part_dim = 0>
 
@@ -29,6 +31,16 @@
 // SPLIT: %[[P:.*]] = moe.grouped_matmul %[[H]], %[[SHARED_DOWN]] rows(%[[N]]) :
 // SPLIT: %[[S:.*]] = coll.reduce_scatter_v %[[P]] counts(%[[COUNTS]]) rows(%[[T]]) on @ranks axes [1, 2]
 // SPLIT: moe.combine %{{.*}} addend(%[[S]]) addend_gate(%[[G]])
+
+// Where routed experts make partial sums of the same tokens, one collective adds up both.
+// TOGETHER-LABEL: func.func @gated(
+// TOGETHER: %[[XS:.*]] = coll.all_gather_v %arg0
+// TOGETHER: %[[H:.*]] = moe.grouped_matmul %[[XS]], %arg5
+// TOGETHER: %[[P:.*]] = moe.grouped_matmul %[[H]], %arg6
+// TOGETHER: %[[G:.*]] = moe.token_gate %[[XS]], %arg7
+// TOGETHER: %[[SUMS:.*]] = moe.combine %{{.*}} weights(%{{.*}}) addend(%[[P]]) addend_gate(%[[G]])
+// TOGETHER-NEXT: %[[Y:.*]] = coll.reduce_scatter_v %[[SUMS]]
+// TOGETHER-NEXT: return %[[Y]]
 func.func @gated(%x: tensor<?x64xf32>, %ids: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<8x2x96x64xf32>, %down: tensor<8x64x96xf32>,
     %shared_up: tensor<2x80x64xf32> {moe.weight = #up}, %shared_down: tensor<64x80xf32>, %shared_gate: tensor<1x64xf32>) -> tensor<?x64xf32> {
   %y = moe.experts %x, %ids, %w, %up, %down activation(<kind = silu>)
