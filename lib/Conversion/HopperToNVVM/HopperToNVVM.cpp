@@ -61,6 +61,8 @@ struct ConvertHopperToNVVM
     RewritePatternSet patterns(context);
     populateRingPatterns(converter, patterns);
     populateTilePatterns(converter, patterns);
+    populateStorePatterns(converter, patterns);
+    populateSchedulePatterns(converter, patterns);
     scf::populateSCFStructuralTypeConversionsAndLegality(converter, patterns,
                                                          target);
     // Helper functions may pass rings and fragments; kernels (llvm.func)

@@ -12,9 +12,19 @@ namespace moe {
 /// Ops on a ring.
 void populateRingPatterns(const mlir::TypeConverter &converter,
                           mlir::RewritePatternSet &patterns);
-/// Ops on accumulators, fragments and the schedule.
+/// Accumulators and fragments.
 void populateTilePatterns(const mlir::TypeConverter &converter,
                           mlir::RewritePatternSet &patterns);
+/// Staging and stores.
+void populateStorePatterns(const mlir::TypeConverter &converter,
+                           mlir::RewritePatternSet &patterns);
+/// The schedule of tiles.
+void populateSchedulePatterns(const mlir::TypeConverter &converter,
+                              mlir::RewritePatternSet &patterns);
+
+/// The registers of a converted accumulator, fragment or slice.
+llvm::SmallVector<mlir::Value> unpackRegisters(DeviceBuilder &b,
+                                               mlir::Value registers);
 
 /// Position mod stages.
 inline mlir::Value getStage(DeviceBuilder &b, hopper::RingType ring,
