@@ -13,19 +13,25 @@ int64_t ShapeTable::size(StringRef letter) const {
   return it == bindings.end() ? ShapedType::kDynamic : it->second.size;
 }
 
-LogicalResult ShapeTable::check(StringRef name, Type type, ArrayRef<StringRef> dims) {
+LogicalResult ShapeTable::check(StringRef name, Type type,
+                                ArrayRef<StringRef> dims) {
   if (!type)
     return success();
   auto shaped = dyn_cast<ShapedType>(type);
-  if (!shaped || !shaped.hasRank() || shaped.getRank() != static_cast<int64_t>(dims.size()))
-    return op->emitOpError() << "`" << name << "` is " << type << ", but a shape of rank " << dims.size() << " is expected";
+  if (!shaped || !shaped.hasRank() ||
+      shaped.getRank() != static_cast<int64_t>(dims.size()))
+    return op->emitOpError()
+           << "`" << name << "` is " << type << ", but a shape of rank "
+           << dims.size() << " is expected";
   for (auto [index, dim] : llvm::enumerate(dims)) {
     int64_t found = shaped.getDimSize(index), expected = 0;
     if (ShapedType::isDynamic(found))
       continue;
     if (!dim.getAsInteger(10, expected)) {
       if (found != expected)
-        return op->emitOpError() << "`" << name << "` has " << found << " in dimension " << index << ", but " << expected << " is expected";
+        return op->emitOpError()
+               << "`" << name << "` has " << found << " in dimension " << index
+               << ", but " << expected << " is expected";
       continue;
     }
     auto [letter, offset] = dim.split('+');
@@ -39,8 +45,10 @@ LogicalResult ShapeTable::check(StringRef name, Type type, ArrayRef<StringRef> d
     }
     expected = it->second.size + plus;
     if (found != expected)
-      return op->emitOpError() << "`" << name << "` has " << dim << " = " << found << " in dimension " << index << ", but "
-                               << it->second.where << " has " << letter << " = " << it->second.size;
+      return op->emitOpError()
+             << "`" << name << "` has " << dim << " = " << found
+             << " in dimension " << index << ", but " << it->second.where
+             << " has " << letter << " = " << it->second.size;
   }
   return success();
 }

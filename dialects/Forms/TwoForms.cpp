@@ -9,25 +9,35 @@
 using namespace mlir;
 using namespace moe;
 
-LogicalResult moe::verifyTwoForms(Operation *op, ValueRange outs, unsigned count) {
+LogicalResult moe::verifyTwoForms(Operation *op, ValueRange outs,
+                                  unsigned count) {
   bool buffers = !outs.empty();
-  if (buffers ? (op->getNumResults() != 0 || outs.size() != count) : op->getNumResults() != count)
-    return op->emitOpError() << "has " << op->getNumResults() << " results and " << outs.size() << " outs, but either " << count
-                             << " results (on tensors) or " << count << " outs (on memrefs) are expected";
+  if (buffers ? (op->getNumResults() != 0 || outs.size() != count)
+              : op->getNumResults() != count)
+    return op->emitOpError()
+           << "has " << op->getNumResults() << " results and " << outs.size()
+           << " outs, but either " << count << " results (on tensors) or "
+           << count << " outs (on memrefs) are expected";
   for (Value operand : op->getOperands()) {
-    if (buffers ? isa<TensorType>(operand.getType()) : isa<BaseMemRefType>(operand.getType()))
-      return op->emitOpError() << "has an operand of type " << operand.getType() << ", but "
-                               << (buffers ? "memrefs are expected with outs" : "tensors are expected without outs");
+    if (buffers ? isa<TensorType>(operand.getType())
+                : isa<BaseMemRefType>(operand.getType()))
+      return op->emitOpError()
+             << "has an operand of type " << operand.getType() << ", but "
+             << (buffers ? "memrefs are expected with outs"
+                         : "tensors are expected without outs");
   }
   return success();
 }
 
 SmallVector<Type> moe::resultTypes(Operation *op, ValueRange outs) {
-  return llvm::to_vector(outs.empty() ? TypeRange(op->getResultTypes()) : TypeRange(outs));
+  return llvm::to_vector(outs.empty() ? TypeRange(op->getResultTypes())
+                                      : TypeRange(outs));
 }
 
-void moe::twoFormEffects(Operation *op, ValueRange outs, SmallVectorImpl<MemoryEffects::EffectInstance> &effects,
-                         SideEffects::Resource *resource) {
+void moe::twoFormEffects(
+    Operation *op, ValueRange outs,
+    SmallVectorImpl<MemoryEffects::EffectInstance> &effects,
+    SideEffects::Resource *resource) {
   if (resource) {
     effects.emplace_back(MemoryEffects::Read::get(), resource);
     effects.emplace_back(MemoryEffects::Write::get(), resource);
@@ -43,7 +53,8 @@ void moe::twoFormEffects(Operation *op, ValueRange outs, SmallVectorImpl<MemoryE
   }
 }
 
-OpFoldResult moe::dimOf(OpBuilder &builder, Location loc, Value source, int64_t index) {
+OpFoldResult moe::dimOf(OpBuilder &builder, Location loc, Value source,
+                        int64_t index) {
   auto type = cast<ShapedType>(source.getType());
   if (!type.isDynamicDim(index))
     return builder.getIndexAttr(type.getDimSize(index));
@@ -52,13 +63,16 @@ OpFoldResult moe::dimOf(OpBuilder &builder, Location loc, Value source, int64_t 
   return tensor::DimOp::create(builder, loc, source, index).getResult();
 }
 
-LogicalResult moe::bufferizeTwoForms(Operation *op, RewriterBase &rewriter, const bufferization::BufferizationOptions &options,
-                                     bufferization::BufferizationState &state) {
+LogicalResult
+moe::bufferizeTwoForms(Operation *op, RewriterBase &rewriter,
+                       const bufferization::BufferizationOptions &options,
+                       bufferization::BufferizationState &state) {
   Location loc = op->getLoc();
   OpBuilder::InsertionGuard guard(rewriter);
   rewriter.setInsertionPoint(op);
   ReifiedRankedShapedTypeDims shapes;
-  if (failed(cast<ReifyRankedShapedTypeOpInterface>(op).reifyResultShapes(rewriter, shapes)))
+  if (failed(cast<ReifyRankedShapedTypeOpInterface>(op).reifyResultShapes(
+          rewriter, shapes)))
     return op->emitOpError("result shapes cannot be computed");
   SmallVector<Value> operands;
   for (Value operand : op->getOperands()) {
@@ -66,7 +80,8 @@ LogicalResult moe::bufferizeTwoForms(Operation *op, RewriterBase &rewriter, cons
       operands.push_back(operand);
       continue;
     }
-    FailureOr<Value> buffer = bufferization::getBuffer(rewriter, operand, options, state);
+    FailureOr<Value> buffer =
+        bufferization::getBuffer(rewriter, operand, options, state);
     if (failed(buffer))
       return failure();
     operands.push_back(*buffer);
@@ -78,7 +93,8 @@ LogicalResult moe::bufferizeTwoForms(Operation *op, RewriterBase &rewriter, cons
     for (auto [index, size] : llvm::enumerate(shape))
       if (tensorType.isDynamicDim(index))
         dynamic.push_back(getValueOrCreateConstantIndexOp(rewriter, loc, size));
-    auto type = MemRefType::get(tensorType.getShape(), tensorType.getElementType());
+    auto type =
+        MemRefType::get(tensorType.getShape(), tensorType.getElementType());
     FailureOr<Value> buffer = options.createAlloc(rewriter, loc, type, dynamic);
     if (failed(buffer))
       return failure();
@@ -87,7 +103,8 @@ LogicalResult moe::bufferizeTwoForms(Operation *op, RewriterBase &rewriter, cons
   llvm::append_range(operands, outs);
 
   NamedAttrList attributes(op->getAttrDictionary());
-  if (auto segments = dyn_cast_or_null<DenseI32ArrayAttr>(attributes.get("operandSegmentSizes"))) {
+  if (auto segments = dyn_cast_or_null<DenseI32ArrayAttr>(
+          attributes.get("operandSegmentSizes"))) {
     SmallVector<int32_t> sizes(segments.asArrayRef());
     sizes.back() = outs.size();
     attributes.set("operandSegmentSizes", rewriter.getDenseI32ArrayAttr(sizes));

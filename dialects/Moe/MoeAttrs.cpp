@@ -45,111 +45,169 @@ void MoeDialect::registerAttributes() {
       >();
 }
 
-LogicalResult RouterAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t topK, Score score, bool scoreAfterTopK, int64_t nGroup,
-                                 int64_t topkGroup, GroupScore groupScore, MaskedFill, Normalize, Decimal epsilon, Decimal scale, WeightOn,
-                                 MatmulType, Decimal jitter, Capacity capacity, Decimal capacityFactor) {
+LogicalResult RouterAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 int64_t topK, Score score, bool scoreAfterTopK,
+                                 int64_t nGroup, int64_t topkGroup,
+                                 GroupScore groupScore, MaskedFill, Normalize,
+                                 Decimal epsilon, Decimal scale, WeightOn,
+                                 MatmulType, Decimal jitter, Capacity capacity,
+                                 Decimal capacityFactor) {
   if (topK <= 0) // (C1)
-    return emitError() << "router selects " << topK << " experts per token, but at least 1 is expected";
+    return emitError() << "router selects " << topK
+                       << " experts per token, but at least 1 is expected";
   if (nGroup <= 0 || topkGroup <= 0 || topkGroup > nGroup) // (C2)
-    return emitError() << "router keeps " << topkGroup << " of " << nGroup << " groups, but 0 < topk_group <= n_group is expected";
+    return emitError() << "router keeps " << topkGroup << " of " << nGroup
+                       << " groups, but 0 < topk_group <= n_group is expected";
   if ((groupScore == GroupScore::None) != (nGroup == 1)) // (C3)
-    return emitError() << "router scores groups by `" << stringifyGroupScore(groupScore) << "` with n_group = " << nGroup
-                       << ", but `none` is expected exactly when there is one group";
+    return emitError()
+           << "router scores groups by `" << stringifyGroupScore(groupScore)
+           << "` with n_group = " << nGroup
+           << ", but `none` is expected exactly when there is one group";
   if (score == Score::SparseMixer && topK != 2) // (C4)
-    return emitError() << "sparsemixer selects " << topK << " experts per token, but is defined for 2";
-  if ((capacity == Capacity::None) != (capacityFactor.value == 0.0) || capacityFactor.value < 0) // (C5)
-    return emitError() << "router has capacity rule `" << stringifyCapacity(capacity) << "` with factor " << capacityFactor
-                       << ", but a positive factor is expected with a rule and none without";
+    return emitError() << "sparsemixer selects " << topK
+                       << " experts per token, but is defined for 2";
+  if ((capacity == Capacity::None) != (capacityFactor.value == 0.0) ||
+      capacityFactor.value < 0) // (C5)
+    return emitError() << "router has capacity rule `"
+                       << stringifyCapacity(capacity) << "` with factor "
+                       << capacityFactor
+                       << ", but a positive factor is expected with a rule and "
+                          "none without";
   for (double value : {epsilon, scale, jitter, capacityFactor})
     if (!std::isfinite(value))
       return emitError() << "router has a parameter that is not finite";
   return success();
 }
 
-LogicalResult ActivationAttr::verify(function_ref<InFlightDiagnostic()> emitError, ActivationKind kind, bool gated, Decimal alpha, Decimal limit,
-                                     Decimal upOffset) {
-  if (!(limit.value >= 0) || !std::isfinite(limit) || !std::isfinite(alpha) || !std::isfinite(upOffset)) // (C1)
-    return emitError() << "activation has limit " << limit << ", but a finite number that is not negative is expected";
-  if (!gated && (limit.value != 0 || upOffset.value != 0 || alpha.value != 1)) // (C2)
-    return emitError() << "activation is not gated, but alpha, limit or up_offset differ from their defaults";
+LogicalResult
+ActivationAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                       ActivationKind kind, bool gated, Decimal alpha,
+                       Decimal limit, Decimal upOffset) {
+  if (!(limit.value >= 0) || !std::isfinite(limit) || !std::isfinite(alpha) ||
+      !std::isfinite(upOffset)) // (C1)
+    return emitError()
+           << "activation has limit " << limit
+           << ", but a finite number that is not negative is expected";
+  if (!gated &&
+      (limit.value != 0 || upOffset.value != 0 || alpha.value != 1)) // (C2)
+    return emitError() << "activation is not gated, but alpha, limit or "
+                          "up_offset differ from their defaults";
   return success();
 }
 
-LogicalResult PanelsAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t groups, int64_t parts, int64_t columns, int64_t depth,
-                                 int64_t width, int64_t interleave) {
+LogicalResult PanelsAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 int64_t groups, int64_t parts, int64_t columns,
+                                 int64_t depth, int64_t width,
+                                 int64_t interleave) {
   for (int64_t value : {groups, parts, columns, depth, width, interleave})
     if (value <= 0) // (C1)
-      return emitError() << "panels have the number " << value << ", but positive ones are expected";
+      return emitError() << "panels have the number " << value
+                         << ", but positive ones are expected";
   if (width % parts != 0) // (C2)
-    return emitError() << "panels have width " << width << " for " << parts << " parts, but a multiple of them is expected";
+    return emitError() << "panels have width " << width << " for " << parts
+                       << " parts, but a multiple of them is expected";
   return success();
 }
 
 int64_t PanelsAttr::getPartWidth() const { return getWidth() / getParts(); }
-int64_t PanelsAttr::getPanelsPerGroup() const { return llvm::divideCeil(getColumns(), getPartWidth()); }
-int64_t PanelsAttr::getPanelElements() const { return getWidth() * llvm::alignTo(getDepth(), getInterleave()); }
-int64_t PanelsAttr::getElements() const { return getGroups() * getPanelsPerGroup() * getPanelElements(); }
+int64_t PanelsAttr::getPanelsPerGroup() const {
+  return llvm::divideCeil(getColumns(), getPartWidth());
+}
+int64_t PanelsAttr::getPanelElements() const {
+  return getWidth() * llvm::alignTo(getDepth(), getInterleave());
+}
+int64_t PanelsAttr::getElements() const {
+  return getGroups() * getPanelsPerGroup() * getPanelElements();
+}
 
-LogicalResult CheckpointAttr::verify(function_ref<InFlightDiagnostic()> emitError, ArrayAttr names, DenseI64ArrayAttr fileShape,
-                                     AffineMapAttr map, int64_t expertDim, int64_t partDim) {
+LogicalResult
+CheckpointAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                       ArrayAttr names, DenseI64ArrayAttr fileShape,
+                       AffineMapAttr map, int64_t expertDim, int64_t partDim) {
   AffineMap affine = map.getValue();
   int64_t rank = affine.getNumDims();
-  if (affine.getNumSymbols() != 0 || affine.getNumResults() != static_cast<unsigned>(fileShape.size())) // (C1)
-    return emitError() << "checkpoint maps to " << affine.getNumResults() << " indices, but the file's tensor has " << fileShape.size() << " dimensions";
+  if (affine.getNumSymbols() != 0 ||
+      affine.getNumResults() != static_cast<unsigned>(fileShape.size())) // (C1)
+    return emitError() << "checkpoint maps to " << affine.getNumResults()
+                       << " indices, but the file's tensor has "
+                       << fileShape.size() << " dimensions";
   for (int64_t size : fileShape.asArrayRef())
     if (size < 0)
-      return emitError() << "checkpoint has a dimension of size " << size << ", but a size that is not negative is expected";
+      return emitError() << "checkpoint has a dimension of size " << size
+                         << ", but a size that is not negative is expected";
   for (AffineExpr result : affine.getResults()) {
     bool linear = true;
     result.walk([&](AffineExpr expr) {
       AffineExprKind kind = expr.getKind();
-      linear &= kind != AffineExprKind::Mod && kind != AffineExprKind::FloorDiv && kind != AffineExprKind::CeilDiv;
+      linear &= kind != AffineExprKind::Mod &&
+                kind != AffineExprKind::FloorDiv &&
+                kind != AffineExprKind::CeilDiv;
     });
     if (!linear)
-      return emitError() << "checkpoint maps indices by " << map << ", but linear expressions are expected";
+      return emitError() << "checkpoint maps indices by " << map
+                         << ", but linear expressions are expected";
   }
   if (expertDim < -1 || expertDim >= rank || partDim < -1 || partDim >= rank)
-    return emitError() << "checkpoint has expert_dim " << expertDim << " and part_dim " << partDim << ", but -1 to " << rank - 1 << " are expected";
+    return emitError() << "checkpoint has expert_dim " << expertDim
+                       << " and part_dim " << partDim << ", but -1 to "
+                       << rank - 1 << " are expected";
   if (names.empty() || (names.size() != 1 && partDim == -1)) // (C2)
-    return emitError() << "checkpoint has " << names.size() << " names, but one is expected without part_dim";
+    return emitError() << "checkpoint has " << names.size()
+                       << " names, but one is expected without part_dim";
   for (Attribute entry : names) {
     auto name = dyn_cast<StringAttr>(entry);
     if (!name || name.empty())
-      return emitError() << "checkpoint has the name " << entry << ", but a string is expected";
+      return emitError() << "checkpoint has the name " << entry
+                         << ", but a string is expected";
     if (name.getValue().contains("{e}") != (expertDim != -1)) // (C3)
-      return emitError() << "checkpoint has the name " << name << " and expert_dim " << expertDim << ", but {e} is expected exactly when expert_dim is set";
+      return emitError()
+             << "checkpoint has the name " << name << " and expert_dim "
+             << expertDim
+             << ", but {e} is expected exactly when expert_dim is set";
   }
   return success();
 }
 
-static LogicalResult verifyAxisList(function_ref<InFlightDiagnostic()> emitError, ArrayRef<int64_t> axes) {
+static LogicalResult
+verifyAxisList(function_ref<InFlightDiagnostic()> emitError,
+               ArrayRef<int64_t> axes) {
   llvm::SmallDenseSet<int64_t> seen;
   for (int64_t axis : axes)
     if (axis < 0 || !seen.insert(axis).second)
-      return emitError() << "axes are [" << axes << "], but distinct axes of a grid are expected";
+      return emitError() << "axes are [" << axes
+                         << "], but distinct axes of a grid are expected";
   return success();
 }
 
-LogicalResult SplitAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t dim, DenseI64ArrayAttr axes, SplitKind) {
+LogicalResult SplitAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                int64_t dim, DenseI64ArrayAttr axes,
+                                SplitKind) {
   if (dim < 0)
-    return emitError() << "split cuts dimension " << dim << ", but one that is not negative is expected";
+    return emitError() << "split cuts dimension " << dim
+                       << ", but one that is not negative is expected";
   return verifyAxisList(emitError, axes);
 }
 
-LogicalResult SliceAttr::verify(function_ref<InFlightDiagnostic()> emitError, FlatSymbolRefAttr, DenseI64ArrayAttr shape, ArrayAttr splits,
-                                DenseI32ArrayAttr slots, DenseI64ArrayAttr firstOnly) {
+LogicalResult SliceAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                FlatSymbolRefAttr, DenseI64ArrayAttr shape,
+                                ArrayAttr splits, DenseI32ArrayAttr slots,
+                                DenseI64ArrayAttr firstOnly) {
   for (Attribute entry : splits) {
     auto split = dyn_cast<SplitAttr>(entry);
     if (!split || split.getDim() >= shape.size())
-      return emitError() << "slice has the split " << entry << ", but #moe.split of one of its " << shape.size() << " dimensions is expected";
+      return emitError() << "slice has the split " << entry
+                         << ", but #moe.split of one of its " << shape.size()
+                         << " dimensions is expected";
     if (split.getBy() == SplitKind::Slots && !slots)
       return emitError() << "slice is split by slots, but has no `slots`";
   }
   return firstOnly ? verifyAxisList(emitError, firstOnly) : success();
 }
 
-LogicalResult PlacementAttr::verify(function_ref<InFlightDiagnostic()> emitError, FlatSymbolRefAttr, DenseI64ArrayAttr ep, DenseI64ArrayAttr etp,
-                                    DenseI64ArrayAttr edp, DenseI32ArrayAttr slots, Dispatcher, bool, Boundary, SharedLayout) {
+LogicalResult PlacementAttr::verify(
+    function_ref<InFlightDiagnostic()> emitError, FlatSymbolRefAttr,
+    DenseI64ArrayAttr ep, DenseI64ArrayAttr etp, DenseI64ArrayAttr edp,
+    DenseI32ArrayAttr slots, Dispatcher, bool, Boundary, SharedLayout) {
   SmallVector<int64_t> axes;
   for (DenseI64ArrayAttr part : {ep, etp, edp})
     llvm::append_range(axes, part.asArrayRef());
@@ -158,6 +216,7 @@ LogicalResult PlacementAttr::verify(function_ref<InFlightDiagnostic()> emitError
   llvm::SmallDenseSet<int32_t> seen;
   for (int32_t expert : slots.asArrayRef())
     if (expert < -1 || (expert != -1 && !seen.insert(expert).second)) // (C1)
-      return emitError() << "placement has expert " << expert << " twice or below -1 in its slots";
+      return emitError() << "placement has expert " << expert
+                         << " twice or below -1 in its slots";
   return success();
 }

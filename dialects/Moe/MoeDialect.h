@@ -15,12 +15,18 @@
 
 namespace moe {
 
-// A decimal parameter of an attribute, compared and hashed by its bits; see DoubleParameter.
+// A decimal parameter of an attribute, compared and hashed by its bits; see
+// DoubleParameter.
 struct Decimal {
   Decimal(double value) : value(value) {}
   operator double() const { return value; }
-  bool operator==(const Decimal &other) const { return llvm::bit_cast<uint64_t>(value) == llvm::bit_cast<uint64_t>(other.value); }
-  friend llvm::hash_code hash_value(const Decimal &decimal) { return llvm::hash_value(llvm::bit_cast<uint64_t>(decimal.value)); }
+  bool operator==(const Decimal &other) const {
+    return llvm::bit_cast<uint64_t>(value) ==
+           llvm::bit_cast<uint64_t>(other.value);
+  }
+  friend llvm::hash_code hash_value(const Decimal &decimal) {
+    return llvm::hash_value(llvm::bit_cast<uint64_t>(decimal.value));
+  }
   double value;
 };
 
@@ -28,7 +34,8 @@ mlir::FailureOr<Decimal> parseDouble(mlir::AsmParser &parser);
 void printDouble(mlir::AsmPrinter &printer, double value);
 
 /// Registers how the ops turn into their buffer form.
-void registerBufferizableOpInterfaceExternalModels(mlir::DialectRegistry &registry);
+void registerBufferizableOpInterfaceExternalModels(
+    mlir::DialectRegistry &registry);
 
 } // namespace moe
 
@@ -40,8 +47,10 @@ void registerBufferizableOpInterfaceExternalModels(mlir::DialectRegistry &regist
 
 namespace moe {
 
-/// The entries of a `moe.weight` attribute: one checkpoint, or an array of alternatives. Null entries where the attribute is malformed.
-llvm::SmallVector<CheckpointAttr> checkpointAlternatives(mlir::Attribute weight);
+/// The entries of a `moe.weight` attribute: one checkpoint, or an array of
+/// alternatives. Null entries where the attribute is malformed.
+llvm::SmallVector<CheckpointAttr>
+checkpointAlternatives(mlir::Attribute weight);
 
 } // namespace moe
 #endif

@@ -9,31 +9,30 @@ using namespace moe;
 #define GET_OP_CLASSES
 #include "dialects/Moe/MoeOps.cpp.inc"
 
-using Effects = SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>;
+using Effects =
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>;
 using Shapes = ReifiedRankedShapedTypeDims;
 
-// Index of the operand group `outs` in ops where it is the only optional or variadic one.
-template <typename OpTy>
-struct OutsGroup;
-template <>
-struct OutsGroup<CountsOp> {
+// Index of the operand group `outs` in ops where it is the only optional or
+// variadic one.
+template <typename OpTy> struct OutsGroup;
+template <> struct OutsGroup<CountsOp> {
   static constexpr unsigned value = 1;
 };
-template <>
-struct OutsGroup<RegroupOp> {
+template <> struct OutsGroup<RegroupOp> {
   static constexpr unsigned value = 2;
 };
-template <>
-struct OutsGroup<TokenGateOp> {
+template <> struct OutsGroup<TokenGateOp> {
   static constexpr unsigned value = 2;
 };
 
 // `outs` is the last operand group of every op, optional or variadic.
-template <typename OpTy>
-static ValueRange outsOf(OpTy op) {
+template <typename OpTy> static ValueRange outsOf(OpTy op) {
   if constexpr (OpTy::template hasTrait<OpTrait::AttrSizedOperandSegments>())
-    return op->getOperands().take_back(op.getProperties().operandSegmentSizes.back());
-  else // `outs` alone is variadic: what follows the operands that are always there
+    return op->getOperands().take_back(
+        op.getProperties().operandSegmentSizes.back());
+  else // `outs` alone is variadic: what follows the operands that are always
+       // there
     return op.getODSOperands(OutsGroup<OpTy>::value);
 }
 
@@ -44,20 +43,30 @@ static Type typeOf(Value value) { return value ? value.getType() : Type(); }
 //===----------------------------------------------------------------------===//
 
 // (C2) to (C4) of moe.route, shared with moe.select_experts.
-static LogicalResult verifySelection(Operation *op, RouterAttr router, int64_t experts) {
+static LogicalResult verifySelection(Operation *op, RouterAttr router,
+                                     int64_t experts) {
   if (ShapedType::isDynamic(experts))
-    return op->emitOpError("has an unknown number of experts, but a static one is expected");
+    return op->emitOpError(
+        "has an unknown number of experts, but a static one is expected");
   if (router.getTopK() > experts)
-    return op->emitOpError() << "selects " << router.getTopK() << " experts per token, but there are only " << experts;
+    return op->emitOpError()
+           << "selects " << router.getTopK()
+           << " experts per token, but there are only " << experts;
   if (experts % router.getNGroup() != 0)
-    return op->emitOpError() << "splits " << experts << " experts into " << router.getNGroup() << " groups, but groups of equal size are expected";
+    return op->emitOpError()
+           << "splits " << experts << " experts into " << router.getNGroup()
+           << " groups, but groups of equal size are expected";
   int64_t kept = experts / router.getNGroup() * router.getTopkGroup();
   if (router.getTopK() > kept)
-    return op->emitOpError() << "selects " << router.getTopK() << " experts per token, but the " << router.getTopkGroup()
-                             << " kept groups hold only " << kept;
-  if (router.getGroupScore() == GroupScore::Top2Sum && experts / router.getNGroup() < 2)
-    return op->emitOpError() << "scores groups by their two best experts, but each of its " << router.getNGroup() << " groups holds "
-                             << experts / router.getNGroup();
+    return op->emitOpError()
+           << "selects " << router.getTopK() << " experts per token, but the "
+           << router.getTopkGroup() << " kept groups hold only " << kept;
+  if (router.getGroupScore() == GroupScore::Top2Sum &&
+      experts / router.getNGroup() < 2)
+    return op->emitOpError()
+           << "scores groups by their two best experts, but each of its "
+           << router.getNGroup() << " groups holds "
+           << experts / router.getNGroup();
   return success();
 }
 
@@ -67,9 +76,12 @@ LogicalResult RouteOp::verify() {
   ShapeTable table(*this);
   SmallVector<Type> results = resultTypes(*this, outsOf(*this));
   table.bind("k", getRouter().getTopK(), "the router");
-  if (failed(table.check("x", getX().getType(), {"T", "H"})) || failed(table.check("weight", getWeight().getType(), {"E", "H"})) ||
+  if (failed(table.check("x", getX().getType(), {"T", "H"})) ||
+      failed(table.check("weight", getWeight().getType(), {"E", "H"})) ||
       failed(table.check("bias", typeOf(getBias()), {"E"})) ||
-      failed(table.check("selection_bias", typeOf(getSelectionBias()), {"E"})) || failed(table.check("weights", results[0], {"T", "k"})) ||
+      failed(
+          table.check("selection_bias", typeOf(getSelectionBias()), {"E"})) ||
+      failed(table.check("weights", results[0], {"T", "k"})) ||
       failed(table.check("ids", results[1], {"T", "k"})))
     return failure();
   return verifySelection(*this, getRouter(), table.size("E"));
@@ -77,15 +89,19 @@ LogicalResult RouteOp::verify() {
 
 // P, by the activation (C1, C4).
 static void bindParts(ShapeTable &table, ActivationAttr activation) {
-  table.bind("P", activation.getGated() ? 2 : 1, activation.getGated() ? "the gated activation" : "the activation, which is not gated,");
+  table.bind("P", activation.getGated() ? 2 : 1,
+             activation.getGated() ? "the gated activation"
+                                   : "the activation, which is not gated,");
 }
 
-template <typename OpTy>
-static LogicalResult verifyScales(OpTy op) {
-  if ((op.getWeightFormat() == WeightFormat::Plain) == static_cast<bool>(op.getUpScales()))
-    return op.emitOpError() << "has weight_format " << stringifyWeightFormat(op.getWeightFormat())
-                            << (op.getUpScales() ? " and scales" : " and no scales")
-                            << ", but scales are expected exactly when the format is not plain";
+template <typename OpTy> static LogicalResult verifyScales(OpTy op) {
+  if ((op.getWeightFormat() == WeightFormat::Plain) ==
+      static_cast<bool>(op.getUpScales()))
+    return op.emitOpError()
+           << "has weight_format "
+           << stringifyWeightFormat(op.getWeightFormat())
+           << (op.getUpScales() ? " and scales" : " and no scales")
+           << ", but scales are expected exactly when the format is not plain";
   return success();
 }
 
@@ -94,25 +110,35 @@ LogicalResult ExpertsOp::verify() {
     return failure();
   ShapeTable table(*this);
   bindParts(table, getActivation());
-  if (failed(table.check("x", getX().getType(), {"T", "H"})) || failed(table.check("ids", getIds().getType(), {"T", "k"})) ||
-      failed(table.check("weights", getWeights().getType(), {"T", "k"})) || failed(table.check("up", getUp().getType(), {"E", "P", "I", "H"})) ||
-      failed(table.check("down", getDown().getType(), {"E", "H", "I"})) || failed(table.check("up_bias", typeOf(getUpBias()), {"E", "P", "I"})) ||
+  if (failed(table.check("x", getX().getType(), {"T", "H"})) ||
+      failed(table.check("ids", getIds().getType(), {"T", "k"})) ||
+      failed(table.check("weights", getWeights().getType(), {"T", "k"})) ||
+      failed(table.check("up", getUp().getType(), {"E", "P", "I", "H"})) ||
+      failed(table.check("down", getDown().getType(), {"E", "H", "I"})) ||
+      failed(table.check("up_bias", typeOf(getUpBias()), {"E", "P", "I"})) ||
       failed(table.check("down_bias", typeOf(getDownBias()), {"E", "H"})) ||
-      failed(table.check("result", resultTypes(*this, outsOf(*this)).front(), {"T", "H"})))
+      failed(table.check("result", resultTypes(*this, outsOf(*this)).front(),
+                         {"T", "H"})))
     return failure();
   if (failed(verifyScales(*this))) // (C3)
     return failure();
-  if (ShapedType::isDynamic(table.size("E")) || ShapedType::isDynamic(table.size("k")))
-    return emitOpError("has an unknown number of experts or of experts per token, but static ones are expected");
+  if (ShapedType::isDynamic(table.size("E")) ||
+      ShapedType::isDynamic(table.size("k")))
+    return emitOpError("has an unknown number of experts or of experts per "
+                       "token, but static ones are expected");
   if (std::optional<PlacementAttr> placement = getPlacement()) { // (C4)
     llvm::SmallDenseSet<int32_t> held;
     for (int32_t expert : placement->getSlots().asArrayRef())
       if (expert >= table.size("E"))
-        return emitOpError() << "has expert " << expert << " in a slot, but there are only " << table.size("E") << " experts";
+        return emitOpError()
+               << "has expert " << expert << " in a slot, but there are only "
+               << table.size("E") << " experts";
       else if (expert >= 0)
         held.insert(expert);
     if (static_cast<int64_t>(held.size()) != table.size("E"))
-      return emitOpError() << "has slots for " << held.size() << " of " << table.size("E") << " experts, but each expert needs one";
+      return emitOpError() << "has slots for " << held.size() << " of "
+                           << table.size("E")
+                           << " experts, but each expert needs one";
   }
   return success();
 }
@@ -124,16 +150,23 @@ LogicalResult SharedExpertOp::verify() {
   bindParts(table, getActivation());
   if (failed(verifyScales(*this))) // (C2)
     return failure();
-  return failure(failed(table.check("x", getX().getType(), {"T", "H"})) || failed(table.check("up", getUp().getType(), {"P", "S", "H"})) ||
-                 failed(table.check("down", getDown().getType(), {"H", "S"})) || failed(table.check("gate", typeOf(getGate()), {"1", "H"})) ||
-                 failed(table.check("result", resultTypes(*this, outsOf(*this)).front(), {"T", "H"})));
+  return failure(
+      failed(table.check("x", getX().getType(), {"T", "H"})) ||
+      failed(table.check("up", getUp().getType(), {"P", "S", "H"})) ||
+      failed(table.check("down", getDown().getType(), {"H", "S"})) ||
+      failed(table.check("gate", typeOf(getGate()), {"1", "H"})) ||
+      failed(table.check("result", resultTypes(*this, outsOf(*this)).front(),
+                         {"T", "H"})));
 }
 
 // A packed weight has the size that its layout says.
-static LogicalResult checkPacked(Operation *op, StringRef name, Type type, PanelsAttr panels) {
+static LogicalResult checkPacked(Operation *op, StringRef name, Type type,
+                                 PanelsAttr panels) {
   auto buffer = dyn_cast<MemRefType>(type);
-  if (!buffer || buffer.getRank() != 1 || buffer.getDimSize(0) != panels.getElements())
-    return op->emitOpError() << "has a packed `" << name << "` of type " << type << ", but a buffer of " << panels.getElements()
+  if (!buffer || buffer.getRank() != 1 ||
+      buffer.getDimSize(0) != panels.getElements())
+    return op->emitOpError() << "has a packed `" << name << "` of type " << type
+                             << ", but a buffer of " << panels.getElements()
                              << " elements is expected";
   return success();
 }
@@ -144,7 +177,8 @@ LogicalResult RouterLogitsOp::verify() {
   ShapeTable table(*this);
   if (std::optional<PanelsAttr> panels = getPacked()) { // (C2)
     if (panels->getGroups() != 1 || panels->getParts() != 1)
-      return emitOpError() << "has a weight packed in " << panels->getGroups() << " groups and " << panels->getParts()
+      return emitOpError() << "has a weight packed in " << panels->getGroups()
+                           << " groups and " << panels->getParts()
                            << " parts, but one of each is expected";
     if (failed(checkPacked(*this, "weight", getWeight().getType(), *panels)))
       return failure();
@@ -153,9 +187,11 @@ LogicalResult RouterLogitsOp::verify() {
   } else if (failed(table.check("weight", getWeight().getType(), {"E", "H"}))) {
     return failure();
   }
-  return failure(failed(table.check("x", getX().getType(), {"T", "H"})) ||
-                 failed(table.check("bias", typeOf(getBias()), {"E"})) ||
-                 failed(table.check("result", resultTypes(*this, outsOf(*this)).front(), {"T", "E"})));
+  return failure(
+      failed(table.check("x", getX().getType(), {"T", "H"})) ||
+      failed(table.check("bias", typeOf(getBias()), {"E"})) ||
+      failed(table.check("result", resultTypes(*this, outsOf(*this)).front(),
+                         {"T", "E"})));
 }
 
 LogicalResult SelectExpertsOp::verify() {
@@ -165,7 +201,9 @@ LogicalResult SelectExpertsOp::verify() {
   SmallVector<Type> results = resultTypes(*this, outsOf(*this));
   table.bind("k", getRouter().getTopK(), "the router");
   if (failed(table.check("logits", getLogits().getType(), {"T", "E"})) ||
-      failed(table.check("selection_bias", typeOf(getSelectionBias()), {"E"})) || failed(table.check("weights", results[0], {"T", "k"})) ||
+      failed(
+          table.check("selection_bias", typeOf(getSelectionBias()), {"E"})) ||
+      failed(table.check("weights", results[0], {"T", "k"})) ||
       failed(table.check("ids", results[1], {"T", "k"})))
     return failure();
   return verifySelection(*this, getRouter(), table.size("E"));
@@ -176,34 +214,53 @@ LogicalResult SortOp::verify() {
     return failure();
   int64_t slots = getSlots().size(), window = getWindow();
   if (window <= 0 || window > slots || (!getFirst() && window != slots)) // (C2)
-    return emitOpError() << "keeps a window of " << window << " of " << slots << " slots" << (getFirst() ? "" : " without `first`")
-                         << ", but " << (getFirst() ? "a positive part of them is expected" : "all of them are expected");
+    return emitOpError() << "keeps a window of " << window << " of " << slots
+                         << " slots" << (getFirst() ? "" : " without `first`")
+                         << ", but "
+                         << (getFirst() ? "a positive part of them is expected"
+                                        : "all of them are expected");
   llvm::SmallDenseSet<int32_t> held;
   for (int32_t expert : getSlots())
-    if (expert < -1 || expert >= static_cast<int64_t>(getExperts()) || (expert >= 0 && !held.insert(expert).second)) // (C3)
-      return emitOpError() << "has expert " << expert << " in a slot, but each of " << getExperts() << " experts stands in one slot, -1 marks an empty one";
+    if (expert < -1 || expert >= static_cast<int64_t>(getExperts()) ||
+        (expert >= 0 && !held.insert(expert).second)) // (C3)
+      return emitOpError()
+             << "has expert " << expert << " in a slot, but each of "
+             << getExperts()
+             << " experts stands in one slot, -1 marks an empty one";
   if (held.size() != getExperts())
-    return emitOpError() << "has slots for " << held.size() << " of " << getExperts() << " experts, but each expert needs one";
+    return emitOpError() << "has slots for " << held.size() << " of "
+                         << getExperts()
+                         << " experts, but each expert needs one";
   ShapeTable table(*this);
   SmallVector<Type> results = resultTypes(*this, outsOf(*this));
   table.bind("window", window, "the window");
   if (failed(table.check("ids", getIds().getType(), {"T", "k"})))
     return failure();
   if (ShapedType::isDynamic(table.size("k")))
-    return emitOpError("has an unknown number of experts per token, but a static one is expected");
+    return emitOpError("has an unknown number of experts per token, but a "
+                       "static one is expected");
   int64_t tokens = table.size("T");
-  table.bind("M", ShapedType::isDynamic(tokens) ? tokens : tokens * std::min(table.size("k"), window), "T * min(k, window)");
-  return failure(failed(table.check("order", results[0], {"M"})) || failed(table.check("positions", results[1], {"T", "k"})) ||
+  table.bind("M",
+             ShapedType::isDynamic(tokens)
+                 ? tokens
+                 : tokens * std::min(table.size("k"), window),
+             "T * min(k, window)");
+  return failure(failed(table.check("order", results[0], {"M"})) ||
+                 failed(table.check("positions", results[1], {"T", "k"})) ||
                  failed(table.check("offsets", results[2], {"window+1"})));
 }
 
 LogicalResult CountsOp::verify() {
   if (failed(verifyTwoForms(*this, outsOf(*this), 1)))
     return failure();
-  auto offsets = cast<ShapedType>(getOffsets().getType()), result = cast<ShapedType>(resultTypes(*this, outsOf(*this)).front());
-  if (offsets.getRank() != 1 || result.getRank() != 2 || !offsets.hasStaticShape() || !result.hasStaticShape() ||
+  auto offsets = cast<ShapedType>(getOffsets().getType()),
+       result = cast<ShapedType>(resultTypes(*this, outsOf(*this)).front());
+  if (offsets.getRank() != 1 || result.getRank() != 2 ||
+      !offsets.hasStaticShape() || !result.hasStaticShape() ||
       offsets.getNumElements() != result.getNumElements() + 1)
-    return emitOpError() << "turns " << offsets << " into " << result << ", but [n * S + 1] offsets and [n, S] counts are expected";
+    return emitOpError()
+           << "turns " << offsets << " into " << result
+           << ", but [n * S + 1] offsets and [n, S] counts are expected";
   return success();
 }
 
@@ -211,12 +268,16 @@ LogicalResult TakeOp::verify() {
   if (failed(verifyTwoForms(*this, outsOf(*this), 1)))
     return failure();
   if (static_cast<int64_t>(getTopK()) <= 0) // (C2)
-    return emitOpError() << "has top_k " << getTopK() << ", but a positive number is expected";
+    return emitOpError() << "has top_k " << getTopK()
+                         << ", but a positive number is expected";
   ShapeTable table(*this);
   table.bind("k", getTopK(), "`top_k`");
-  return failure(failed(table.check("x", getX().getType(), {"T", "H"})) || failed(table.check("order", getOrder().getType(), {"M"})) ||
-                 failed(table.check("weights", typeOf(getWeights()), {"T", "k"})) ||
-                 failed(table.check("result", resultTypes(*this, outsOf(*this)).front(), {"rows", "H"})));
+  return failure(
+      failed(table.check("x", getX().getType(), {"T", "H"})) ||
+      failed(table.check("order", getOrder().getType(), {"M"})) ||
+      failed(table.check("weights", typeOf(getWeights()), {"T", "k"})) ||
+      failed(table.check("result", resultTypes(*this, outsOf(*this)).front(),
+                         {"rows", "H"})));
 }
 
 LogicalResult RegroupOp::verify() {
@@ -224,11 +285,13 @@ LogicalResult RegroupOp::verify() {
     return failure();
   auto counts = cast<ShapedType>(getCounts().getType());
   if (counts.getRank() < 1 || !counts.hasStaticShape())
-    return emitOpError() << "has counts of type " << counts << ", but a static shape [..., S] is expected";
+    return emitOpError() << "has counts of type " << counts
+                         << ", but a static shape [..., S] is expected";
   ShapeTable table(*this);
   table.bind("S", counts.getShape().back(), "`counts`");
   SmallVector<Type> results = resultTypes(*this, outsOf(*this));
-  return failure(failed(table.check("order", results[0], {"rows"})) || failed(table.check("offsets", results[1], {"S+1"})));
+  return failure(failed(table.check("order", results[0], {"rows"})) ||
+                 failed(table.check("offsets", results[1], {"S+1"})));
 }
 
 LogicalResult GroupedMatmulOp::verify() {
@@ -247,28 +310,38 @@ LogicalResult GroupedMatmulOp::verify() {
   if (std::optional<PanelsAttr> panels = getPacked()) { // (C5)
     if (failed(checkPacked(*this, "rhs", getRhs().getType(), *panels)))
       return failure();
-    int64_t sizes[] = {panels->getGroups(), panels->getParts(), panels->getColumns(), panels->getDepth()};
+    int64_t sizes[] = {panels->getGroups(), panels->getParts(),
+                       panels->getColumns(), panels->getDepth()};
     StringRef letters[] = {"G", "P", "N", "K"};
     int64_t parts = activation && activation->getGated() ? 2 : 1;
     if ((!getOffsets() && sizes[0] != 1) || sizes[1] != parts)
-      return emitOpError() << "has `rhs` packed in " << sizes[0] << " groups and " << sizes[1] << " parts, but "
-                           << (getOffsets() ? "any number of" : "1") << " groups and " << parts << " parts are expected";
+      return emitOpError() << "has `rhs` packed in " << sizes[0]
+                           << " groups and " << sizes[1] << " parts, but "
+                           << (getOffsets() ? "any number of" : "1")
+                           << " groups and " << parts << " parts are expected";
     for (auto [letter, size] : llvm::zip(letters, sizes))
       table.bind(letter, size, "`packed`");
   } else if (failed(table.check("rhs", getRhs().getType(), rhs))) {
     return failure();
   }
   if (failed(table.check("lhs", getLhs().getType(), {"m", "K"})) ||
-      failed(table.check("offsets", typeOf(getOffsets()), {"G+1"})) || failed(table.check("gather", typeOf(getGather()), {"g"})) ||
-      failed(table.check("scatter", typeOf(getScatter()), {"s"})) || failed(table.check("row_weights", typeOf(getRowWeights()), {"T", "k"})) ||
+      failed(table.check("offsets", typeOf(getOffsets()), {"G+1"})) ||
+      failed(table.check("gather", typeOf(getGather()), {"g"})) ||
+      failed(table.check("scatter", typeOf(getScatter()), {"s"})) ||
+      failed(table.check("row_weights", typeOf(getRowWeights()), {"T", "k"})) ||
       failed(table.check("bias", typeOf(getBias()), bias)) ||
-      failed(table.check("result", resultTypes(*this, outsOf(*this)).front(), {"rows", "N"})))
+      failed(table.check("result", resultTypes(*this, outsOf(*this)).front(),
+                         {"rows", "N"})))
     return failure();
-  if (static_cast<int64_t>(getGatherDivisor()) <= 0 || (!getGather() && (getGatherDivisor() != 1 || getRowWeights()))) // (C3)
-    return emitOpError() << "has gather_divisor " << getGatherDivisor() << (getRowWeights() ? " and row_weights" : "")
-                         << ", but a positive number is expected, and 1 and no row_weights without `gather`";
+  if (static_cast<int64_t>(getGatherDivisor()) <= 0 ||
+      (!getGather() && (getGatherDivisor() != 1 || getRowWeights()))) // (C3)
+    return emitOpError() << "has gather_divisor " << getGatherDivisor()
+                         << (getRowWeights() ? " and row_weights" : "")
+                         << ", but a positive number is expected, and 1 and no "
+                            "row_weights without `gather`";
   if (!cast<ShapedType>(getRhs().getType()).hasStaticShape())
-    return emitOpError() << "has `rhs` of type " << getRhs().getType() << ", but a static shape is expected";
+    return emitOpError() << "has `rhs` of type " << getRhs().getType()
+                         << ", but a static shape is expected";
   return success();
 }
 
@@ -282,8 +355,11 @@ LogicalResult TokenGateOp::verify() {
   if (failed(verifyTwoForms(*this, outsOf(*this), 1)))
     return failure();
   ShapeTable table(*this);
-  return failure(failed(table.check("x", getX().getType(), {"T", "H"})) || failed(table.check("weight", getWeight().getType(), {"1", "H"})) ||
-                 failed(table.check("result", resultTypes(*this, outsOf(*this)).front(), {"T", "1"})));
+  return failure(
+      failed(table.check("x", getX().getType(), {"T", "H"})) ||
+      failed(table.check("weight", getWeight().getType(), {"1", "H"})) ||
+      failed(table.check("result", resultTypes(*this, outsOf(*this)).front(),
+                         {"T", "1"})));
 }
 
 LogicalResult CombineOp::verify() {
@@ -294,19 +370,25 @@ LogicalResult CombineOp::verify() {
   ShapeTable table(*this);
   if (!getPositions())
     table.bind("k", 1, "a sum without `positions`");
-  return failure(failed(table.check("rows", getRows().getType(), {getPositions() ? "m" : "T", "H"})) ||
-                 failed(table.check("positions", typeOf(getPositions()), {"T", "k"})) ||
-                 failed(table.check("weights", typeOf(getWeights()), {"T", "k"})) || failed(table.check("addend", typeOf(getAddend()), {"T", "H"})) ||
-                 failed(table.check("addend_gate", typeOf(getAddendGate()), {"T", "1"})) ||
-                 failed(table.check("result", resultTypes(*this, outsOf(*this)).front(), {"T", "H"})));
+  return failure(
+      failed(table.check("rows", getRows().getType(),
+                         {getPositions() ? "m" : "T", "H"})) ||
+      failed(table.check("positions", typeOf(getPositions()), {"T", "k"})) ||
+      failed(table.check("weights", typeOf(getWeights()), {"T", "k"})) ||
+      failed(table.check("addend", typeOf(getAddend()), {"T", "H"})) ||
+      failed(table.check("addend_gate", typeOf(getAddendGate()), {"T", "1"})) ||
+      failed(table.check("result", resultTypes(*this, outsOf(*this)).front(),
+                         {"T", "H"})));
 }
 
 //===----------------------------------------------------------------------===//
 // Effects
 //===----------------------------------------------------------------------===//
 
-#define TWO_FORM_EFFECTS(Op)                                                                                           \
-  void Op::getEffects(Effects &effects) { twoFormEffects(*this, outsOf(*this), effects); }
+#define TWO_FORM_EFFECTS(Op)                                                   \
+  void Op::getEffects(Effects &effects) {                                      \
+    twoFormEffects(*this, outsOf(*this), effects);                             \
+  }
 TWO_FORM_EFFECTS(RouteOp)
 TWO_FORM_EFFECTS(ExpertsOp)
 TWO_FORM_EFFECTS(SharedExpertOp)
@@ -326,7 +408,8 @@ TWO_FORM_EFFECTS(CombineOp)
 //===----------------------------------------------------------------------===//
 
 LogicalResult RouteOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {
-  OpFoldResult tokens = dimOf(b, getLoc(), getX(), 0), k = b.getIndexAttr(getRouter().getTopK());
+  OpFoldResult tokens = dimOf(b, getLoc(), getX(), 0),
+               k = b.getIndexAttr(getRouter().getTopK());
   shapes = {{tokens, k}, {tokens, k}};
   return success();
 }
@@ -339,30 +422,35 @@ LogicalResult SharedExpertOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {
   return success();
 }
 LogicalResult RouterLogitsOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {
-  shapes = {{dimOf(b, getLoc(), getX(), 0), dimOf(b, getLoc(), getWeight(), 0)}};
+  shapes = {
+      {dimOf(b, getLoc(), getX(), 0), dimOf(b, getLoc(), getWeight(), 0)}};
   return success();
 }
 LogicalResult SelectExpertsOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {
-  OpFoldResult tokens = dimOf(b, getLoc(), getLogits(), 0), k = b.getIndexAttr(getRouter().getTopK());
+  OpFoldResult tokens = dimOf(b, getLoc(), getLogits(), 0),
+               k = b.getIndexAttr(getRouter().getTopK());
   shapes = {{tokens, k}, {tokens, k}};
   return success();
 }
 LogicalResult SortOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {
-  OpFoldResult tokens = dimOf(b, getLoc(), getIds(), 0), k = b.getIndexAttr(getTopK());
+  OpFoldResult tokens = dimOf(b, getLoc(), getIds(), 0),
+               k = b.getIndexAttr(getTopK());
   int64_t perToken = std::min<int64_t>(getTopK(), getWindow());
   OpFoldResult pairs;
   if (auto constant = dyn_cast<Attribute>(tokens)) {
     pairs = b.getIndexAttr(cast<IntegerAttr>(constant).getInt() * perToken);
   } else {
     Value factor = arith::ConstantIndexOp::create(b, getLoc(), perToken);
-    pairs = arith::MulIOp::create(b, getLoc(), cast<Value>(tokens), factor).getResult();
+    pairs = arith::MulIOp::create(b, getLoc(), cast<Value>(tokens), factor)
+                .getResult();
   }
   shapes = {{pairs}, {tokens, k}, {b.getIndexAttr(getWindow() + 1)}};
   return success();
 }
 LogicalResult CountsOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {
   auto type = cast<ShapedType>(getResult().getType());
-  shapes = {{b.getIndexAttr(type.getDimSize(0)), b.getIndexAttr(type.getDimSize(1))}};
+  shapes = {
+      {b.getIndexAttr(type.getDimSize(0)), b.getIndexAttr(type.getDimSize(1))}};
   return success();
 }
 LogicalResult TakeOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {
@@ -370,7 +458,10 @@ LogicalResult TakeOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {
   return success();
 }
 LogicalResult RegroupOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {
-  shapes = {{getRows()}, {b.getIndexAttr(cast<ShapedType>(getCounts().getType()).getShape().back() + 1)}};
+  shapes = {
+      {getRows()},
+      {b.getIndexAttr(
+          cast<ShapedType>(getCounts().getType()).getShape().back() + 1)}};
   return success();
 }
 LogicalResult GroupedMatmulOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {
@@ -383,6 +474,7 @@ LogicalResult TokenGateOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {
   return success();
 }
 LogicalResult CombineOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {
-  shapes = {{dimOf(b, getLoc(), getPositions() ? getPositions() : getRows(), 0), dimOf(b, getLoc(), getRows(), 1)}};
+  shapes = {{dimOf(b, getLoc(), getPositions() ? getPositions() : getRows(), 0),
+             dimOf(b, getLoc(), getRows(), 1)}};
   return success();
 }

@@ -136,10 +136,11 @@ LogicalResult WordReader::refuseUnsupported() {
                           "supported yet; give `ranks=` instead";
   auto dedup = given.find("dedup");
   if (dedup != given.end() && dedup->second != "false")
-    return emitError() << "`dedup=" << dedup->second
-                       << "` is given, but sending a token once to each rank is "
-                          "not supported yet; the nearest legal choice is "
-                          "`dedup=false`";
+    return emitError()
+           << "`dedup=" << dedup->second
+           << "` is given, but sending a token once to each rank is "
+              "not supported yet; the nearest legal choice is "
+              "`dedup=false`";
   return success();
 }
 

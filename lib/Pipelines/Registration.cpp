@@ -3,17 +3,17 @@
 #include "dialects/Hopper/HopperDialect.h"
 #include "dialects/Moe/MoeDialect.h"
 #include "dialects/Moert/MoertDialect.h"
-#include "moe/Conversion/HopperToNVVM.h"
-#include "moe/Conversion/Passes.h"
-#include "moe/Pipelines/DeviceKernels.h"
-#include "moe/Pipelines/VectorToLLVM.h"
-#include "moe/Transforms/Passes.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/InitAllDialects.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/InitAllPasses.h"
 #include "mlir/Target/LLVMIR/Dialect/All.h"
+#include "moe/Conversion/HopperToNVVM.h"
+#include "moe/Conversion/Passes.h"
+#include "moe/Pipelines/DeviceKernels.h"
+#include "moe/Pipelines/VectorToLLVM.h"
+#include "moe/Transforms/Passes.h"
 
 void moe::registerAllDialects(mlir::DialectRegistry &registry) {
   registry.insert<MoeDialect>();

@@ -1,8 +1,8 @@
 // Dense leftovers beside the layer's own ops, such as a sum of two tensors, are
 // not shared out over the team: one thread does them, then all meet.
 #include "dialects/Moert/MoertDialect.h"
-#include "moe/Transforms/Passes.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
+#include "moe/Transforms/Passes.h"
 
 namespace moe {
 #define GEN_PASS_DEF_INSERTTEAMGUARDSPASS
@@ -33,14 +33,15 @@ struct InsertTeamGuardsPass
     Value thread =
         moert::ThreadOp::create(rewriter, loc, rewriter.getIndexType());
     Value zero = arith::ConstantIndexOp::create(rewriter, loc, 0);
-    Value first = arith::CmpIOp::create(rewriter, loc,
-                                        arith::CmpIPredicate::eq, thread, zero);
+    Value first = arith::CmpIOp::create(rewriter, loc, arith::CmpIPredicate::eq,
+                                        thread, zero);
     auto branch = scf::IfOp::create(rewriter, loc, first);
     rewriter.setInsertionPointAfter(branch);
     moert::TeamBarrierOp::create(rewriter, loc);
     rewriter.moveOpBefore(op, branch.thenBlock()->getTerminator());
     rewriter.setInsertionPoint(op);
-    if (succeeded(linalg::linalgOpToLoops(rewriter, cast<linalg::LinalgOp>(op))))
+    if (succeeded(
+            linalg::linalgOpToLoops(rewriter, cast<linalg::LinalgOp>(op))))
       rewriter.eraseOp(op);
   }
 };

@@ -1,7 +1,7 @@
 #include "dialects/Moert/MoertDialect.h"
-#include "moe/Transforms/Passes.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Shard/IR/ShardOps.h"
+#include "moe/Transforms/Passes.h"
 
 namespace moe {
 #define GEN_PASS_DEF_VERIFYLOWEREDPASS

@@ -40,8 +40,8 @@ private:
   Status why;
 };
 
-// ranks x threads workers, asleep between jobs. The first is whoever calls `run`:
-// it would only wait otherwise.
+// ranks x threads workers, asleep between jobs. The first is whoever calls
+// `run`: it would only wait otherwise.
 class WorkerPool {
 public:
   using Job = std::function<void(int rank, int thread)>;
@@ -49,8 +49,8 @@ public:
   // Fails if the system refuses to start the threads.
   static Result<std::unique_ptr<WorkerPool>> start(int ranks, int threads);
   ~WorkerPool();
-  // Runs the job once on each worker and waits for all. One caller at a time; the
-  // job must not throw.
+  // Runs the job once on each worker and waits for all. One caller at a time;
+  // the job must not throw.
   void run(const Job &job);
 
 private:
