@@ -22,8 +22,7 @@ void moe::buildVectorToLLVMPipeline(OpPassManager &manager) {
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());
   manager.addPass(createSCFToControlFlowPass());
-  // Masks and vector reads: 64-bit lane numbers where a mask's bound is an
-  // index.
+  // Masks compare lane numbers, for which 32 bits are enough.
   ConvertVectorToLLVMPassOptions vectors;
   vectors.force32BitVectorIndices = true;
   manager.addPass(createConvertVectorToLLVMPass(vectors));

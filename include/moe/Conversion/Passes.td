@@ -135,6 +135,8 @@ def LowerBf16ToBitsPass : Pass<"moe-lower-bf16-to-bits", "::mlir::ModuleOp"> {
     ```mlir
     %v = llvm.load %p : !llvm.ptr -> i16
     ```
+    Masks of stores of 16-bit lanes pass through an empty piece of assembly: LLVM 22 stores 32 bits where it knows that one such lane is kept.
+
     Refuses bf16 arithmetic that is left.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];

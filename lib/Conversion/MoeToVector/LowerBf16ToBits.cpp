@@ -43,6 +43,23 @@ static void exchangeConstant(LLVM::ConstantOp op) {
     op.setValueAttr(elements.bitcast(bits));
 }
 
+// LLVM 22 turns a store of which one lane is known to be kept into a scalar
+// store of 32 bits, also where the lane has 16. It must not know the mask.
+static void hideMask(LLVM::MaskedStoreOp op) {
+  auto lanes = cast<VectorType>(op.getMask().getType());
+  OpBuilder b(op);
+  Type bits = b.getIntegerType(lanes.getNumElements());
+  Value mask = LLVM::BitcastOp::create(b, op.getLoc(), bits, op.getMask());
+  auto hidden = LLVM::InlineAsmOp::create(
+      b, op.getLoc(), TypeRange(bits), ValueRange(mask), "", "=r,0",
+      /*has_side_effects=*/false, /*is_align_stack=*/false,
+      LLVM::TailCallKind::None, /*asm_dialect=*/LLVM::AsmDialectAttr(),
+      /*operand_attrs=*/ArrayAttr());
+  Value opaque = LLVM::BitcastOp::create(b, op.getLoc(), lanes,
+                                         hidden.getResult(0));
+  op.getMaskMutable().assign(opaque);
+}
+
 namespace {
 struct LowerBf16ToBits : moe::impl::LowerBf16ToBitsPassBase<LowerBf16ToBits> {
   void runOnOperation() override {
@@ -71,6 +88,10 @@ struct LowerBf16ToBits : moe::impl::LowerBf16ToBitsPassBase<LowerBf16ToBits> {
     });
     if (result.wasInterrupted())
       return signalPassFailure();
+    getOperation().walk([](LLVM::MaskedStoreOp op) {
+      if (getElementTypeOrSelf(op.getValue().getType()).isInteger(16))
+        hideMask(op);
+    });
     for (Operation *cast : casts) {
       if (cast->getOperand(0).getType() != cast->getResult(0).getType())
         continue;

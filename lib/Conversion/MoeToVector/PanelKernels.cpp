@@ -194,6 +194,7 @@ private:
     }
   }
 
+  // The instruction takes subnormal numbers as 0, in its factors and its sum.
   void multiplyPairs(SmallVectorImpl<Value> &sums, ArrayRef<Value> row,
                      Value index, bool last) {
     auto bf16s = VectorType::get(2 * kernel.tile.lanes, b.getBF16Type());

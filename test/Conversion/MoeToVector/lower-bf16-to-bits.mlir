@@ -19,6 +19,16 @@ llvm.func @storage(%p: !llvm.ptr, %i: i64) {
   llvm.return
 }
 
+// CHECK-LABEL: llvm.func @masked
+llvm.func @masked(%p: !llvm.ptr, %v: vector<16xbf16>, %m: vector<16xi1>) {
+  // CHECK: %[[M:.*]] = llvm.bitcast %{{.*}} : vector<16xi1> to i16
+  // CHECK: %[[H:.*]] = llvm.inline_asm "", "=r,0" %[[M]]
+  // CHECK: %[[B:.*]] = llvm.bitcast %[[H]] : i16 to vector<16xi1>
+  // CHECK: llvm.intr.masked.store %{{.*}}, %{{.*}}, %[[B]] {{.*}} : vector<16xi16>
+  llvm.intr.masked.store %v, %p, %m {alignment = 2 : i32} : vector<16xbf16>, vector<16xi1> into !llvm.ptr
+  llvm.return
+}
+
 // CHECK-LABEL: llvm.func @intrinsic
 llvm.func @intrinsic(%s: vector<16xf32>, %a: vector<16xi32>) -> vector<16xf32> {
   // CHECK: llvm.bitcast %{{.*}} : vector<16xi32> to vector<32xbf16>
