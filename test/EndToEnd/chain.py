@@ -14,6 +14,12 @@ class Failure(Exception):
     pass
 
 
+def errors_of(text):
+    """The lines that say what is wrong, without the programs that tools print beside them."""
+    lines = [line for line in text.splitlines() if "error" in line or "differs" in line] or text.splitlines()[-3:]
+    return "\n  ".join(line[:300] for line in lines[:5])
+
+
 class Chain:
     """Commands run in one folder, which keeps their files."""
 
@@ -30,7 +36,7 @@ class Chain:
         except subprocess.TimeoutExpired:
             raise Failure(self.story(f"no end after {self.timeout} s")) from None
         if result.returncode != 0:
-            raise Failure(self.story(f"exit {result.returncode}: {(result.stderr or result.stdout).strip()[-1500:]}"))
+            raise Failure(self.story(f"exit {result.returncode}: {errors_of(result.stderr + result.stdout)}"))
         return result.stdout
 
     def story(self, message):
