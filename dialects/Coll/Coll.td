@@ -3,4 +3,5 @@
 #define COLL_TD
 include "dialects/Coll/CollDialect.td"
 include "dialects/Coll/CollOps.td"
+include "dialects/Coll/CollAsyncOps.td"
 #endif

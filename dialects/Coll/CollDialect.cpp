@@ -1,12 +1,20 @@
 #include "dialects/Coll/CollDialect.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace moe::coll;
 
 #include "dialects/Coll/CollDialect.cpp.inc"
 #include "dialects/Coll/CollInterfaces.cpp.inc"
+#define GET_TYPEDEF_CLASSES
+#include "dialects/Coll/CollTypes.cpp.inc"
 
 void CollDialect::initialize() {
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "dialects/Coll/CollTypes.cpp.inc"
+      >();
   addOperations<
 #define GET_OP_LIST
 #include "dialects/Coll/CollOps.cpp.inc"

@@ -5,6 +5,8 @@
 #include "mlir/Dialect/Shard/IR/ShardOps.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Dialect.h"
 #include "mlir/IR/OpDefinition.h"
 #include "mlir/IR/OpImplementation.h"
@@ -15,6 +17,9 @@
 
 #include "dialects/Coll/CollDialect.h.inc"
 #include "dialects/Coll/CollInterfaces.h.inc"
+
+#define GET_TYPEDEF_CLASSES
+#include "dialects/Coll/CollTypes.h.inc"
 
 #define GET_OP_CLASSES
 #include "dialects/Coll/CollOps.h.inc"

@@ -11,10 +11,12 @@ def Coll_Dialect : Dialect {
     ranks that agree on all other axes, its members ordered by their coordinates on those axes, first axis slowest. Collectives are
     never `Pure`: each writes the `Communicator` resource, so that nothing sinks, hoists, duplicates or reorders it.
 
-    Value form on tensors (phase `sharded`), buffer form on memrefs with `outs` (phase `scheduled`).
+    Value form on tensors (phase `sharded`), buffer form on memrefs with `outs` (phase `scheduled`). In buffer form a collective may go on while
+    other work is done: `coll.start` holds it and gives a token, `coll.wait` awaits it.
 
     The grid's axes are named by the discardable attribute `coll.axes` (array of strings) on `shard.grid`.
   }];
-  let dependentDialects = ["::mlir::shard::ShardDialect"];
+  let useDefaultTypePrinterParser = 1;
+  let dependentDialects = ["::mlir::shard::ShardDialect", "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"];
 }
 #endif

@@ -190,6 +190,13 @@ LogicalResult RowsOp::verify() {
   return success();
 }
 
+LogicalResult StartOp::verify() {
+  Block &block = getBody().front();
+  if (!llvm::hasSingleElement(block) || !isa<Collective>(block.front()) || block.front().getNumResults() != 0)
+    return emitOpError("starts something else than one collective in buffer form");
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Effects
 //===----------------------------------------------------------------------===//
@@ -206,6 +213,13 @@ COLLECTIVE_EFFECTS(AllToAllVOp)
 COLLECTIVE_EFFECTS(RecvOp)
 #undef COLLECTIVE_EFFECTS
 void SendOp::getEffects(Effects &effects) { twoFormEffects(*this, {}, effects, Communicator::get()); }
+void WaitOp::getEffects(Effects &effects) {
+  // Completes what the collective reads and writes, of which the token says nothing: all memory.
+  effects.emplace_back(MemoryEffects::Read::get());
+  effects.emplace_back(MemoryEffects::Write::get());
+  effects.emplace_back(MemoryEffects::Read::get(), Communicator::get());
+  effects.emplace_back(MemoryEffects::Write::get(), Communicator::get());
+}
 void ShareOp::getEffects(Effects &effects) { twoFormEffects(*this, outsOf(*this), effects); }
 void RowsOp::getEffects(Effects &effects) { twoFormEffects(*this, {}, effects); }
 

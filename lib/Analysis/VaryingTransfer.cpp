@@ -109,13 +109,14 @@ AxisSet Transfer::agreed(const AxisSet &over, FlatSymbolRefAttr name,
 }
 
 SmallVector<AxisSet, 2> Transfer::sameAs(Value like) {
-  return context.of(like).dims;
+  // A value that has not been reached yet has no sets: it does not vary.
+  SmallVector<AxisSet, 2> dims = context.of(like).dims;
+  dims.resize(cast<ShapedType>(like.getType()).getRank());
+  return dims;
 }
 
 SmallVector<AxisSet, 2> Transfer::rowsThen(AxisSet rows, Value like) {
   SmallVector<AxisSet, 2> dims = sameAs(like);
-  if (dims.empty())
-    dims.emplace_back();
   dims[0] = rows;
   return dims;
 }
@@ -143,8 +144,9 @@ std::optional<SmallVector<AxisSet, 2>> Transfer::moeShape(unsigned index) {
         return rows(contents(matmul.getRows()));
       })
       .Case([&](CombineOp combine) {
-        return Dims(
-            {dim(combine.getPositions(), 0), dim(combine.getRows(), 1)});
+        Value tokens = combine.getPositions();
+        return Dims({dim(tokens ? tokens : Value(combine.getRows()), 0),
+                     dim(combine.getRows(), 1)});
       })
       .Default([](Operation *) { return Dims(); });
 }

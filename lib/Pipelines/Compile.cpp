@@ -1,16 +1,15 @@
 // Leads a module from the phase that it has completed to another one.
-#include "dialects/Coll/CollDialect.h"
 #include "dialects/Moe/MoeDialect.h"
 #include "dialects/Moert/MoertDialect.h"
 #include "mlir/Pass/PassManager.h"
 #include "moe/Analysis/PlacementRules.h"
+#include "moe/Analysis/CollectiveDigest.h"
 #include "moe/Analysis/PlacementWords.h"
 #include "moe/Pipelines/Pipelines.h"
 #include "moe/Pipelines/Registration.h"
 #include "moe/Target/Artifact.h"
 #include "moe/Target/CpuTarget.h"
 #include "llvm/ADT/StringExtras.h"
-#include "llvm/Support/xxhash.h"
 
 using namespace mlir;
 using namespace moe;
@@ -123,25 +122,6 @@ static std::string printModule(ModuleOp module) {
   llvm::raw_string_ostream stream(text);
   module.print(stream, OpPrintingFlags().assumeVerified());
   return text;
-}
-
-static std::string collectiveDigest(func::FuncOp function) {
-  std::string text;
-  llvm::raw_string_ostream stream(text);
-  function.walk([&](Operation *op) {
-    if (!isa_and_nonnull<coll::CollDialect>(op->getDialect()))
-      return;
-    stream << op->getName();
-    if (auto axes = op->getAttrOfType<DenseI64ArrayAttr>("axes"))
-      stream << axes;
-    for (Type type : op->getOperandTypes())
-      stream << type;
-    stream << "\n";
-  });
-  llvm::XXH128_hash_t hash =
-      llvm::xxh3_128bits(llvm::arrayRefFromStringRef(stream.str()));
-  return llvm::utohexstr(hash.high64, true, 16) +
-         llvm::utohexstr(hash.low64, true, 16);
 }
 
 // The digest of each function's collectives, which the runtime compares over

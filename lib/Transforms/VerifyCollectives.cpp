@@ -61,6 +61,7 @@ private:
   LogicalResult verifyShapes(const Issue &issue);
   LogicalResult verifyExchange(coll::AllToAllVOp op, const Issue &issue);
   LogicalResult verifyGathered(const Issue &issue, Value counts);
+  LogicalResult verifyToken(coll::StartOp start);
   LogicalResult verifyResults(FunctionOpInterface function);
   LogicalResult verifyGrids(FunctionOpInterface function);
 
@@ -89,7 +90,8 @@ AxisSet CollectiveVerifier::within(const AxisSet &over, const Issue &issue) {
 // (`async.execute` implements it).
 static bool isSequential(Operation *op) {
   return isa<scf::IfOp, scf::ForOp, scf::WhileOp, scf::IndexSwitchOp,
-             scf::ExecuteRegionOp, affine::AffineForOp, affine::AffineIfOp>(op);
+             scf::ExecuteRegionOp, affine::AffineForOp, affine::AffineIfOp,
+             coll::StartOp>(op);
 }
 
 LogicalResult CollectiveVerifier::verifyDecision(Operation *op,
@@ -311,6 +313,26 @@ LogicalResult CollectiveVerifier::verify(coll::Collective op) {
       .Default([](Operation *) { return success(); });
 }
 
+//===----------------------------------------------------------------------===//
+// (g): what is started is awaited once
+//===----------------------------------------------------------------------===//
+
+LogicalResult CollectiveVerifier::verifyToken(coll::StartOp start) {
+  SmallVector<Operation *> users(start.getToken().getUsers());
+  if (users.size() == 1 && isa<coll::WaitOp>(users[0]) &&
+      users[0]->getBlock() == start->getBlock())
+    return success();
+  InFlightDiagnostic diagnostic =
+      start.emitOpError() << "starts '"
+                          << start.getBody().front().front().getName()
+                          << "', whose token has " << users.size()
+                          << " uses, but one 'coll.wait' in the same block is "
+                             "expected";
+  for (Operation *user : llvm::reverse(users))
+    diagnostic.attachNote(user->getLoc()) << "the token is used here";
+  return diagnostic;
+}
+
 // A result that says how it is split must not differ in another way.
 LogicalResult CollectiveVerifier::verifyResults(FunctionOpInterface function) {
   Region &body = function.getFunctionBody();
@@ -382,6 +404,8 @@ LogicalResult CollectiveVerifier::run() {
       ok &= succeeded(verifyResults(function));
     } else if (auto collective = dyn_cast<coll::Collective>(op)) {
       ok &= succeeded(verify(collective));
+    } else if (auto start = dyn_cast<coll::StartOp>(op)) {
+      ok &= succeeded(verifyToken(start));
     } else if (auto call = dyn_cast<CallOpInterface>(op)) {
       ok &= succeeded(verifyCall(call));
     } else if (isa<shard::AllGatherOp, shard::AllReduceOp, shard::AllSliceOp,

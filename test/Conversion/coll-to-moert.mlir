@@ -100,3 +100,20 @@ func.func @share_is_a_copy_of_rows(%x: memref<?x4xf32>, %mine: memref<?x4xf32>) 
   coll.share %x on @ranks axes [0, 1] outs(%mine) : (memref<?x4xf32>, memref<?x4xf32>) -> ()
   return
 }
+
+// -----
+
+// Threads of a rank have no stream beside them: what is started runs at once.
+// CHECK-LABEL: func @started
+shard.grid @ranks(shape = 2)
+func.func @started(%a: memref<4xf32>, %b: memref<4xf32>) {
+  // CHECK: moert.all_reduce
+  // CHECK: moert.team_barrier
+  // CHECK-NOT: coll.
+  %t = coll.start {
+    coll.all_reduce %a on @ranks axes [0] outs(%b) : (memref<4xf32>, memref<4xf32>) -> ()
+  }
+  coll.wait %t
+  // CHECK: return
+  return
+}

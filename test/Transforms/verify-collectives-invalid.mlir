@@ -380,3 +380,48 @@ func.func @forgotten_sum(%x: tensor<?x8xf32> {moe.split = array<i64: 0>},
   // expected-error @below {{'func.return' op returns result 0 that may differ over `etp`, but its `moe.split` says `ep`}}
   return %y : tensor<?x8xf32>
 }
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// (g) Tokens
+//===----------------------------------------------------------------------===//
+
+shard.grid @ranks(shape = 4) {coll.axes = ["ep"]}
+func.func @never_awaited(%x: memref<8xf32>, %s: memref<8xf32>) {
+  // expected-error @below {{'coll.start' op starts 'coll.all_reduce', whose token has 0 uses, but one 'coll.wait' in the same block is expected}}
+  %t = coll.start {
+    coll.all_reduce %x on @ranks axes [0] outs(%s) : (memref<8xf32>, memref<8xf32>) -> ()
+  }
+  return
+}
+
+// -----
+
+shard.grid @ranks(shape = 4) {coll.axes = ["ep"]}
+func.func @awaited_twice(%x: memref<8xf32>, %s: memref<8xf32>) {
+  // expected-error @below {{'coll.start' op starts 'coll.all_reduce', whose token has 2 uses, but one 'coll.wait' in the same block is expected}}
+  %t = coll.start {
+    coll.all_reduce %x on @ranks axes [0] outs(%s) : (memref<8xf32>, memref<8xf32>) -> ()
+  }
+  // expected-note @below {{the token is used here}}
+  coll.wait %t
+  // expected-note @below {{the token is used here}}
+  coll.wait %t
+  return
+}
+
+// -----
+
+shard.grid @ranks(shape = 4) {coll.axes = ["ep"]}
+func.func @awaited_in_one_branch(%c: i1, %x: memref<8xf32>, %s: memref<8xf32>) {
+  // expected-error @below {{'coll.start' op starts 'coll.all_reduce', whose token has 1 uses, but one 'coll.wait' in the same block is expected}}
+  %t = coll.start {
+    coll.all_reduce %x on @ranks axes [0] outs(%s) : (memref<8xf32>, memref<8xf32>) -> ()
+  }
+  scf.if %c {
+    // expected-note @below {{the token is used here}}
+    coll.wait %t
+  }
+  return
+}

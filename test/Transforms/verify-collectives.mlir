@@ -187,3 +187,33 @@ func.func @caller(%x: tensor<8xf32>, %steps: index {moe.name = "steps"}) -> tens
   %y = call @callee(%c3, %x) : (index, tensor<8xf32>) -> tensor<8xf32>
   return %y : tensor<8xf32>
 }
+
+// -----
+
+// Two groups in flight: each rank issues them in the order of the starts.
+// CHECK-LABEL: func @started
+shard.grid @ranks(shape = 4x2) {coll.axes = ["ep", "etp"]}
+func.func @started(%x: memref<8xf32>, %s: memref<8xf32>, %r: memref<8xf32>) {
+  // CHECK: coll.start
+  %a = coll.start {
+    coll.all_reduce %x on @ranks axes [0] outs(%s) : (memref<8xf32>, memref<8xf32>) -> ()
+  }
+  %b = coll.start {
+    coll.all_reduce %x on @ranks axes [1] outs(%r) : (memref<8xf32>, memref<8xf32>) -> ()
+  }
+  coll.wait %b
+  coll.wait %a
+  return
+}
+
+// -----
+
+// A shared expert without routing keeps the rows that it was given.
+// CHECK-LABEL: func @sum_in_token_order
+shard.grid @ranks(shape = 4) {coll.axes = ["ep"]}
+func.func @sum_in_token_order(%x: tensor<?x8xf32> {moe.split = array<i64>}, %a: tensor<?x8xf32> {moe.split = array<i64>}) {
+  %y = moe.combine %x addend(%a) : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  // CHECK: coll.all_gather
+  %all = coll.all_gather %y on @ranks axes [0] : (tensor<?x8xf32>) -> tensor<4x?x8xf32>
+  return
+}

@@ -158,4 +158,37 @@ def ConvertMoeToVectorPass : Pass<"convert-moe-to-vector", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect", "::mlir::math::MathDialect",
                            "::mlir::vector::VectorDialect", "::mlir::LLVM::LLVMDialect", "::moe::moert::MoertDialect"];
 }
+
+def ConvertShardToCollPass : Pass<"convert-shard-to-coll", "::mlir::ModuleOp"> {
+  let summary = "turn upstream `shard` collectives into `coll`";
+  let description = [{
+    Phase: on the way to `sharded`, for programs that other tools have partitioned (`shard-partition`). Runs before any canonicalisation: most of the
+    `shard` collectives are `Pure`, and `control-flow-sink` moves one into an `scf.if` that only some ranks enter. Afterwards `shard.grid` is the
+    only `shard` op.
+
+    A `shard` op cuts or joins a dimension of its own, `coll` stacks the members' blocks in a leading one: the dimension is split or merged around it.
+
+    ```mlir
+    %1 = shard.all_gather %0 on @grid grid_axes = [1] gather_axis = 0 : tensor<2x3xf32> -> tensor<8x3xf32>
+    ```
+    becomes
+    ```mlir
+    %a = coll.all_gather %0 on @grid axes [1] : (tensor<2x3xf32>) -> tensor<4x2x3xf32>
+    %1 = tensor.collapse_shape %a [[0, 1], [2]] : tensor<4x2x3xf32> into tensor<8x3xf32>
+    ```
+    | shard | coll |
+    |---|---|
+    | `all_gather`, `all_to_all` | the same, with a transposition where the dimension is not the first |
+    | `all_reduce`, `reduce_scatter` | the same, for sums; a narrower float is widened first |
+    | `all_slice` | `coll.index` and `tensor.extract_slice`: no communication |
+    | `send`, `recv` | the same, the peer's coordinates read as its number |
+    | `process_linear_index`, `process_multi_index` | `coll.index` |
+    | `grid_shape` | constants |
+
+    Refuses, by name: reductions other than sums, `broadcast`, `gather`, `reduce`, `scatter` (they have a root), `shift`, `recv` from any member,
+    axes of unknown size, and annotations of programs that are not partitioned yet.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect",
+                           "::moe::coll::CollDialect"];
+}
 #endif

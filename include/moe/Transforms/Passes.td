@@ -2,6 +2,14 @@
 #define MOE_TRANSFORMS_PASSES_TD
 include "mlir/Pass/PassBase.td"
 
+def DumpCollectivesPass : Pass<"moe-dump-collectives", "::mlir::ModuleOp"> {
+  let summary = "show the sequence of collectives of each function, and its digest";
+  let description = [{
+    Phases: `sharded`, `scheduled`. Changes nothing. One remark for each collective, in order, as it enters the digest that the manifest carries
+    and ranks compare at start; one on the function with the digest. For two programs whose digests differ, a `diff` of the remarks says why.
+  }];
+}
+
 def DumpVaryingAxesPass : Pass<"moe-dump-varying-axes", "::mlir::ModuleOp"> {
   let summary = "show over which mesh axes each value may differ between ranks";
   let description = [{
@@ -24,6 +32,7 @@ def VerifyCollectivesPass : Pass<"moe-verify-collectives", "::mlir::ModuleOp"> {
     - (e) a capacity that each rank computes from its own data: (b) with its own words;
     - (f) a place without one order on all ranks: parallel bodies, branches between blocks, operations whose control flow is unknown, grids of
       different sets of ranks, `send` and `recv`, and upstream `shard` collectives, which have no effects and may be moved;
+    - (g) a token of `coll.start` that is not awaited exactly once, in the block where it was made;
     - (h) a function result that differs over axes which its `moe.split` does not name.
   }];
 }

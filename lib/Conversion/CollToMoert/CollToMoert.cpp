@@ -244,7 +244,22 @@ LogicalResult ConvertCollToMoertPass::convert(Operation *op,
       });
 }
 
+// Threads of a rank have no stream beside them: what is started runs at once,
+// in the order of the starts, and nothing is left to wait for.
+static void completeAtStart(ModuleOp module) {
+  SmallVector<coll::StartOp> starts;
+  module.walk([&](coll::StartOp start) { starts.push_back(start); });
+  for (coll::StartOp start : starts) {
+    for (Operation *wait : llvm::make_early_inc_range(start->getUsers()))
+      wait->erase();
+    start->getBlock()->getOperations().splice(
+        start->getIterator(), start.getBody().front().getOperations());
+    start->erase();
+  }
+}
+
 void ConvertCollToMoertPass::runOnOperation() {
+  completeAtStart(getOperation());
   SmallVector<Operation *> ops;
   getOperation().walk([&](Operation *op) {
     if (isa_and_present<coll::CollDialect>(op->getDialect()))
