@@ -8,20 +8,33 @@ using namespace moe::coll;
 
 namespace {
 
-// Ops that read a tensor and have no tensor result: only the operand becomes a buffer.
+// Ops that read a tensor and have no tensor result: only the operand becomes a
+// buffer.
 template <typename OpTy>
-struct ReadOnlyBufferization : bufferization::BufferizableOpInterface::ExternalModel<ReadOnlyBufferization<OpTy>, OpTy> {
-  bool bufferizesToMemoryRead(Operation *, OpOperand &, const bufferization::AnalysisState &) const { return true; }
-  bool bufferizesToMemoryWrite(Operation *, OpOperand &, const bufferization::AnalysisState &) const { return false; }
-  bufferization::AliasingValueList getAliasingValues(Operation *, OpOperand &, const bufferization::AnalysisState &) const {
+struct ReadOnlyBufferization
+    : bufferization::BufferizableOpInterface::ExternalModel<
+          ReadOnlyBufferization<OpTy>, OpTy> {
+  bool bufferizesToMemoryRead(Operation *, OpOperand &,
+                              const bufferization::AnalysisState &) const {
+    return true;
+  }
+  bool bufferizesToMemoryWrite(Operation *, OpOperand &,
+                               const bufferization::AnalysisState &) const {
+    return false;
+  }
+  bufferization::AliasingValueList
+  getAliasingValues(Operation *, OpOperand &,
+                    const bufferization::AnalysisState &) const {
     return {};
   }
-  LogicalResult bufferize(Operation *op, RewriterBase &rewriter, const bufferization::BufferizationOptions &options,
+  LogicalResult bufferize(Operation *op, RewriterBase &rewriter,
+                          const bufferization::BufferizationOptions &options,
                           bufferization::BufferizationState &state) const {
     for (OpOperand &operand : op->getOpOperands()) {
       if (!isa<TensorType>(operand.get().getType()))
         continue;
-      FailureOr<Value> buffer = bufferization::getBuffer(rewriter, operand.get(), options, state);
+      FailureOr<Value> buffer =
+          bufferization::getBuffer(rewriter, operand.get(), options, state);
       if (failed(buffer))
         return failure();
       rewriter.modifyOpInPlace(op, [&] { operand.set(*buffer); });
@@ -32,14 +45,18 @@ struct ReadOnlyBufferization : bufferization::BufferizableOpInterface::ExternalM
 
 } // namespace
 
-void moe::coll::registerBufferizableOpInterfaceExternalModels(DialectRegistry &registry) {
+void moe::coll::registerBufferizableOpInterfaceExternalModels(
+    DialectRegistry &registry) {
   registry.addExtension(+[](MLIRContext *context, CollDialect *) {
     AllReduceOp::attachInterface<TwoFormsBufferization<AllReduceOp>>(*context);
     AllGatherOp::attachInterface<TwoFormsBufferization<AllGatherOp>>(*context);
-    ReduceScatterOp::attachInterface<TwoFormsBufferization<ReduceScatterOp>>(*context);
+    ReduceScatterOp::attachInterface<TwoFormsBufferization<ReduceScatterOp>>(
+        *context);
     AllToAllOp::attachInterface<TwoFormsBufferization<AllToAllOp>>(*context);
-    AllGatherVOp::attachInterface<TwoFormsBufferization<AllGatherVOp>>(*context);
-    ReduceScatterVOp::attachInterface<TwoFormsBufferization<ReduceScatterVOp>>(*context);
+    AllGatherVOp::attachInterface<TwoFormsBufferization<AllGatherVOp>>(
+        *context);
+    ReduceScatterVOp::attachInterface<TwoFormsBufferization<ReduceScatterVOp>>(
+        *context);
     AllToAllVOp::attachInterface<TwoFormsBufferization<AllToAllVOp>>(*context);
     ShareOp::attachInterface<TwoFormsBufferization<ShareOp>>(*context);
     RecvOp::attachInterface<TwoFormsBufferization<RecvOp>>(*context);

@@ -40,9 +40,12 @@ std::string moe::coll::axisName(shard::GridOp grid, int64_t axis) {
   return std::to_string(axis);
 }
 
-bool moe::coll::sameGroup(shard::GridOp grid, ArrayRef<int64_t> axes, shard::GridOp otherGrid, ArrayRef<int64_t> otherAxes) {
+bool moe::coll::sameGroup(shard::GridOp grid, ArrayRef<int64_t> axes,
+                          shard::GridOp otherGrid,
+                          ArrayRef<int64_t> otherAxes) {
   auto longAxes = [](shard::GridOp grid, ArrayRef<int64_t> axes) {
-    return llvm::to_vector(llvm::make_filter_range(axes, [&](int64_t axis) { return grid.getShape()[axis] != 1; }));
+    return llvm::to_vector(llvm::make_filter_range(
+        axes, [&](int64_t axis) { return grid.getShape()[axis] != 1; }));
   };
   return grid == otherGrid && longAxes(grid, axes) == longAxes(grid, otherAxes);
 }
