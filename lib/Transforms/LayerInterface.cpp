@@ -18,8 +18,8 @@ static FailureOr<Attribute> valueEntry(func::FuncOp function, StringRef what,
   if (!split)
     return function.emitError()
            << what << " `" << name.getValue()
-           << "` has no `moe.split`, but a sharded function says how its rows "
-              "lie over the ranks";
+           << "` has neither `moe.weight`, which makes a weight of it, nor "
+              "`moe.split`, which says how its rows lie over the ranks";
   return Attribute(moert::ValueAttr::get(function.getContext(), name,
                                          TypeAttr::get(type), split));
 }

@@ -71,15 +71,9 @@ struct LowerGroupedMatmul : OpRewritePattern<GroupedMatmulOp> {
   LogicalResult matchAndRewrite(GroupedMatmulOp op,
                                 PatternRewriter &rewriter) const override {
     std::optional<PanelsAttr> panels = op.getPacked();
-    if (!panels || !op.getOuts())
-      return rewriter.notifyMatchFailure(
-          op, "a packed weight and outs are expected");
-    if (!hasIdentityLayouts(op) ||
-        !isPackedFor(tile, *panels, op.getLhs().getType(),
-                     op.getRhs().getType()))
-      return rewriter.notifyMatchFailure(
-          op,
-          "a weight packed for this target and identity layouts are expected");
+    if (failed(matchPanels(rewriter, op, tile, panels, op.getLhs(), op.getRhs(),
+                           op.getOuts())))
+      return failure();
     PanelProduct product{tile,
                          *panels,
                          op.getLhs(),

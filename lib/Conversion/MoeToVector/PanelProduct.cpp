@@ -15,14 +15,30 @@
 using namespace mlir;
 using namespace moe;
 
-bool moe::isPackedFor(const CpuTile &tile, PanelsAttr panels, Type lhs,
-                      Type weight) {
+// Do `panels` and the element types suit the tile's kernels?
+static bool isPackedFor(const CpuTile &tile, PanelsAttr panels, Type lhs,
+                        Type weight) {
   Type rows = getElementTypeOrSelf(lhs), columns = getElementTypeOrSelf(weight);
   bool elements = columns.isF32() ? rows.isF32() || rows.isBF16()
                                   : columns.isBF16() && rows.isBF16();
   return elements && panels.getWidth() == tile.width &&
          panels.getPartWidth() % tile.lanes == 0 &&
          panels.getInterleave() == (columns.isBF16() ? 2 : 1);
+}
+
+LogicalResult moe::matchPanels(PatternRewriter &rewriter, Operation *op,
+                               const CpuTile &tile,
+                               std::optional<PanelsAttr> panels, Value lhs,
+                               Value weight, Value outs) {
+  if (!panels || !outs)
+    return rewriter.notifyMatchFailure(op,
+                                       "a packed weight and outs are expected");
+  if (!hasIdentityLayouts(op) ||
+      !isPackedFor(tile, *panels, lhs.getType(), weight.getType()))
+    return rewriter.notifyMatchFailure(
+        op,
+        "a weight packed for this target and identity layouts are expected");
+  return success();
 }
 
 Value moe::loadColumns(ImplicitLocOpBuilder &b, Value buffer,

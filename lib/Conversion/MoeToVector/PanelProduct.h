@@ -6,6 +6,7 @@
 #include "dialects/Moe/MoeDialect.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/IR/PatternMatch.h"
 #include "moe/Conversion/CpuTile.h"
 
 namespace moe {
@@ -33,9 +34,13 @@ void emitPanelProduct(mlir::ImplicitLocOpBuilder &b, mlir::ModuleOp module,
                       const PanelProduct &product,
                       llvm::function_ref<void(const PanelSums &)> finish);
 
-/// True when `panels` and element types suit the tile's kernels.
-bool isPackedFor(const CpuTile &tile, PanelsAttr panels, mlir::Type lhs,
-                 mlir::Type weight);
+/// Succeeds on an op in buffer form whose weight is packed for the tile's
+/// kernels; tells the rewriter what is missing otherwise.
+mlir::LogicalResult matchPanels(mlir::PatternRewriter &rewriter,
+                                mlir::Operation *op, const CpuTile &tile,
+                                std::optional<PanelsAttr> panels,
+                                mlir::Value lhs, mlir::Value weight,
+                                mlir::Value outs);
 
 /// Loads lanes of a row of `buffer` from `column` on, and stores them; masked
 /// lanes are not touched (read as 0).

@@ -17,15 +17,9 @@ struct LowerRouterLogits : OpRewritePattern<RouterLogitsOp> {
   LogicalResult matchAndRewrite(RouterLogitsOp op,
                                 PatternRewriter &rewriter) const override {
     std::optional<PanelsAttr> panels = op.getPacked();
-    if (!panels || !op.getOuts())
-      return rewriter.notifyMatchFailure(
-          op, "a packed weight and outs are expected");
-    if (!hasIdentityLayouts(op) ||
-        !isPackedFor(tile, *panels, op.getX().getType(),
-                     op.getWeight().getType()))
-      return rewriter.notifyMatchFailure(
-          op,
-          "a weight packed for this target and identity layouts are expected");
+    if (failed(matchPanels(rewriter, op, tile, panels, op.getX(),
+                           op.getWeight(), op.getOuts())))
+      return failure();
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
     PanelProduct product;
     product.tile = tile;
