@@ -52,12 +52,12 @@ void moe::buildScheduledPipeline(OpPassManager &manager) {
 void moe::buildLoweredPipeline(OpPassManager &manager,
                                const CpuTarget &target) {
   PackWeightsPassOptions pack;
-  pack.cpu = target.cpu;
+  pack.cpu = spellCpuTarget(target);
   manager.addPass(createPackWeightsPass(pack));
   // Before our own ops become loops, which share their work out themselves.
   manager.addPass(createInsertTeamGuardsPass());
   ConvertMoeToVectorPassOptions vector;
-  vector.cpu = target.cpu;
+  vector.cpu = spellCpuTarget(target);
   manager.addPass(createConvertMoeToVectorPass(vector));
   manager.addPass(createConvertCollToMoertPass());
   manager.addPass(createExpandCopiesPass());

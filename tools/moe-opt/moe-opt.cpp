@@ -1,5 +1,6 @@
 // moe-opt: passes (as mlir-opt), and the phases of a compilation with
 // --compile-to.
+#include "input_limits.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
@@ -89,6 +90,8 @@ int main(int argc, char **argv) {
   std::unique_ptr<llvm::MemoryBuffer> buffer = openInputFile(input, &message);
   if (!buffer)
     return fail(message);
+  if (llvm::Error error = moe::checkInputLimits(buffer->getMemBufferRef()))
+    return fail(llvm::toString(std::move(error)));
   std::string text;
   llvm::raw_string_ostream stream(text);
   if (failed(MlirOptMain(stream, std::move(buffer), registry, config)))

@@ -27,16 +27,24 @@ def descriptor(array):
 
 
 class Module:
-    """The functions of one MLIR module; `folder` takes intermediate files."""
+    """The functions of one MLIR module; `folder` takes intermediate files.
 
-    def __init__(self, text, folder, cpu="x86-64-v3", load=True):
+    Code for `cpu` (a level, or a level and "+feature"s) runs on a machine of level `machine`: where that is lower, LLVM splits the vectors, and the
+    empty assembly that holds one in a register gives way.
+    """
+
+    def __init__(self, text, folder, cpu="x86-64-v3", machine=None, load=True):
         os.makedirs(folder, exist_ok=True)
         path = os.path.join(folder, "module")
         vector = self.run("moe-opt", "-", f"--moe-pack-weights=cpu={cpu}", f"--convert-moe-to-vector=cpu={cpu}", text=text)
         lowered = self.run("moe-opt", "-", "--moe-vector-to-llvm", text=self.with_team(vector))
+        ir = self.run("mlir-translate", "--mlir-to-llvmir", text=lowered)
+        if machine:
+            ir = re.sub(r"= call (<[^>]*>) asm[^(]*\(<[^>]*> (%?\w+)\)", r"= freeze \1 \2", ir)
         with open(path + ".ll", "w") as file:
-            file.write(self.run("mlir-translate", "--mlir-to-llvmir", text=lowered))
-        flags = [f"-march={cpu}", "-O3", "-fno-builtin", "-fPIC", "-Wno-override-module"]
+            file.write(ir)
+        level, *features = (machine or cpu).split("+")
+        flags = [f"-march={level}", *(f"-m{feature}" for feature in features), "-O3", "-fno-builtin", "-fPIC", "-Wno-override-module"]
         self.run("clang", *flags, "-S", path + ".ll", "-o", path + ".s")
         self.run("clang", "-c", path + ".s", "-o", path + ".o")
         undefined = self.run("llvm-nm", "--undefined-only", "--just-symbol-name", path + ".o").split()

@@ -155,7 +155,7 @@ def cases(bf16):
 def main():
     folder, element = sys.argv[1], sys.argv[2]
     all_cases = list(cases(element == "bf16"))
-    module = Module("".join(case.mlir() for case in all_cases), folder)
+    module = Module("".join(case.mlir() for case in all_cases), folder, *sys.argv[3:])
     random = np.random.default_rng(7)
     for case in all_cases:
         case.check(module, random)

@@ -82,7 +82,7 @@ def main():
             logits.append((f"logits_{E}_{H}_{x}_{w}_{int(bias)}{int(f32)}", E, H, x, w, bias, f32))
     gates = [(f"gate_{H}_{f}", H, f) for H in (1, 7, 8, 64, 67) for f in ("f32", "bf16")]
     text = "".join(logits_function(*case) for case in logits) + "".join(gate_function(*case) for case in gates)
-    module = Module(text, sys.argv[1])
+    module = Module(text, *sys.argv[1:])
     random = np.random.default_rng(11)
     for case in logits:
         check_logits(module, *case, random)

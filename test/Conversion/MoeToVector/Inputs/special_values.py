@@ -83,7 +83,7 @@ def check_rounding(module):
 def main():
     text = "".join(function(kind, kind, "f32") for kind in REFERENCE) + function("plain_bf16", None, "bf16")
     text += function("rounded", None, "f32", "bf16")
-    module = Module(text, sys.argv[1])
+    module = Module(text, *sys.argv[1:])
     for kind in REFERENCE:
         check_activation(module, kind)
     check_rounding(module)

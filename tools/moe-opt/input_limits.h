@@ -1,0 +1,22 @@
+// What is checked on the bytes of an input before MLIR's parser sees them: it
+// recurses without a limit, and a file of brackets ends it by its stack.
+#ifndef MOE_TOOLS_MOE_OPT_INPUT_LIMITS_H
+#define MOE_TOOLS_MOE_OPT_INPUT_LIMITS_H
+
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+#include "llvm/Support/MemoryBufferRef.h"
+
+namespace moe {
+
+inline constexpr size_t maxInputBytes = size_t(256) << 20;
+inline constexpr size_t maxInputNesting = 256;
+
+// Refuses an input that is larger, or nests deeper, than is read. Brackets,
+// chains of `->` and chains of `-` nest; strings and comments do not. Bytecode
+// is checked for its size only.
+llvm::Error checkInputLimits(llvm::MemoryBufferRef input);
+
+} // namespace moe
+
+#endif
