@@ -10,7 +10,8 @@ using namespace moert;
 Rank::Rank(int number, const Topology &topology, int threads,
            std::unique_ptr<Communicator> communicator)
     : number(number),
-      head{{&entryTable(), topology.coordinates(number).data()}, this},
+      head{{&entryTable(), topology.coordinates(number).data(), nullptr, 0},
+           this},
       team(threads), communicator(std::move(communicator)) {}
 
 void Rank::fail(const Status &why) {
@@ -177,6 +178,36 @@ static int32_t receive(moert_context *context, int32_t group, int32_t peer,
                      .peer = peer});
 }
 
+// A program for a device on a CPU: refused when it is loaded, and here.
+static int32_t needsDevice(moert_context *context, const char *what) {
+  return enter(context, [&](Rank &) {
+    return Status::error(MOERT_ERROR_UNSUPPORTED, "the program calls ", what,
+                         ", which needs a device, but it runs on a CPU");
+  });
+}
+
+static int32_t launch(moert_context *context, int32_t, int64_t,
+                      const void *const *) {
+  return needsDevice(context, "launch");
+}
+
+static int32_t tensorMap(moert_context *context, int32_t,
+                         const moert_tensor_map *) {
+  return needsDevice(context, "tensor_map");
+}
+
+static int32_t copy(moert_context *context, void *, const void *, int64_t) {
+  return needsDevice(context, "copy");
+}
+
+static int32_t fill(moert_context *context, void *, int32_t, int64_t) {
+  return needsDevice(context, "fill");
+}
+
+static int32_t read(moert_context *context, void *, const void *, int64_t) {
+  return needsDevice(context, "read");
+}
+
 const moert_entry_table &moert::entryTable() {
   static const moert_entry_table table = {
       .team_barrier = teamBarrier,
@@ -190,6 +221,11 @@ const moert_entry_table &moert::entryTable() {
       .all_to_all_v = allToAllV,
       .send = send,
       .recv = receive,
+      .launch = launch,
+      .tensor_map = tensorMap,
+      .copy = copy,
+      .fill = fill,
+      .read = read,
   };
   return table;
 }

@@ -53,6 +53,9 @@ public:
 
 private:
   void readHead(JsonObject &object);
+  void readTarget(const Json &json);
+  void readKernels(JsonObject &object);
+  Kernel readKernel(const Json &json, std::string path);
   void readMesh(const Json &json);
   void readFunction(const Json &json, std::string path);
   TensorSpec readTensor(const Json &json, std::string path);
@@ -134,6 +137,86 @@ void ManifestReader::readHead(JsonObject &object) {
     object.fail("abi",
                 concat("is ", abi, ", this runtime has ", MOERT_ABI_VERSION));
   manifest.producer = object.string("producer");
+}
+
+void ManifestReader::readTarget(const Json &json) {
+  JsonObject object(json, "target", problem);
+  Target &target = manifest.target;
+  target.kind = object.string("kind");
+  if (target.kind != "cpu" && target.kind != "cuda")
+    object.fail("kind", concat("is '", printable(target.kind),
+                               "'; choose from: cpu, cuda"));
+  target.cpu = object.string("cpu");
+  if (object.has("features"))
+    target.features = object.strings("features", 0, 1024);
+  if (target.isCuda())
+    target.arch = object.string("arch");
+  object.finish();
+}
+
+static std::optional<KernelParameter> parameterOf(std::string_view name) {
+  static constexpr std::pair<std::string_view, KernelParameter> known[] = {
+      {"ptr", KernelParameter::Pointer},   {"i32", KernelParameter::Int32},
+      {"i64", KernelParameter::Int64},     {"f32", KernelParameter::Float32},
+      {"map", KernelParameter::TensorMap},
+  };
+  for (auto [spelling, parameter] : known)
+    if (spelling == name)
+      return parameter;
+  return std::nullopt;
+}
+
+Kernel ManifestReader::readKernel(const Json &json, std::string path) {
+  JsonObject object(json, std::move(path), problem);
+  Kernel kernel;
+  kernel.name = object.string("name");
+  kernel.entry = object.string("entry");
+  kernel.function = object.string("function");
+  // What any device can launch; the device at hand may refuse less.
+  kernel.threads = object.integer("threads", 1, 1024);
+  kernel.cluster = object.integer("cluster", 1, 16);
+  kernel.sharedBytes = object.integer("shared_bytes", 0, 1 << 20);
+  kernel.ctasPerSm = object.integer("ctas_per_sm", 1, 64);
+  size_t index = 0;
+  for (const std::string &name : object.strings("params", 0, 64)) {
+    std::optional<KernelParameter> parameter = parameterOf(name);
+    if (!parameter)
+      object.fail(element("params", index),
+                  concat("is '", printable(name),
+                         "'; choose from: ptr, i32, i64, f32, map"));
+    kernel.parameters.push_back(parameter.value_or(KernelParameter::Pointer));
+    ++index;
+  }
+  object.finish();
+  return kernel;
+}
+
+void ManifestReader::readKernels(JsonObject &object) {
+  const Json &kernels = object.array("kernels", 0, 4096);
+  std::vector<std::string> names;
+  for (size_t i = 0; i < kernels.size() && !object.failed(); ++i) {
+    manifest.kernels.push_back(readKernel(kernels[i], element("kernels", i)));
+    names.push_back(manifest.kernels.back().name);
+  }
+  if (!object.failed())
+    checkDistinct(object, "kernels", names);
+  const Json &sums = object.array("sums", 0, 8);
+  static const std::vector<KernelParameter> expected = {
+      KernelParameter::Pointer, KernelParameter::Pointer,
+      KernelParameter::Int64, KernelParameter::Int64, KernelParameter::Int32};
+  for (size_t i = 0; i < sums.size() && !object.failed(); ++i) {
+    JsonObject sum(sums[i], element("sums", i), problem);
+    SumKernel role;
+    role.dtype = readDtype(sum);
+    role.kernel = static_cast<int>(sum.integer(
+        "kernel", 0, static_cast<int64_t>(manifest.kernels.size()) - 1));
+    sum.finish();
+    if (!sum.failed() && manifest.kernels[role.kernel].parameters != expected)
+      sum.fail("kernel", concat("is kernel ", role.kernel,
+                                ", which does not take ptr, ptr, i64, i64, "
+                                "i32"));
+    manifest.sums.push_back(role);
+  }
 }
 
 void ManifestReader::readMesh(const Json &json) {
@@ -372,6 +455,10 @@ void ManifestReader::readFunction(const Json &json, std::string path) {
   function.name = object.string("name");
   function.run = object.string("run");
   function.prepare = object.string("prepare");
+  if (manifest.target.isCuda()) {
+    function.bind = object.string("bind");
+    function.tensorMaps = object.integer("tensor_maps", 0, 4096);
+  }
   function.layer = object.integer("layer", 0, 1 << 20);
   function.experts = object.integer("experts", 0, 1 << 20);
   function.topK = object.integer("top_k", 0, function.experts);
@@ -426,12 +513,7 @@ Result<Manifest> ManifestReader::read(const Json &json) {
   if (object.failed())
     return Status::error(MOERT_ERROR_INVALID_FILE, problem);
 
-  JsonObject target(object.value("target"), "target", problem);
-  manifest.target.kind = target.string("kind");
-  manifest.target.cpu = target.string("cpu");
-  if (target.has("features"))
-    manifest.target.features = target.strings("features", 0, 1024);
-  target.finish();
+  readTarget(object.value("target"));
 
   const Json &options = object.value("options");
   JsonObject optionReader(options, "options", problem);
@@ -448,6 +530,8 @@ Result<Manifest> ManifestReader::read(const Json &json) {
     JsonObject group(wrapped, "", problem);
     manifest.groups.push_back(readAxes(group, "groups", 0));
   }
+  if (manifest.target.isCuda())
+    readKernels(object);
   const Json &functions = object.array("functions", 1, 4096);
   for (size_t i = 0; i < functions.size() && !object.failed(); ++i)
     readFunction(functions[i], element("functions", i));

@@ -15,9 +15,32 @@
 namespace moert {
 
 struct Target {
-  std::string kind;
+  std::string kind; // "cpu" or "cuda"
   std::string cpu;
   std::vector<std::string> features;
+  std::string arch; // cuda only: "sm_90a"
+
+  bool isCuda() const { return kind == "cuda"; }
+};
+
+enum class KernelParameter { Pointer, Int32, Int64, Float32, TensorMap };
+
+// A kernel of a program for a device; its number is its place in the list.
+struct Kernel {
+  std::string name;     // distinct
+  std::string entry;    // of the artifact: machine code, or assembly
+  std::string function; // symbol in it
+  int64_t threads = 0;  // of one CTA
+  int64_t cluster = 1;  // CTAs of one cluster; a grid is a multiple of it
+  int64_t sharedBytes = 0;
+  int64_t ctasPerSm = 1;
+  std::vector<KernelParameter> parameters;
+};
+
+// The kernels that add what several ranks bring to a collective, by type.
+struct SumKernel {
+  moert_dtype dtype = MOERT_F32;
+  int kernel = 0;
 };
 
 struct Mesh {
@@ -82,6 +105,8 @@ struct Function {
   std::string name;
   std::string run;
   std::string prepare;
+  std::string bind;       // cuda only
+  int64_t tensorMaps = 0; // cuda only: number of slots
   int64_t layer = 0;
   int64_t experts = 0;
   int64_t topK = 0;
@@ -102,6 +127,8 @@ struct Manifest {
   int64_t worldSize = 1;
   Mesh mesh;
   std::vector<std::vector<int>> groups;
+  std::vector<Kernel> kernels; // cuda only
+  std::vector<SumKernel> sums; // cuda only
   std::vector<Function> functions;
 
   // The number of members of a set of axes.

@@ -49,7 +49,7 @@ static const Edit edits[] = {
     {"/format", "\"zip\"", "format is 'zip', 'moe-mlir artifact' is expected"},
     {"/format", nullptr, "format is missing"},
     {"/version", "2", "version is 2, this runtime reads 1"},
-    {"/abi", "7", "abi is 7, this runtime has 1"},
+    {"/abi", "7", "abi is 7, this runtime has 2"},
     {"/abi", "\"1\"", "abi is a string, an integer is expected"},
     {"/abi", "1.5", "abi is no 64-bit integer, an integer is expected"},
     {"/producer", "3", "producer is a number, a string is expected"},
@@ -148,6 +148,72 @@ static const Edit edits[] = {
 TEST(Manifest, EveryMistakeIsNamed) {
   for (const Edit &edit : edits) {
     Json json = Json::parse(testManifest(4));
+    Json::json_pointer pointer(edit.pointer);
+    if (edit.value)
+      json[pointer] = Json::parse(edit.value);
+    else
+      json[pointer.parent_pointer()].erase(pointer.back());
+    EXPECT_EQ(errorOf(json.dump()), concat("manifest.json: ", edit.message))
+        << edit.pointer;
+  }
+}
+
+// The same manifest for a device.
+static Json cudaManifest() {
+  Json json = Json::parse(testManifest(4));
+  json["target"] = {{"kind", "cuda"}, {"cpu", "x86-64"}, {"arch", "sm_90a"}};
+  json["kernels"] = Json::parse(R"([
+    {"name": "up", "entry": "kernels/up.cubin", "function": "up", "threads": 384,
+     "cluster": 1, "shared_bytes": 200000, "ctas_per_sm": 1, "params": ["map", "ptr", "f32"]},
+    {"name": "sum", "entry": "kernels/sum.ptx", "function": "sum", "threads": 128,
+     "cluster": 1, "shared_bytes": 0, "ctas_per_sm": 8, "params": ["ptr", "ptr", "i64", "i64", "i32"]}])");
+  json["sums"] = Json::parse(R"([{"dtype": "bf16", "kernel": 1}])");
+  for (Json &function : json["functions"]) {
+    function["bind"] = "bind";
+    function["tensor_maps"] = 3;
+  }
+  return json;
+}
+
+TEST(Manifest, ReadsKernels) {
+  Result<Manifest> manifest = parseManifest(cudaManifest().dump());
+  ASSERT_TRUE(manifest.ok()) << manifest.status().message();
+  EXPECT_TRUE(manifest->target.isCuda());
+  EXPECT_EQ(manifest->target.arch, "sm_90a");
+  ASSERT_EQ(manifest->kernels.size(), 2u);
+  const Kernel &kernel = manifest->kernels[0];
+  EXPECT_EQ(kernel.entry, "kernels/up.cubin");
+  EXPECT_EQ(kernel.sharedBytes, 200000);
+  EXPECT_EQ(kernel.parameters,
+            (std::vector<KernelParameter>{KernelParameter::TensorMap,
+                                          KernelParameter::Pointer,
+                                          KernelParameter::Float32}));
+  EXPECT_EQ(manifest->sums[0].dtype, MOERT_BF16);
+  EXPECT_EQ(manifest->sums[0].kernel, 1);
+  EXPECT_EQ(manifest->functions[0].bind, "bind");
+  EXPECT_EQ(manifest->functions[0].tensorMaps, 3);
+}
+
+static const Edit kernelEdits[] = {
+    {"/target/kind", "\"tpu\"", "target.kind is 'tpu'; choose from: cpu, cuda"},
+    {"/target/kind", "\"cpu\"",
+     "target.arch is unknown; choose from: cpu, features, kind"},
+    {"/target/arch", nullptr, "target.arch is missing"},
+    {"/kernels/0/threads", "0", "kernels[0].threads is 0, expected 1 to 1024"},
+    {"/kernels/0/params/1", "\"i8\"",
+     "kernels[0].params[1] is 'i8'; choose from: ptr, i32, i64, f32, map"},
+    {"/kernels/1/name", "\"up\"", "kernels names 'up' twice"},
+    {"/sums/0/kernel", "2", "sums[0].kernel is 2, expected 0 to 1"},
+    {"/sums/0/kernel", "0",
+     "sums[0].kernel is kernel 0, which does not take ptr, ptr, i64, i64, i32"},
+    {"/functions/1/bind", nullptr, "functions[1].bind is missing"},
+    {"/functions/0/tensor_maps", "-1",
+     "functions[0].tensor_maps is -1, expected 0 to 4096"},
+};
+
+TEST(Manifest, EveryMistakeInKernelsIsNamed) {
+  for (const Edit &edit : kernelEdits) {
+    Json json = cudaManifest();
     Json::json_pointer pointer(edit.pointer);
     if (edit.value)
       json[pointer] = Json::parse(edit.value);

@@ -24,7 +24,7 @@ std::string test::testManifest(int ranks) {
     slotList << (slot ? ", " : "") << (slot < experts ? slot : -1);
   std::ostringstream out;
   out << R"({
-"format": "moe-mlir artifact", "version": 1, "abi": 1, "producer": "test",
+"format": "moe-mlir artifact", "version": 1, "abi": 2, "producer": "test",
 "target": {"kind": "cpu", "cpu": "x86-64"},
 "options": {"place": "ranks=)"
       << ranks << R"("},

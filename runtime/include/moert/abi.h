@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MOERT_ABI_VERSION 1
+#define MOERT_ABI_VERSION 2
 
 #ifdef __cplusplus
 extern "C" {
@@ -32,6 +32,19 @@ typedef enum moert_failure {
   MOERT_FAIL_ROWS = 3, // more rows than the planned buffer holds: rows, limit
 } moert_failure;
 
+// A tensor map, as cuTensorMapEncodeTiled takes it: dimension 0 is innermost,
+// elements are bf16 or f32, nothing is interleaved, what lies outside reads as
+// zeros and is not written. `base` may stand before the memory that is reached.
+typedef struct moert_tensor_map {
+  int32_t dtype;      // moert_dtype
+  int32_t rank;       // 1 to 5
+  void *base;         // device address, a multiple of 16
+  int64_t dims[5];    // elements
+  int64_t strides[4]; // bytes from one element to the next of dimension i + 1
+  int32_t box[5];     // elements that one access moves
+  int32_t swizzle;    // bytes: 0 (none), 32, 64 or 128
+} moert_tensor_map;
+
 #define MOERT_ENTRY(name, types, names)                                        \
   typedef int32_t(*moert_entry_##name##_fn) types;
 #include "moert/entry_points.def"
@@ -45,6 +58,11 @@ typedef struct moert_entry_table {
 struct moert_context {
   const moert_entry_table *entries;
   const int64_t *coordinates; // this rank's coordinate on each mesh axis
+  // On a device: one word of its memory, 0 from the session's opening on, where
+  // kernels write a moert_failure. The runtime looks at it where it waits for
+  // the stream anyway. Null on a CPU.
+  int32_t *status;
+  int64_t total_tokens; // tokens of this call over all ranks
 };
 
 // The two functions of each compiled function `f`. Every thread of the rank's
@@ -54,6 +72,10 @@ struct moert_context {
 // `f_prepare`: weights[i] is the i-th weight's slice, dense, row-major, in the
 // manifest's local shape and dtype; packed[i] is the i-th packed buffer, of the
 // manifest's size. Called once, when weights are loaded.
+//
+// On a device every buffer here and below is device memory, which the program
+// hands to kernels and never reads itself; one host thread runs the program (0
+// of 1), and what it asks for is enqueued on the rank's stream.
 typedef int32_t (*moert_prepare_fn)(moert_context *ctx, int32_t thread,
                                     int32_t threads, void *const *weights,
                                     void *const *packed);
@@ -65,11 +87,25 @@ typedef int32_t (*moert_run_fn)(moert_context *ctx, int32_t thread,
                                 int64_t max_tokens, void *const *inputs,
                                 void *const *outputs, void *const *packed,
                                 void *arena);
+// `f_bind`, of programs for a device alone: makes the function's tensor maps
+// (tensor_map), once, when the session has its memory and before f_prepare.
+typedef int32_t (*moert_bind_fn)(moert_context *ctx, int64_t max_tokens,
+                                 void *const *packed, void *arena);
 
 #ifdef __cplusplus
 }
-static_assert(sizeof(moert_context) == 2 * sizeof(void *),
+static_assert(sizeof(moert_context) == 4 * sizeof(void *),
               "the context's head is read by compiled code");
+static_assert(offsetof(moert_context, status) == 2 * sizeof(void *) &&
+                  offsetof(moert_context, total_tokens) == 3 * sizeof(void *),
+              "the context's head is read by compiled code");
+static_assert(sizeof(moert_tensor_map) == 112 &&
+                  offsetof(moert_tensor_map, base) == 8 &&
+                  offsetof(moert_tensor_map, dims) == 16 &&
+                  offsetof(moert_tensor_map, strides) == 56 &&
+                  offsetof(moert_tensor_map, box) == 88 &&
+                  offsetof(moert_tensor_map, swizzle) == 108,
+              "compiled code writes it");
 static_assert(offsetof(moert_context, coordinates) == sizeof(void *),
               "the context's head is read by compiled code");
 #endif
