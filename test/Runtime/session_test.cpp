@@ -315,10 +315,19 @@ TEST(Session, TargetsThatDoNotFitAreRefused) {
     std::string manifest = testManifest(2);
     std::string from = R"({"kind": "cpu", "cpu": "x86-64"})";
     manifest.replace(manifest.find(from), from.size(), target);
+    // What functions have on a device.
+    std::string prepare = "\"prepare\"";
+    std::string bind = "\"bind\": \"bind\", \"tensor_maps\": 0, ";
+    bool cuda = std::string_view(target).find("cuda") != std::string_view::npos;
+    for (size_t at = 0;
+         cuda && (at = manifest.find(prepare, at)) != std::string::npos;
+         at += bind.size() + prepare.size())
+      manifest.insert(at, bind);
     ArtifactPtr artifact = openArtifact(testArtifact(manifest));
     return openError(artifact.get(), [](moert_session_options &) {});
   };
-  EXPECT_EQ(error(R"({"kind": "cuda", "cpu": "sm_90a"})"),
+  EXPECT_EQ(error(R"({"kind": "cuda", "cpu": "x86-64", "arch": "sm_90a"},
+                     "kernels": [], "sums": [])"),
             "the artifact is for the target 'cuda', this runtime has: cpu");
   EXPECT_EQ(error(R"({"kind": "cpu", "cpu": "znver9"})"),
             "the artifact is for the processor 'znver9' and does not list its "
