@@ -31,6 +31,8 @@ public:
   }
 
   void *data() const { return memory.get(); }
+  // Hands the memory over; std::free ends it.
+  void *release() { return memory.release(); }
   int64_t size() const { return bytes; }
 
 private:

@@ -129,9 +129,6 @@ Status moert::checkTarget(const Target &target) {
   auto refuse = [](const auto &...args) {
     return Status::error(MOERT_ERROR_UNSUPPORTED, args...);
   };
-  if (target.kind != "cpu")
-    return refuse("the artifact is for the target '", printable(target.kind),
-                  "', this runtime has: cpu");
   const Feature *level = find(levels(), target.cpu);
   if (!level && target.features.empty())
     return refuse("the artifact is for the processor '", printable(target.cpu),

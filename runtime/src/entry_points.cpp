@@ -8,15 +8,18 @@
 using namespace moert;
 
 Rank::Rank(int number, const Topology &topology, int threads,
+           std::unique_ptr<Queue> workQueue,
            std::unique_ptr<Communicator> communicator)
-    : number(number),
-      head{{&entryTable(), topology.coordinates(number).data(), nullptr, 0},
-           this},
-      team(threads), communicator(std::move(communicator)) {}
+    : number(number), head{{&entryTable(), topology.coordinates(number).data(),
+                            workQueue ? workQueue->statusWord() : nullptr, 0},
+                           this},
+      team(threads), queue(std::move(workQueue)),
+      communicator(std::move(communicator)) {}
 
-void Rank::fail(const Status &why) {
-  if (team.fail(why))
+moert_status Rank::fail(const Status &why) {
+  if (!why.ok() && team.fail(why))
     communicator->abort(why);
+  return why.code();
 }
 
 static Rank &rankOf(moert_context *context) {
@@ -178,34 +181,49 @@ static int32_t receive(moert_context *context, int32_t group, int32_t peer,
                      .peer = peer});
 }
 
-// A program for a device on a CPU: refused when it is loaded, and here.
-static int32_t needsDevice(moert_context *context, const char *what) {
-  return enter(context, [&](Rank &) {
-    return Status::error(MOERT_ERROR_UNSUPPORTED, "the program calls ", what,
-                         ", which needs a device, but it runs on a CPU");
+// Hands `body` the rank's queue; on the device cpu there is none.
+template <typename Body>
+static int32_t onQueue(moert_context *context, const char *what, Body body) {
+  return enter(context, [&](Rank &rank) {
+    return rank.queue ? body(*rank.queue)
+                      : Status::error(MOERT_ERROR_UNSUPPORTED,
+                                      "the program calls ", what,
+                                      ", which needs a device, but it runs on "
+                                      "a CPU");
   });
 }
 
-static int32_t launch(moert_context *context, int32_t, int64_t,
-                      const void *const *) {
-  return needsDevice(context, "launch");
+static int32_t launch(moert_context *context, int32_t kernel, int64_t grid,
+                      const void *const *args) {
+  return onQueue(context, "launch", [&](Queue &queue) {
+    return queue.launch(kernel, grid, args);
+  });
 }
 
-static int32_t tensorMap(moert_context *context, int32_t,
-                         const moert_tensor_map *) {
-  return needsDevice(context, "tensor_map");
+static int32_t tensorMap(moert_context *context, int32_t slot,
+                         const moert_tensor_map *map) {
+  return onQueue(context, "tensor_map",
+                 [&](Queue &queue) { return queue.tensorMap(slot, *map); });
 }
 
-static int32_t copy(moert_context *context, void *, const void *, int64_t) {
-  return needsDevice(context, "copy");
+static int32_t copy(moert_context *context, void *target, const void *source,
+                    int64_t bytes) {
+  return onQueue(context, "copy", [&](Queue &queue) {
+    return queue.copy(target, source, bytes);
+  });
 }
 
-static int32_t fill(moert_context *context, void *, int32_t, int64_t) {
-  return needsDevice(context, "fill");
+static int32_t fill(moert_context *context, void *target, int32_t value,
+                    int64_t bytes) {
+  return onQueue(context, "fill", [&](Queue &queue) {
+    return queue.fill(target, value, bytes);
+  });
 }
 
-static int32_t read(moert_context *context, void *, const void *, int64_t) {
-  return needsDevice(context, "read");
+static int32_t read(moert_context *context, void *host, const void *source,
+                    int64_t bytes) {
+  return onQueue(context, "read",
+                 [&](Queue &queue) { return queue.read(host, source, bytes); });
 }
 
 const moert_entry_table &moert::entryTable() {

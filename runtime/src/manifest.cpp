@@ -22,6 +22,11 @@ int64_t TensorSpec::rowBytes() const {
   return bytes;
 }
 
+int64_t Weight::sliceBytes() const {
+  return elementCount(localShape).value_or(0) *
+         static_cast<int64_t>(dtypeSize(dtype));
+}
+
 std::optional<int64_t> ArenaSize::bytes(int64_t maxTokens) const {
   int64_t share = maxTokens / shares + (maxTokens % shares != 0);
   return (Checked(constant) + Checked(perToken) * maxTokens +

@@ -84,6 +84,9 @@ struct Weight {
   std::vector<WeightSplit> split;
   std::vector<int> firstOnly;
   std::vector<WeightSource> sources;
+
+  // Bytes of a rank's slice; the same on each rank.
+  int64_t sliceBytes() const;
 };
 
 struct ArenaSize {

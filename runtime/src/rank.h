@@ -3,6 +3,7 @@
 #define MOERT_RANK_H
 
 #include "comm/communicator.h"
+#include "device.h"
 #include "team.h"
 
 #include <memory>
@@ -19,17 +20,21 @@ struct RankContext {
 static_assert(offsetof(RankContext, head) == 0);
 
 struct Rank {
+  // `queue` is null on the device cpu.
   Rank(int number, const Topology &topology, int threads,
+       std::unique_ptr<Queue> queue,
        std::unique_ptr<Communicator> communicator);
 
-  // Ends the rank's program and releases everybody who waits for it.
-  void fail(const Status &why);
+  // Ends the rank's program and releases everybody who waits for it, if `why`
+  // is an error. Returns its code.
+  moert_status fail(const Status &why);
   moert_context *context() { return &head.head; }
 
   int number;
   RankContext head;
   Team team;
-  std::unique_ptr<Communicator> communicator;
+  std::unique_ptr<Queue> queue;
+  std::unique_ptr<Communicator> communicator; // may use the queue
 };
 
 // The table that contexts point to.

@@ -5,7 +5,9 @@
 #include "aligned_buffer.h"
 #include "artifact.h"
 #include "comm/local.h"
+#include "device.h"
 #include "rank.h"
+#include "session_tensors.h"
 #include "team.h"
 
 #include <functional>
@@ -18,19 +20,13 @@ namespace moert {
 struct SessionOptions {
   std::string function; // empty: the only one
   std::string communicator = "local";
+  std::string device;   // "cpu" or "cuda"; empty: what the artifact is for
+  int deviceNumber = 0; // which of several GPUs
   int64_t maxTokens = 0;
-  int threads = 0; // per rank; 0: cores / ranks
+  int threads = 0; // per rank; 0: cores / ranks. One on cuda
   bool checkReplicas = false;
   double timeoutSeconds = 300;
   std::function<void(const std::string &)> log;
-};
-
-// A global tensor in the caller's memory.
-struct HostTensor {
-  std::string name;
-  moert_dtype dtype = MOERT_F32;
-  std::vector<int64_t> shape;
-  void *data = nullptr;
 };
 
 struct SessionMemory {
@@ -45,8 +41,20 @@ public:
   open(std::shared_ptr<Artifact> artifact, SessionOptions options);
 
   Status loadWeights(const std::string &path);
+  // Weights without a checkpoint: `fill` writes the slice of a weight of a rank
+  // into host memory.
+  using SliceFill = std::function<Status(size_t weight, int rank, void *host)>;
+  Status makeWeights(const SliceFill &fill);
   Status run(const std::vector<HostTensor> &inputs,
              const std::vector<HostTensor> &outputs);
+  // Puts a run into a stream of the caller's and does not wait. Tensors have
+  // the global shape; `data` is device memory and holds this rank's rows. For
+  // the device cuda with one rank in this process. Null is the
+  // driver's default stream.
+  Status enqueue(void *stream, const std::vector<HostTensor> &inputs,
+                 const std::vector<HostTensor> &outputs);
+  // Waits for what was enqueued last, and says whether it failed.
+  Status wait();
 
   const Function &function() const { return *fn; }
   int ranks() const { return topology.ranks(); }
@@ -55,30 +63,50 @@ public:
     return members[static_cast<size_t>(rank)]->communicator->counters();
   }
   const SessionMemory &memory() const { return held; }
+  Device &onDevice() const { return *device; }
+  // A rank's queue; null on cpu.
+  Queue *queue(int rank) const {
+    return members[static_cast<size_t>(rank)]->queue.get();
+  }
+  int64_t maxTokens() const { return options.maxTokens; }
 
 private:
-  // What one call hands to one rank's program.
+  // What one call hands to one rank's program, and where that comes from and
+  // goes to on the host; on the device cpu these are the same.
   struct Call {
     int64_t tokens = 0;
-    std::vector<void *> inputs;
-    std::vector<void *> outputs;
+    std::vector<void *> inputs, outputs;
+    std::vector<void *> hostInputs, hostOutputs;
   };
   // An output that a rank writes although the caller does not take it from it.
   struct Scratch {
     AlignedBuffer buffer;
     const void *expected = nullptr; // the replica that the caller takes
   };
+  // A rank's inputs and outputs on a device that is not the host.
+  struct Staging {
+    std::vector<Memory> inputs, outputs;
+  };
 
   Session(std::shared_ptr<Artifact> artifact, SessionOptions options);
   Status start();
+  Status makeRanks();
   Status allocate();
+  Status bind();
+  Status checkReady() const;
   // Fills a rank's slices; called by each of its threads.
   using Fill = std::function<void(Rank &, int thread)>;
   Status prepare(const Fill &fill,
                  const std::vector<std::vector<void *>> &slices);
-  Status runOnAll(const std::function<int32_t(Rank &, int thread)> &body);
-  Result<int64_t> checkTensors(const std::vector<HostTensor> &inputs,
-                               const std::vector<HostTensor> &outputs) const;
+  Status packWeights(const SliceFill &fill);
+  Status runOnAll(const std::function<int32_t(Rank &, int thread)> &body,
+                  bool finishes = true);
+  int32_t runRank(Rank &rank, int thread);
+  Status upload(Rank &rank);
+  Status download(Rank &rank);
+  Status stage();
+  Status stageOutput(int rank, size_t output);
+  int64_t stagedBytes(const TensorSpec &spec) const;
   Status placeOutput(size_t output, const HostTensor *global, int64_t tokens);
   Status checkEqual() const;
   int64_t shareBegin(const TensorSpec &spec, int rank, int64_t tokens) const;
@@ -88,18 +116,22 @@ private:
   SessionOptions options;
   const Function *fn = nullptr;
   std::shared_ptr<Program> program;
+  std::shared_ptr<Device> device;
   moert_run_fn runFunction = nullptr;
   moert_prepare_fn prepareFunction = nullptr;
+  moert_bind_fn bindFunction = nullptr; // not on cpu
   Topology topology;
   int threadsPerRank = 1;
   std::unique_ptr<LocalWorld> world;
   std::vector<std::unique_ptr<Rank>> members;
-  std::vector<AlignedBuffer> arenas;               // by rank
-  std::vector<std::vector<AlignedBuffer>> packed;  // by rank
+  std::vector<Memory> arenas;                      // by rank
+  std::vector<std::vector<Memory>> packed;         // by rank
   std::vector<std::vector<void *>> packedPointers; // by rank
   std::vector<Call> calls;                         // by rank
   std::vector<std::vector<Scratch>> scratch;       // by rank, then output
+  std::vector<Staging> staging;                    // by rank
   bool hasWeights = false;
+  int64_t totalTokens = 0; // of the call, over all ranks
   SessionMemory held;
   std::unique_ptr<WorkerPool> pool; // last: its threads use all of the above
 };

@@ -98,12 +98,6 @@ WeightLoader::open(const Function &function, const Topology &topology,
   return loader;
 }
 
-int64_t WeightLoader::sliceBytes(size_t index) const {
-  const Weight &weight = function->weights[index];
-  return elementCount(weight.localShape).value_or(0) *
-         static_cast<int64_t>(dtypeSize(weight.dtype));
-}
-
 namespace {
 
 // One rank's slice of one weight: for each dimension the global index of each
@@ -245,11 +239,11 @@ void Slice::read(char *target) const {
 
 void WeightLoader::read(size_t index, int rank, void *target) const {
   const Weight &weight = function->weights[index];
-  if (sliceBytes(index) == 0)
+  if (weight.sliceBytes() == 0)
     return;
   Slice slice(*function, weight, resolved[index], *topology, rank);
   if (slice.isZero())
-    std::memset(target, 0, static_cast<size_t>(sliceBytes(index)));
+    std::memset(target, 0, static_cast<size_t>(weight.sliceBytes()));
   else
     slice.read(static_cast<char *>(target));
 }

@@ -27,8 +27,6 @@ public:
        std::shared_ptr<Checkpoint> checkpoint,
        const std::function<void(const std::string &)> &log);
 
-  // Bytes of the slice of one weight; the same on each rank.
-  int64_t sliceBytes(size_t weight) const;
   // Fills `target` with a rank's slice.
   void read(size_t weight, int rank, void *target) const;
 

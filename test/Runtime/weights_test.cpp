@@ -96,7 +96,7 @@ void checkSlices(const Manifest &manifest,
   ASSERT_TRUE(loader.ok()) << loader.status().message();
   EXPECT_EQ(log, expectedLog);
   for (int rank = 0; rank < topology.ranks(); ++rank) {
-    int64_t bytes = loader->sliceBytes(0);
+    int64_t bytes = weight.sliceBytes();
     std::vector<char> slice(static_cast<size_t>(bytes) + 1, 0x77);
     loader->read(0, rank, slice.data());
     EXPECT_EQ(slice.back(), 0x77) << "written past the end";

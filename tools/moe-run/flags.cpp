@@ -1,6 +1,7 @@
 // From the text of the command line and the environment to a plan.
 #include "run.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstdlib>
@@ -91,15 +92,37 @@ static Status readEnvironment(RunPlan &plan) {
     std::string value(equals == std::string_view::npos
                           ? std::string_view()
                           : text.substr(equals + 1));
-    if (name != "MOERT_TIMEOUT")
+    static const std::vector<std::string> known = {
+        "MOERT_CUDA_LIB", // read where the library is opened
+        "MOERT_NCCL_LIB",
+        "MOERT_TIMEOUT",
+    };
+    if (std::find(known.begin(), known.end(), name) == known.end())
       return invalid("the environment variable ", printable(name),
-                     " is unknown", suggest(name, {"MOERT_TIMEOUT"}));
+                     " is unknown", suggest(name, known));
     if (value.empty())
       return invalid("the environment variable ", name, " is empty");
-    MOERT_TRY(parseNumber("the environment variable MOERT_TIMEOUT", value, 1e-3,
-                          1e6, plan.timeoutSeconds));
+    if (name == "MOERT_TIMEOUT")
+      MOERT_TRY(parseNumber("the environment variable MOERT_TIMEOUT", value,
+                            1e-3, 1e6, plan.timeoutSeconds));
   }
   return {};
+}
+
+// "cuda:1" is a device and which of several.
+static Status parseDevice(const std::string &text, RunPlan &plan) {
+  size_t colon = text.find(':');
+  plan.device = text.substr(0, colon);
+  if (!text.empty() && plan.device != "cpu" && plan.device != "cuda")
+    return invalid("--device is '", printable(text), "'",
+                   suggest(plan.device, {"cpu", "cuda"}));
+  if (colon == std::string::npos)
+    return {};
+  if (plan.device == "cpu" || colon + 1 == text.size())
+    return invalid("--device is '", printable(text),
+                   "', expected cpu, cuda or cuda:N");
+  return parseInteger("--device=cuda:", text.substr(colon + 1), 0, 1023,
+                      plan.deviceNumber);
 }
 
 static Status fillPlan(const RunFlags &flags, RunPlan &plan) {
@@ -121,6 +144,7 @@ static Status fillPlan(const RunFlags &flags, RunPlan &plan) {
     return invalid("--rtol needs --expect");
   if (flags.equalNan && flags.expects.empty())
     return invalid("--equal-nan needs --expect");
+  MOERT_TRY(parseDevice(flags.device, plan));
   plan.artifact = flags.artifact;
   plan.weights = flags.weights;
   plan.function = flags.function;

@@ -42,6 +42,8 @@ CommandLine::CommandLine() {
                "NaN is as expected where NaN is expected");
   app.add_option("--function", flags.function,
                  "which function, where there are several");
+  app.add_option("--device", flags.device,
+                 "cpu, cuda or cuda:N [what the artifact is for]");
   app.add_option("--threads", flags.threads,
                  "threads a rank [cores / ranks, at least 1]");
   app.add_option("--max-tokens", flags.maxTokens,

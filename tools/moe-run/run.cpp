@@ -162,6 +162,8 @@ Status Invocation::openSession() {
   options.function = function->name;
   options.maxTokens = plan.maxTokens.value_or(tokens);
   options.threads = plan.threads;
+  options.device = plan.device;
+  options.deviceNumber = plan.deviceNumber;
   options.timeoutSeconds = plan.timeoutSeconds;
   options.checkReplicas = true;
   options.log = note;
@@ -229,9 +231,12 @@ Status Invocation::runAll() {
     MOERT_TRY(runOnce(again));
     compareRuns(again, run);
   }
-  std::printf("`%s`: %d ranks of %d threads, %lld tokens\n",
+  std::printf("`%s`: %d ranks of %d threads, %lld tokens%s\n",
               function->name.c_str(), session->ranks(), session->threads(),
-              static_cast<long long>(tokens));
+              static_cast<long long>(tokens),
+              session->onDevice().isHost()
+                  ? ""
+                  : (" on " + session->onDevice().name()).c_str());
   if (plan.repeat > 1 && failures.empty())
     std::printf("%lld runs gave the same bits\n",
                 static_cast<long long>(plan.repeat));

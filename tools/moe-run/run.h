@@ -13,7 +13,7 @@ namespace moert {
 
 // The command line, as text; parseFlags makes a RunPlan of it.
 struct RunFlags {
-  std::string artifact, weights, function, recordRouting, json;
+  std::string artifact, weights, function, recordRouting, json, device;
   std::vector<std::string> inputs, expects, outputs;
   std::string rtol, threads, maxTokens, repeat, timeout;
   bool equalNan = false;
@@ -22,6 +22,8 @@ struct RunFlags {
 
 struct RunPlan {
   std::string artifact, weights, function, recordRouting, json;
+  std::string device;
+  int deviceNumber = 0;
   std::vector<TensorSource> inputs, expects;
   std::vector<std::pair<std::string, std::string>> outputs; // name, path
   double rtol = 1e-5;

@@ -9,10 +9,28 @@
 
 using namespace moert;
 
+namespace {
+class HostMover final : public Mover {
+public:
+  Status publish() override { return {}; }
+  Status await(int) override { return {}; }
+  Status copy(void *target, const void *source, int64_t size) override {
+    std::memcpy(target, source, static_cast<size_t>(size));
+    return {};
+  }
+  Status sum(moert_dtype dtype, std::span<const void *const> sources,
+             void *target, int64_t count) override {
+    sumInOrder(dtype, sources, target, count);
+    return {};
+  }
+};
+} // namespace
+
 namespace moert {
 class LocalEndpoint final : public Communicator {
 public:
-  LocalEndpoint(LocalWorld &world, int rank) : world(world), rank(rank) {}
+  LocalEndpoint(LocalWorld &world, int rank, std::unique_ptr<Mover> mover)
+      : world(world), rank(rank), mover(std::move(mover)) {}
 
   Status collective(const Collective &call) override;
   void abort(const Status &why) override { world.fail(rank, why); }
@@ -21,13 +39,15 @@ public:
 private:
   Status perform(const Collective &call);
   Status checkAgreement(const Collective &call);
-  void moveBlocks(const Collective &call);
-  void sumBlocks(const Collective &call);
+  Status meet(const Collective &call, bool isFirst);
+  Status moveBlocks(const Collective &call);
+  Status sumBlocks(const Collective &call);
   Status finishAllReduce(const Collective &call);
   void count(const Collective &call);
 
   LocalWorld &world;
   int rank;
+  std::unique_ptr<Mover> mover;
 };
 } // namespace moert
 
@@ -35,11 +55,8 @@ static const std::byte *at(const void *data, int64_t offset) {
   return static_cast<const std::byte *>(data) + offset;
 }
 
-static void copy(void *target, int64_t offset, const void *source,
-                 int64_t sourceOffset, int64_t size) {
-  if (size > 0)
-    std::memcpy(static_cast<std::byte *>(target) + offset,
-                at(source, sourceOffset), static_cast<size_t>(size));
+static std::byte *at(void *data, int64_t offset) {
+  return static_cast<std::byte *>(data) + offset;
 }
 
 LocalWorld::LocalWorld(Topology topology, double timeoutSeconds)
@@ -57,8 +74,11 @@ LocalWorld::LocalWorld(Topology topology, double timeoutSeconds)
 
 LocalWorld::~LocalWorld() = default;
 
-std::unique_ptr<Communicator> LocalWorld::endpoint(int rank) {
-  return std::make_unique<LocalEndpoint>(*this, rank);
+std::unique_ptr<Communicator>
+LocalWorld::endpoint(int rank, std::unique_ptr<Mover> mover) {
+  if (!mover)
+    mover = std::make_unique<HostMover>();
+  return std::make_unique<LocalEndpoint>(*this, rank, std::move(mover));
 }
 
 void LocalWorld::reset() {
@@ -188,7 +208,8 @@ LocalWorld::Channel &LocalWorld::channel(int cell, int from, int to) {
   return *slot;
 }
 
-Status LocalWorld::send(const Collective &call, int rank) {
+Status LocalWorld::send(const Collective &call, int rank, Mover &mover) {
+  MOERT_TRY(mover.publish());
   int peer = topology.members(call.group, rank)[call.peer];
   std::unique_lock<std::mutex> lock(mutex);
   if (failedRank >= 0)
@@ -203,7 +224,7 @@ Status LocalWorld::send(const Collective &call, int rank) {
   });
   waiting[rank] = nullptr;
   if (line.taken)
-    return {};
+    return mover.await(peer);
   if (failedRank >= 0)
     return aborted();
   if (inTime)
@@ -212,7 +233,7 @@ Status LocalWorld::send(const Collective &call, int rank) {
                        " waited ", timeoutSeconds, " s: ", whereIs(peer));
 }
 
-Status LocalWorld::receive(const Collective &call, int rank) {
+Status LocalWorld::receive(const Collective &call, int rank, Mover &mover) {
   const std::vector<int> &members = topology.members(call.group, rank);
   int peer = members[call.peer];
   std::unique_lock<std::mutex> lock(mutex);
@@ -240,8 +261,10 @@ Status LocalWorld::receive(const Collective &call, int rank) {
   // The sender sleeps until `taken`, or leaves with an error that ends the run
   // (its buffer lives until all ranks have left).
   lock.unlock();
-  copy(call.recv, 0, offered.send, 0,
-       call.count * static_cast<int64_t>(dtypeSize(call.dtype)));
+  MOERT_TRY(mover.await(peer));
+  if (int64_t size = call.count * static_cast<int64_t>(dtypeSize(call.dtype)))
+    MOERT_TRY(mover.copy(call.recv, offered.send, size));
+  MOERT_TRY(mover.publish());
   lock.lock();
   line.taken = true;
   line.changed.notify_all();
@@ -270,7 +293,17 @@ Status LocalEndpoint::checkAgreement(const Collective &call) {
   return {};
 }
 
-void LocalEndpoint::moveBlocks(const Collective &call) {
+// Meets the others; what they have put into their queues so far comes before
+// what this rank does next.
+Status LocalEndpoint::meet(const Collective &call, bool isFirst) {
+  MOERT_TRY(mover->publish());
+  MOERT_TRY(world.meet(call, rank, isFirst));
+  for (int member : world.topology.members(call.group, rank))
+    MOERT_TRY(mover->await(member));
+  return {};
+}
+
+Status LocalEndpoint::moveBlocks(const Collective &call) {
   const std::vector<Collective> &calls =
       world.cells[world.topology.cell(call.group, rank)]->calls;
   int members = static_cast<int>(calls.size());
@@ -278,39 +311,41 @@ void LocalEndpoint::moveBlocks(const Collective &call) {
   for (int from = 0; from < members; ++from) {
     Block target = recvBlock(call, members, me, from);
     Block source = sendBlock(calls[from], members, from, me);
-    copy(call.recv, target.offset, calls[from].send, source.offset,
-         source.size);
+    if (source.size > 0)
+      MOERT_TRY(mover->copy(at(call.recv, target.offset),
+                            at(calls[from].send, source.offset), source.size));
   }
+  return {};
 }
 
-void LocalEndpoint::sumBlocks(const Collective &call) {
+Status LocalEndpoint::sumBlocks(const Collective &call) {
   const std::vector<Collective> &calls =
       world.cells[world.topology.cell(call.group, rank)]->calls;
   int members = static_cast<int>(calls.size());
   int me = world.topology.indexIn(call.group, rank);
   Block target = recvBlock(call, members, me, me);
   if (target.size == 0)
-    return;
+    return {};
   std::vector<const void *> sources;
   for (int from = 0; from < members; ++from)
     sources.push_back(
         at(calls[from].send, sendBlock(calls[from], members, from, me).offset));
-  sumInOrder(call.dtype, sources,
-             static_cast<std::byte *>(call.recv) + target.offset,
-             target.size / static_cast<int64_t>(dtypeSize(call.dtype)));
+  return mover->sum(call.dtype, sources, at(call.recv, target.offset),
+                    target.size / static_cast<int64_t>(dtypeSize(call.dtype)));
 }
 
 // Each member has its share of the sum; now everybody takes the others'.
 Status LocalEndpoint::finishAllReduce(const Collective &call) {
-  MOERT_TRY(world.meet(call, rank, /*isFirst=*/false));
+  MOERT_TRY(meet(call, /*isFirst=*/false));
   const std::vector<Collective> &calls =
       world.cells[world.topology.cell(call.group, rank)]->calls;
   int members = static_cast<int>(calls.size());
   int me = world.topology.indexIn(call.group, rank);
   for (int from = 0; from < members; ++from) {
     Block share = reduceShare(call, members, from);
-    if (from != me)
-      copy(call.recv, share.offset, calls[from].recv, share.offset, share.size);
+    if (from != me && share.size > 0)
+      MOERT_TRY(mover->copy(at(call.recv, share.offset),
+                            at(calls[from].recv, share.offset), share.size));
   }
   return {};
 }
@@ -342,20 +377,17 @@ void LocalEndpoint::count(const Collective &call) {
 Status LocalEndpoint::perform(const Collective &call) {
   MOERT_TRY(checkCollective(world.topology, rank, call));
   if (call.kind == CollectiveKind::Send) {
-    MOERT_TRY(world.send(call, rank));
+    MOERT_TRY(world.send(call, rank, *mover));
   } else if (call.kind == CollectiveKind::Recv) {
-    MOERT_TRY(world.receive(call, rank));
+    MOERT_TRY(world.receive(call, rank, *mover));
   } else {
-    MOERT_TRY(world.meet(call, rank, /*isFirst=*/true));
+    MOERT_TRY(meet(call, /*isFirst=*/true));
     MOERT_TRY(checkAgreement(call));
-    if (isSum(call.kind))
-      sumBlocks(call);
-    else
-      moveBlocks(call);
+    MOERT_TRY(isSum(call.kind) ? sumBlocks(call) : moveBlocks(call));
     if (call.kind == CollectiveKind::AllReduce)
       MOERT_TRY(finishAllReduce(call));
     // Nobody may change its buffers while others read them.
-    MOERT_TRY(world.meet(call, rank, /*isFirst=*/false));
+    MOERT_TRY(meet(call, /*isFirst=*/false));
   }
   count(call);
   return {};

@@ -9,8 +9,26 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 
 namespace moert {
+
+// How the data of one rank moves once the ranks have met. What is asked for may
+// be done later, in this order.
+class Mover {
+public:
+  virtual ~Mover() = default;
+
+  // Before a meeting: whoever awaits this rank after it sees what was done so
+  // far.
+  virtual Status publish() = 0;
+  // What comes next sees what `rank` had published.
+  virtual Status await(int rank) = 0;
+  virtual Status copy(void *target, const void *source, int64_t size) = 0;
+  // As sumInOrder (comm/sum.h).
+  virtual Status sum(moert_dtype dtype, std::span<const void *const> sources,
+                     void *target, int64_t count) = 0;
+};
 
 class LocalWorld {
 public:
@@ -18,8 +36,10 @@ public:
   LocalWorld(Topology topology, double timeoutSeconds);
   ~LocalWorld();
 
-  // One for each rank; the world must outlive it.
-  std::unique_ptr<Communicator> endpoint(int rank);
+  // One for each rank; the world must outlive it. Without a mover the data is
+  // host memory and moves at once.
+  std::unique_ptr<Communicator>
+  endpoint(int rank, std::unique_ptr<Mover> mover = nullptr);
   // After a failed run, when no rank is inside a collective any more.
   void reset();
   // What made the first failed rank fail, "rank 3: ..."; ok if none has.
@@ -44,8 +64,8 @@ private:
   };
 
   Status meet(const Collective &call, int rank, bool isFirst);
-  Status send(const Collective &call, int rank);
-  Status receive(const Collective &call, int rank);
+  Status send(const Collective &call, int rank, Mover &mover);
+  Status receive(const Collective &call, int rank, Mover &mover);
   Channel &channel(int cell, int from, int to);
   void fail(int rank, const Status &why);
   void leave(int rank);

@@ -1,0 +1,74 @@
+// Where a session's programs compute. A program runs on the host; on the device
+// `cpu` it computes there itself, on `cuda` it puts work into its rank's queue.
+#ifndef MOERT_DEVICE_H
+#define MOERT_DEVICE_H
+
+#include "artifact.h"
+#include "comm/local.h"
+#include "device_memory.h"
+#include "moert/abi.h"
+
+#include <functional>
+#include <memory>
+
+namespace moert {
+
+// One rank's work on a device, done in the order in which it is put in. One
+// thread at a time, which has called `enter`.
+class Queue {
+public:
+  virtual ~Queue() = default;
+
+  // Before a thread uses the queue.
+  virtual Status enter() = 0;
+
+  // What the entry points of the same names do.
+  virtual Status launch(int32_t kernel, int64_t grid,
+                        const void *const *args) = 0;
+  virtual Status tensorMap(int32_t slot, const moert_tensor_map &map) = 0;
+  virtual Status copy(void *target, const void *source, int64_t bytes) = 0;
+  virtual Status fill(void *target, int32_t value, int64_t bytes) = 0;
+  virtual Status read(void *host, const void *source, int64_t bytes) = 0;
+
+  // From and to host memory, which must stay as it is until `finish`.
+  virtual Status upload(void *target, const void *host, int64_t bytes) = 0;
+  virtual Status download(void *host, const void *source, int64_t bytes) = 0;
+  // Waits until all is done, and says what a kernel complained of.
+  virtual Status finish() = 0;
+  // From now on work goes to this stream of the caller's, or to our own.
+  virtual void useStream(void *stream) = 0;
+  virtual void useOwnStream() = 0;
+  // Whether what is put in is recorded, not done (a CUDA graph is made).
+  virtual Result<bool> isCapturing() = 0;
+
+  // The word where kernels write a moert_failure.
+  virtual int32_t *statusWord() = 0;
+  // Asked while a thread waits; an error ends the wait.
+  std::function<Status()> whileWaiting;
+};
+
+class Device {
+public:
+  virtual ~Device() = default;
+
+  // Buffers are host memory, and a rank has as many threads as are asked for;
+  // else one thread drives a rank's queue.
+  virtual bool isHost() const = 0;
+  virtual std::string name() const = 0;
+  // For the thread that works for a rank, or any other.
+  virtual Result<Memory> allocate(int64_t size, std::string_view what) = 0;
+  // Null on the host. `maps` is the number of the function's tensor maps.
+  virtual Result<std::unique_ptr<Queue>>
+  makeQueue(const Function &function) = 0;
+  // How a rank's data moves between ranks of this process; null on the host.
+  virtual Result<std::unique_ptr<Mover>> makeMover(Queue *queue, int rank) = 0;
+};
+
+// The device of this name, "cpu" or "cuda", ready for the artifact's kernels;
+// empty: that which the artifact is for. `number` is which of several.
+Result<std::shared_ptr<Device>> openDevice(const std::string &name, int number,
+                                           const Artifact &artifact);
+
+} // namespace moert
+
+#endif
