@@ -326,9 +326,13 @@ TEST(Session, TargetsThatDoNotFitAreRefused) {
     ArtifactPtr artifact = openArtifact(testArtifact(manifest));
     return openError(artifact.get(), [](moert_session_options &) {});
   };
+  ::setenv("MOERT_CUDA_LIB", "/none/libcuda.so", 1);
   EXPECT_EQ(error(R"({"kind": "cuda", "cpu": "x86-64", "arch": "sm_90a"},
                      "kernels": [], "sums": [])"),
-            "the artifact is for the target 'cuda', this runtime has: cpu");
+            "cannot open the CUDA driver '/none/libcuda.so': "
+            "/none/libcuda.so: cannot open shared object file: No such file or "
+            "directory; the device cuda needs an NVIDIA GPU and its driver");
+  ::unsetenv("MOERT_CUDA_LIB");
   EXPECT_EQ(error(R"({"kind": "cpu", "cpu": "znver9"})"),
             "the artifact is for the processor 'znver9' and does not list its "
             "features");
