@@ -1,11 +1,9 @@
-// One warp per token; lane l holds experts l, l + 32, ...  The largest (c, -id)
-// is found by comparing one i64 per expert, topK times.
-#include "moe/Codegen/SelectExperts.h"
-#include "moe/Codegen/DeviceBuilder.h"
+// One warp per token.
+#include "SelectExpertsBuilder.h"
+
 #include "moe/Codegen/ScalarMath.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
-#include "llvm/Support/MathExtras.h"
 
 #include <limits>
 
@@ -61,42 +59,10 @@ KernelInterface moe::getSelectExpertsInterface(const SelectExpertsSpec &spec) {
   return interface;
 }
 
-namespace {
-class SelectBuilder {
-public:
-  SelectBuilder(DeviceBuilder &b, gpu::GPUModuleOp module,
-                LLVM::LLVMFuncOp function, const SelectExpertsSpec &spec)
-      : b(b), module(module), function(function), spec(spec),
-        perLane(llvm::divideCeil(spec.experts, 32)), f32(b.getF32Type()) {}
-
-  void build();
-
-private:
-  using Reduce = function_ref<Value(Value, Value)>;
-  Value expert(int64_t i) { return b.add(lane, 32 * i); }
-  Value inside(int64_t i) { return b.less(expert(i), spec.experts); }
-  Value exchange(Value value, int64_t distance);
-  Value exchange64(Value value, int64_t distance);
-  Value reduce(Value value, Reduce combine);
-  Value max(Value a, Value c) { return arith::MaxNumFOp::create(b, a, c); }
-  Value loadRow(Value array, Value first, int64_t i, float otherwise);
-  void scoreAll(SmallVectorImpl<Value> &scores);
-  Value getKey(Value c, Value id);
-  Value largest(Value a, Value c);
-  void maskGroups(SmallVectorImpl<Value> &c);
-  Value scoreGroup(Value cells);
-  void select(ArrayRef<Value> c, ArrayRef<Value> scores, Value token);
-  Value finishWeight(Value weight);
-
-  DeviceBuilder &b;
-  gpu::GPUModuleOp module;
-  LLVM::LLVMFuncOp function;
-  const SelectExpertsSpec &spec;
-  int64_t perLane;
-  Type f32;
-  Value lane, warp;
-};
-} // namespace
+Value SelectBuilder::max(Value a, Value c) {
+  // arith.maxnumf would become a libdevice call.
+  return LLVM::MaxNumOp::create(b, a, c);
+}
 
 Value SelectBuilder::exchange(Value value, int64_t distance) {
   return NVVM::ShflOp::create(b, value.getType(), b.i32(-1), value,
@@ -190,8 +156,7 @@ Value SelectBuilder::scoreGroup(Value cells) {
 /// Lane g scores group g; the best ones are found as experts are.
 void SelectBuilder::maskGroups(SmallVectorImpl<Value> &c) {
   int64_t size = spec.experts / spec.groups;
-  Value cells = b.atByte(getDynamicShared(b, b.getLoc(), module),
-                         b.mul(warp, 4 * spec.experts));
+  Value cells = arrays.cells;
   for (int64_t i = 0; i < perLane; ++i)
     b.ifThen(inside(i),
              [&] { b.store(c[i], b.atElement(cells, f32, expert(i))); });
@@ -272,35 +237,28 @@ void SelectBuilder::select(ArrayRef<Value> c, ArrayRef<Value> scores,
   weight = finishWeight(weight);
   b.ifThen(b.less(lane, spec.topK), [&] {
     Value at = b.add(b.mul(token, spec.topK), lane);
-    unsigned ids = spec.bias ? 2 : 1;
-    b.store(id, b.atElement(function.getArgument(ids), b.getI32Type(), at));
-    b.store(weight, b.atElement(function.getArgument(ids + 1), f32, at));
+    b.store(id, b.atElement(arrays.ids, b.getI32Type(), at));
+    b.store(weight, b.atElement(arrays.weights, f32, at));
   });
 }
 
-void SelectBuilder::build() {
-  lane = b.lane();
-  warp = b.uniform(b.shr(b.threadId(), 5));
-  Value token = b.add(b.mul(b.blockId(), warps), warp);
-  Value tokens = function.getArgument(spec.bias ? 4 : 3);
-  b.ifThen(b.less(token, tokens), [&] {
-    SmallVector<Value> logits;
-    Value first = b.mul(token, spec.experts);
+void SelectBuilder::selectFor(Value token) {
+  SmallVector<Value> logits;
+  Value first = b.mul(token, spec.experts);
+  for (int64_t i = 0; i < perLane; ++i)
+    logits.push_back(loadRow(arrays.logits, first, i,
+                             -std::numeric_limits<float>::infinity()));
+  SmallVector<Value> scores = logits;
+  if (!spec.scoreAfter)
+    scoreAll(scores);
+  SmallVector<Value> c = scores;
+  if (spec.bias)
     for (int64_t i = 0; i < perLane; ++i)
-      logits.push_back(loadRow(function.getArgument(0), first, i,
-                               -std::numeric_limits<float>::infinity()));
-    SmallVector<Value> scores = logits;
-    if (!spec.scoreAfter)
-      scoreAll(scores);
-    SmallVector<Value> c = scores;
-    if (spec.bias)
-      for (int64_t i = 0; i < perLane; ++i)
-        c[i] = arith::AddFOp::create(
-            b, c[i], loadRow(function.getArgument(1), b.i32(0), i, 0.0f));
-    if (spec.groups > 1)
-      maskGroups(c);
-    select(c, scores, token);
-  });
+      c[i] = arith::AddFOp::create(b, c[i],
+                                   loadRow(arrays.bias, b.i32(0), i, 0.0f));
+  if (spec.groups > 1)
+    maskGroups(c);
+  select(c, scores, token);
 }
 
 LLVM::LLVMFuncOp moe::buildSelectExperts(gpu::GPUModuleOp module,
@@ -310,6 +268,19 @@ LLVM::LLVMFuncOp moe::buildSelectExperts(gpu::GPUModuleOp module,
       createKernelFunction(builder, module, getSelectExpertsInterface(spec));
   builder.setInsertionPointToStart(&function.getBody().front());
   DeviceBuilder b(module.getLoc(), builder);
-  SelectBuilder(b, module, function, spec).build();
+  Value warp = b.uniform(b.shr(b.threadId(), 5));
+  SelectBuilder::Arrays arrays;
+  unsigned next = 0;
+  arrays.logits = function.getArgument(next++);
+  if (spec.bias)
+    arrays.bias = function.getArgument(next++);
+  arrays.ids = function.getArgument(next++);
+  arrays.weights = function.getArgument(next++);
+  if (spec.groups > 1)
+    arrays.cells = b.atByte(getDynamicShared(b, b.getLoc(), module),
+                            b.mul(warp, 4 * spec.experts));
+  Value token = b.add(b.mul(b.blockId(), warps), warp);
+  b.ifThen(b.less(token, function.getArgument(next)),
+           [&] { SelectBuilder(b, arrays, spec).selectFor(token); });
   return function;
 }

@@ -4,8 +4,9 @@
 //   out=FILE key=value...
 #include "dialects/Hopper/HopperDialect.h"
 #include "moe/Codegen/Combine.h"
+#include "moe/Codegen/FewRows.h"
 #include "moe/Codegen/GroupedMatmul.h"
-#include "moe/Codegen/SelectExperts.h"
+#include "moe/Codegen/Router.h"
 #include "moe/Codegen/TokenSort.h"
 #include "moe/Pipelines/DeviceKernels.h"
 
@@ -83,6 +84,19 @@ struct Kernel {
 };
 } // namespace
 
+static FailureOr<GroupedEpilogue>
+readEpilogue(StringRef name, function_ref<InFlightDiagnostic()> emitError) {
+  auto known = llvm::StringSwitch<std::optional<GroupedEpilogue>>(name)
+                   .Case("none", GroupedEpilogue::None)
+                   .Case("swiglu", GroupedEpilogue::Swiglu)
+                   .Case("swiglu-clamped", GroupedEpilogue::SwigluClamped)
+                   .Default(std::nullopt);
+  if (!known)
+    return emitError() << "unknown epilogue '" << name
+                       << "', expected none, swiglu or swiglu-clamped";
+  return *known;
+}
+
 static FailureOr<Kernel> readGroupedMatmul(Settings &settings, Location loc) {
   GroupedMatmulSpec spec;
   std::string epilogue = "none";
@@ -106,15 +120,10 @@ static FailureOr<Kernel> readGroupedMatmul(Settings &settings, Location loc) {
   settings.read("pass-tiles", spec.passTiles);
   settings.read("rotate", spec.rotate);
   settings.read("jitter", spec.jitter);
-  auto known = llvm::StringSwitch<std::optional<GroupedEpilogue>>(epilogue)
-                   .Case("none", GroupedEpilogue::None)
-                   .Case("swiglu", GroupedEpilogue::Swiglu)
-                   .Case("swiglu-clamped", GroupedEpilogue::SwigluClamped)
-                   .Default(std::nullopt);
   auto emitError = [&] { return mlir::emitError(loc); };
-  if (!known)
-    return emitError() << "unknown epilogue '" << epilogue
-                       << "', expected none, swiglu or swiglu-clamped";
+  FailureOr<GroupedEpilogue> known = readEpilogue(epilogue, emitError);
+  if (failed(known))
+    return failure();
   spec.epilogue = *known;
   if (!settings.getError().empty())
     return emitError() << settings.getError();
@@ -123,6 +132,43 @@ static FailureOr<Kernel> readGroupedMatmul(Settings &settings, Location loc) {
   return Kernel{getGroupedMatmulInterface(spec),
                 [spec](gpu::GPUModuleOp module) {
                   buildGroupedMatmul(module, spec);
+                  return success();
+                }};
+}
+
+static FailureOr<Kernel> readFewRows(Settings &settings, Location loc) {
+  FewRowsSpec spec;
+  std::string epilogue = "swiglu";
+  settings.read("name", spec.name);
+  settings.read("experts", spec.experts);
+  settings.read("hidden", spec.hidden);
+  settings.read("inner", spec.inner);
+  settings.read("top-k", spec.topK);
+  settings.read("max-tokens", spec.maxTokens);
+  settings.read("table-size", spec.tableSize);
+  settings.read("epilogue", epilogue);
+  settings.read("alpha", spec.alpha);
+  settings.read("limit", spec.limit);
+  settings.read("bias", spec.bias);
+  settings.read("addend", spec.addend);
+  settings.read("weight-on-input", spec.weightOnInput);
+  settings.read("shares", spec.shares);
+  settings.read("warps", spec.warps);
+  settings.read("stages", spec.stages);
+  settings.read("up-warps", spec.upWarps);
+  settings.read("down-warps", spec.downWarps);
+  settings.read("jitter", spec.jitter);
+  auto emitError = [&] { return mlir::emitError(loc); };
+  FailureOr<GroupedEpilogue> known = readEpilogue(epilogue, emitError);
+  if (failed(known))
+    return failure();
+  spec.epilogue = *known;
+  if (!settings.getError().empty())
+    return emitError() << settings.getError();
+  if (failed(verifyFewRows(spec, emitError)))
+    return failure();
+  return Kernel{getFewRowsInterface(spec), [spec](gpu::GPUModuleOp module) {
+                  buildFewRows(module, spec);
                   return success();
                 }};
 }
@@ -174,10 +220,11 @@ static FailureOr<Kernel> readCombine(Settings &settings, Location loc) {
                 }};
 }
 
-static FailureOr<Kernel> readSelectExperts(Settings &settings, Location loc) {
-  SelectExpertsSpec spec;
+/// Reads what a selection is; refuses nothing but unknown names.
+static LogicalResult
+readSelection(Settings &settings, SelectExpertsSpec &spec,
+              function_ref<InFlightDiagnostic()> emitError) {
   std::string score = "softmax", groupScore = "none";
-  settings.read("name", spec.name);
   settings.read("experts", spec.experts);
   settings.read("top-k", spec.topK);
   settings.read("score", score);
@@ -190,7 +237,6 @@ static FailureOr<Kernel> readSelectExperts(Settings &settings, Location loc) {
   settings.read("mask-zero", spec.maskZero);
   settings.read("epsilon", spec.epsilon);
   settings.read("scale", spec.scale);
-  auto emitError = [&] { return mlir::emitError(loc); };
   auto knownScore = llvm::StringSwitch<std::optional<SelectScore>>(score)
                         .Case("softmax", SelectScore::Softmax)
                         .Case("sigmoid", SelectScore::Sigmoid)
@@ -207,6 +253,15 @@ static FailureOr<Kernel> readSelectExperts(Settings &settings, Location loc) {
                           "top2-sum";
   spec.score = *knownScore;
   spec.groupScore = *knownGroups;
+  return success();
+}
+
+static FailureOr<Kernel> readSelectExperts(Settings &settings, Location loc) {
+  SelectExpertsSpec spec;
+  auto emitError = [&] { return mlir::emitError(loc); };
+  settings.read("name", spec.name);
+  if (failed(readSelection(settings, spec, emitError)))
+    return failure();
   if (!settings.getError().empty())
     return emitError() << settings.getError();
   if (failed(verifySelectExperts(spec, emitError)))
@@ -214,6 +269,35 @@ static FailureOr<Kernel> readSelectExperts(Settings &settings, Location loc) {
   return Kernel{getSelectExpertsInterface(spec),
                 [spec](gpu::GPUModuleOp module) {
                   buildSelectExperts(module, spec);
+                  return success();
+                }};
+}
+
+static FailureOr<Kernel> readRouter(Settings &settings, Location loc) {
+  RouterSpec spec;
+  std::string x = "bf16", w = "bf16";
+  auto emitError = [&] { return mlir::emitError(loc); };
+  settings.read("name", spec.name);
+  settings.read("hidden", spec.hidden);
+  settings.read("x", x);
+  settings.read("w", w);
+  settings.read("logit-bias", spec.logitBias);
+  settings.read("round-logits", spec.roundLogits);
+  settings.read("tokens-per-block", spec.tokensPerBlock);
+  if (failed(readSelection(settings, spec.select, emitError)))
+    return failure();
+  for (StringRef type : {x, w})
+    if (type != "bf16" && type != "f32")
+      return emitError() << "unknown type '" << type
+                         << "', expected bf16 or f32";
+  spec.x = x == "f32" ? RouterType::F32 : RouterType::BF16;
+  spec.w = w == "f32" ? RouterType::F32 : RouterType::BF16;
+  if (!settings.getError().empty())
+    return emitError() << settings.getError();
+  if (failed(verifyRouter(spec, emitError)))
+    return failure();
+  return Kernel{getRouterInterface(spec), [spec](gpu::GPUModuleOp module) {
+                  buildRouter(module, spec);
                   return success();
                 }};
 }
@@ -226,11 +310,13 @@ static FailureOr<Kernel> readKernel(StringRef name, Settings &settings,
                     .Case("token-sort", readTokenSort)
                     .Case("combine", readCombine)
                     .Case("select-experts", readSelectExperts)
+                    .Case("router", readRouter)
+                    .Case("few-rows", readFewRows)
                     .Default(nullptr);
   if (!reader)
     return emitError(loc) << "unknown kernel '" << name
-                          << "', expected grouped-matmul, token-sort, combine "
-                             "or select-experts";
+                          << "', expected grouped-matmul, token-sort, combine, "
+                             "select-experts, router or few-rows";
   return reader(settings, loc);
 }
 

@@ -1,0 +1,133 @@
+// The builder of a few-rows kernel; its parts stand in several files.
+#ifndef MOE_LIB_CODEGEN_FEWROWSBUILDER_H
+#define MOE_LIB_CODEGEN_FEWROWSBUILDER_H
+
+#include "FewRowsPlan.h"
+
+#include "moe/Codegen/DeviceBuilder.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+
+namespace moe::fewrows {
+
+/// A step in a warp's sequence: unit (of both phases, one after the other) and
+/// step within it.
+struct Cursor {
+  mlir::Value unit, step;
+};
+
+/// What a CTA has to do of one share; of a warp's slot of it, the units.
+struct Share {
+  mlir::Value up, down;           ///< first unit of the slot
+  mlir::Value upUnits, downUnits; ///< how many
+};
+
+class FewRowsBuilder {
+public:
+  FewRowsBuilder(DeviceBuilder &b, mlir::gpu::GPUModuleOp module,
+                 mlir::LLVM::LLVMFuncOp function, const FewRowsSpec &spec)
+      : b(b), spec(spec), plan(planFewRows(spec)), function(function),
+        i32(b.getI32Type()), f32(b.getF32Type()), bf16(b.getBF16Type()),
+        words(mlir::VectorType::get(4, i32)),
+        shared(getDynamicShared(b, b.getLoc(), module)) {}
+
+  void build();
+
+private:
+  // Words of plan.scalars.
+  static constexpr int64_t ticket = 0, listed = 1, verdictAt = 2;
+  enum Phase { Up, Down };
+
+  mlir::Value argument(llvm::StringRef name);
+  mlir::Value at(int64_t offset, Operand index) {
+    return b.atElement(b.atByte(shared, offset), i32, index);
+  }
+  mlir::Value word(int64_t offset, Operand index) {
+    return b.load(i32, at(offset, index));
+  }
+  mlir::Value floatAt(mlir::Value pointer) { return b.load(f32, pointer); }
+  mlir::Value isControl() { return b.equal(thread, 32 * spec.warps); }
+  mlir::Value wide(mlir::Value value) {
+    return mlir::arith::ExtUIOp::create(b, b.getI64Type(), b.get(value));
+  }
+  /// Byte `row * pitch + byte` of a global array.
+  mlir::Value rowAddress(llvm::StringRef name, mlir::Value row, int64_t pitch,
+                         mlir::Value byte);
+  mlir::Value shuffle(mlir::Value value, Operand distance,
+                      mlir::NVVM::ShflKind kind);
+  mlir::Value addFloat(mlir::Value a, mlir::Value c) {
+    return mlir::arith::AddFOp::create(b, a, c);
+  }
+  mlir::Value mulFloat(mlir::Value a, mlir::Value c) {
+    return mlir::arith::MulFOp::create(b, a, c);
+  }
+  mlir::Value assembly(mlir::Type result, mlir::ValueRange operands,
+                       llvm::StringRef text, llvm::StringRef constraints);
+
+  void copyTokens();
+  void readRouting();
+  void listExperts(mlir::Value slot, mlir::Value inRange, mlir::Value pair);
+  void listManyExperts();
+  mlir::Value readSlot(mlir::Value pair, mlir::Value inRange);
+  void mapPairs();
+
+  Share getShare(mlir::Value number);
+  llvm::SmallVector<mlir::Value> runShares(mlir::Value first);
+  void prologue(const Share &share, Cursor cursor, Cursor &after,
+                mlir::Value &slotAfter);
+  mlir::Value decide();
+  void leave();
+  void copyHidden();
+
+  mlir::Value stepsOf(Phase phase) {
+    return phase == Up ? b.i32(plan.upSteps) : downSteps;
+  }
+  void issue(const Share &share, Cursor cursor, mlir::Value ringSlot);
+  void copyUp(mlir::Value unit, mlir::Value step, mlir::Value ringSlot);
+  void copyDown(mlir::Value unit, mlir::Value step, mlir::Value ringSlot);
+  void copyRows(llvm::StringRef name, mlir::Value slot, int64_t expertBytes,
+                mlir::Value row, int64_t rowDistance, int64_t columns,
+                mlir::Value column, mlir::Value valid, mlir::Value ringSlot);
+  Cursor advance(const Share &share, Cursor cursor);
+  mlir::Value nextSlot(mlir::Value slot) {
+    mlir::Value next = b.add(slot, 1);
+    return b.select(b.equal(next, plan.stages), 0, next);
+  }
+  mlir::Value ringAddress(mlir::Value slot) {
+    mlir::Value index = b.add(b.mul(slot, spec.warps), warp);
+    return b.atByte(shared, b.add(b.mul(index, 1024), b.mul(lane, 16)));
+  }
+
+  llvm::SmallVector<mlir::Value> loadOperand(Phase phase, mlir::Value unit,
+                                             mlir::Value step);
+  mlir::Value loadX(mlir::Value unit, mlir::Value column, int64_t tile);
+  mlir::Value loadH(mlir::Value step, int64_t tile);
+  llvm::SmallVector<mlir::Value> multiply(llvm::SmallVector<mlir::Value> sums,
+                                          mlir::Value ringSlot,
+                                          llvm::ArrayRef<mlir::Value> operand);
+  /// The units of one phase; returns issue cursor, issue slot, consume slot.
+  llvm::SmallVector<mlir::Value> consume(Phase phase, const Share &share,
+                                         mlir::ValueRange positions);
+  void finishUnit(Phase phase, mlir::Value unit, mlir::Value parity,
+                  llvm::SmallVector<mlir::Value> sums);
+  llvm::SmallVector<mlir::Value> sumSlices(llvm::SmallVector<mlir::Value> sums);
+  void finishUp(mlir::Value unit, llvm::ArrayRef<mlir::Value> sums);
+  void finishDown(mlir::Value unit, llvm::ArrayRef<mlir::Value> sums);
+  mlir::Value activate(mlir::Value gate, mlir::Value up);
+  mlir::Value addBiases(mlir::Value y, mlir::Value token, mlir::Value column);
+  void sleepSometimes(mlir::Value position, int64_t role);
+
+  DeviceBuilder &b;
+  const FewRowsSpec &spec;
+  FewRowsPlan plan;
+  mlir::LLVM::LLVMFuncOp function;
+  mlir::Type i32, f32, bf16, words;
+  mlir::Value shared;
+  mlir::Value thread, lane, warp, tokens, count, downSteps;
+  /// Of the lane in a step: line and slice of its row, its first element of K.
+  mlir::Value line, slice, firstColumn, quad;
+};
+
+} // namespace moe::fewrows
+
+#endif

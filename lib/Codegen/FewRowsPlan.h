@@ -1,0 +1,43 @@
+// How the work of a few-rows kernel is cut, and its shared memory.
+#ifndef MOE_LIB_CODEGEN_FEWROWSPLAN_H
+#define MOE_LIB_CODEGEN_FEWROWSPLAN_H
+
+#include "moe/Codegen/FewRows.h"
+
+namespace moe {
+
+/// One step of a warp: 32 times 16 bytes of each of the two halves of wgmma's
+/// smaller sister m16n8k16, used as 8 rows of weights against 8 columns.
+///
+/// With fewer than 8 tokens, `lines` of the 8 rows are weight rows and the rest
+/// are further slices of K of the same rows; column s * lines + t of the other
+/// operand is slice s of token t, so that the sums wanted stand on the diagonal
+/// of blocks.
+struct FewRowsPlan {
+  int64_t lines;  ///< weight rows of a half step: 1, 2, 4 or 8
+  int64_t slices; ///< of K side by side: 8 / lines
+  int64_t block;  ///< elements of K in a step
+  int64_t tiles;  ///< of 8 tokens
+
+  int64_t maxPairs, maxExperts;
+  int64_t upWarps, downWarps; ///< per unit
+  /// Steps of a warp for a unit of gate/up (`lines` pairs of rows).
+  int64_t upSteps;
+  int64_t downBlocks; ///< steps of one expert for a unit of 2 * lines columns
+
+  int64_t stages;
+  /// Rows of x (first phase) and of h (second phase) stand in shared memory,
+  /// one after the other in the same place; else they are read where they are.
+  bool xShared, hShared;
+  int64_t xPitch, hPitch; ///< bytes
+  // Byte offsets in shared memory; the ring is at 0.
+  int64_t operand, partials, list, pairOf, slotOf, weights, bits, owned,
+      scalars;
+  int64_t sharedBytes;
+};
+
+FewRowsPlan planFewRows(const FewRowsSpec &spec);
+
+} // namespace moe
+
+#endif

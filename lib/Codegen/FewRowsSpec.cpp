@@ -1,0 +1,198 @@
+// What a few-rows kernel may be, and what follows from it for memory, work and
+// parameters.
+#include "FewRowsPlan.h"
+
+#include "llvm/Support/MathExtras.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace moe;
+
+static constexpr int64_t maxSharedBytes = 227 * 1024;
+static constexpr int64_t maxStages = 12, minStages = 3;
+/// Most that x or h may take: what is left holds a ring of enough bytes to
+/// cover the latency of memory.
+static constexpr int64_t maxOperandBytes = 116 * 1024;
+
+/// Steps that the busiest warp makes if `sharers` warps share a unit.
+static int64_t countSteps(int64_t units, int64_t steps, int64_t sharers,
+                          const FewRowsSpec &spec) {
+  int64_t perShare = llvm::divideCeil(units, spec.shares);
+  int64_t rounds = llvm::divideCeil(perShare, spec.warps / sharers);
+  return rounds * llvm::divideCeil(steps, sharers);
+}
+
+/// The number of warps per unit with the fewest steps, the smallest of them:
+/// each exchange of sums costs about half a step.
+static int64_t chooseSharers(int64_t units, int64_t steps,
+                             const FewRowsSpec &spec) {
+  int64_t best = 1;
+  double least = INFINITY;
+  for (int64_t sharers = 1; sharers <= spec.warps; sharers *= 2) {
+    int64_t perShare = llvm::divideCeil(units, spec.shares);
+    double exchanges =
+        sharers > 1 ? llvm::divideCeil(perShare, spec.warps / sharers) : 0;
+    double cost = countSteps(units, steps, sharers, spec) + 0.5 * exchanges;
+    if (cost < least) {
+      least = cost;
+      best = sharers;
+    }
+  }
+  return best;
+}
+
+/// Experts that `maxTokens` tokens hit, equally likely ones.
+static int64_t expectExperts(const FewRowsSpec &spec) {
+  double missed = 1.0 - double(spec.topK) / spec.experts;
+  double hit = spec.experts * (1.0 - std::pow(missed, spec.maxTokens));
+  return std::max<int64_t>(1, std::llround(hit));
+}
+
+FewRowsPlan moe::planFewRows(const FewRowsSpec &spec) {
+  FewRowsPlan plan;
+  plan.lines = std::min<int64_t>(spec.maxTokens, 8);
+  plan.slices = 8 / plan.lines;
+  plan.block = 32 * plan.slices;
+  plan.tiles = llvm::divideCeil(spec.maxTokens, 8);
+  plan.maxPairs = spec.maxTokens * spec.topK;
+  plan.maxExperts = std::min(spec.experts, plan.maxPairs);
+
+  int64_t experts = expectExperts(spec);
+  int64_t upBlocks = llvm::divideCeil(spec.hidden, plan.block);
+  plan.downBlocks = llvm::divideCeil(spec.inner, plan.block);
+  plan.upWarps = spec.upWarps ? spec.upWarps
+                              : chooseSharers(experts * spec.inner / plan.lines,
+                                              upBlocks, spec);
+  plan.downWarps = spec.downWarps
+                       ? spec.downWarps
+                       : chooseSharers(spec.hidden / (2 * plan.lines),
+                                       experts * plan.downBlocks, spec);
+  plan.upSteps = llvm::divideCeil(upBlocks, plan.upWarps);
+
+  // Rows of several tokens are read side by side: 64 bytes more keep them out
+  // of each other's banks.
+  int64_t pad = plan.lines > 1 ? 64 : 0;
+  plan.xPitch = 2 * spec.hidden + pad;
+  plan.hPitch = 2 * spec.inner + pad;
+  int64_t xBytes = plan.xPitch * spec.maxTokens;
+  int64_t hBytes = plan.hPitch * plan.maxPairs;
+  plan.xShared = xBytes <= maxOperandBytes;
+  plan.hShared = hBytes <= maxOperandBytes;
+  int64_t operandBytes =
+      std::max(plan.xShared ? xBytes : 0, plan.hShared ? hBytes : 0);
+  // Two buffers, each of a sum per warp that hands one over.
+  int64_t most = std::max(plan.upWarps, plan.downWarps);
+  int64_t partialBytes = most > 1 ? 2 * spec.warps * 512 * plan.tiles : 0;
+  int64_t words = plan.maxExperts * (1 + spec.maxTokens) + 2 * plan.maxPairs +
+                  32 + spec.shares + 4;
+  int64_t restBytes =
+      llvm::alignTo(operandBytes, 128) + partialBytes + 4 * words;
+  int64_t fitting = (maxSharedBytes - restBytes) / (1024 * spec.warps);
+  plan.stages = spec.stages ? spec.stages : std::min(fitting, maxStages);
+
+  int64_t at = 1024 * spec.warps * plan.stages;
+  auto take = [&](int64_t bytes) { return std::exchange(at, at + bytes); };
+  plan.operand = take(llvm::alignTo(operandBytes, 128));
+  plan.partials = take(partialBytes);
+  plan.list = take(4 * plan.maxExperts);
+  plan.pairOf = take(4 * plan.maxExperts * spec.maxTokens);
+  plan.slotOf = take(4 * plan.maxPairs);
+  plan.weights = take(4 * plan.maxPairs);
+  plan.bits = take(4 * 32);
+  plan.owned = take(4 * spec.shares);
+  plan.scalars = take(4 * 4);
+  plan.sharedBytes = at;
+  return plan;
+}
+
+using ErrorFn = function_ref<InFlightDiagnostic()>;
+
+static LogicalResult verifyLayer(const FewRowsSpec &spec, ErrorFn emitError) {
+  if (spec.experts < 1 || spec.experts > 1024)
+    return emitError() << "few-rows kernel of " << spec.experts
+                       << " experts, expected 1 to 1024";
+  if (spec.hidden < 16 || spec.hidden % 16)
+    return emitError() << "few-rows kernel of hidden size " << spec.hidden
+                       << ", expected a multiple of 16 such as "
+                       << std::max<int64_t>(16, llvm::alignTo(spec.hidden, 16));
+  if (spec.inner < 8 || spec.inner % 8)
+    return emitError() << "few-rows kernel of inner size " << spec.inner
+                       << ", expected a multiple of 8 such as "
+                       << std::max<int64_t>(8, llvm::alignTo(spec.inner, 8));
+  if (4 * spec.hidden * spec.inner > INT32_MAX)
+    return emitError() << "an expert of " << spec.hidden << " x " << spec.inner
+                       << " exceeds the 2 GiB that an offset reaches";
+  if (spec.topK < 1 || spec.topK > 32)
+    return emitError() << "few-rows kernel of " << spec.topK
+                       << " experts per token, expected 1 to 32";
+  if (spec.tableSize < 0)
+    return emitError() << "table of " << spec.tableSize
+                       << " experts, expected none or a positive number";
+  if (spec.epilogue == GroupedEpilogue::None)
+    return emitError()
+           << "few-rows kernel without an epilogue, expected swiglu "
+              "or swiglu-clamped";
+  return success();
+}
+
+LogicalResult moe::verifyFewRows(const FewRowsSpec &spec, ErrorFn emitError) {
+  if (failed(verifyLayer(spec, emitError)))
+    return failure();
+  if (!llvm::is_contained({1, 2, 4, 8, 16}, spec.maxTokens))
+    return emitError() << "few-rows kernel for up to " << spec.maxTokens
+                       << " tokens, expected 1, 2, 4, 8 or 16";
+  if (spec.shares < 1 || spec.shares > 1024)
+    return emitError() << "few-rows kernel of " << spec.shares
+                       << " shares, expected 1 to 1024";
+  if (!llvm::is_contained({4, 8, 16}, spec.warps))
+    return emitError() << "few-rows kernel of " << spec.warps
+                       << " warps, expected 4, 8 or 16";
+  for (int64_t sharers : {spec.upWarps, spec.downWarps})
+    if (sharers && (!llvm::isPowerOf2_64(sharers) || sharers > spec.warps))
+      return emitError() << sharers
+                         << " warps per unit, expected a power of "
+                            "two up to "
+                         << spec.warps;
+  FewRowsPlan plan = planFewRows(spec);
+  if (spec.experts * spec.inner / plan.lines > INT32_MAX / spec.shares)
+    return emitError() << spec.experts << " experts of " << spec.inner
+                       << " rows in " << spec.shares
+                       << " shares exceed 32-bit counting; use fewer shares";
+  if (plan.stages < minStages || plan.sharedBytes > maxSharedBytes)
+    return emitError() << "few-rows kernel needs " << plan.sharedBytes
+                       << " bytes of shared memory for " << plan.stages
+                       << " stages, but a CTA has " << maxSharedBytes
+                       << " and at least " << minStages
+                       << " stages are needed; use fewer tokens or warps";
+  return success();
+}
+
+KernelInterface moe::getFewRowsInterface(const FewRowsSpec &spec) {
+  KernelInterface interface;
+  interface.name = spec.name;
+  interface.threads = 32 * (spec.warps + 1); // one more, that controls
+  interface.sharedBytes = planFewRows(spec).sharedBytes;
+  interface.persistent = true;
+  auto add = [&](StringRef name, ParameterKind kind = ParameterKind::Pointer) {
+    interface.parameters.push_back({name.str(), kind});
+  };
+  add("x");
+  add("ids");
+  add("weights");
+  if (spec.tableSize)
+    add("slots");
+  add("gate_up");
+  add("down");
+  if (spec.bias) {
+    add("up_bias");
+    add("down_bias");
+  }
+  if (spec.addend)
+    add("addend");
+  add("hidden_rows");
+  add("state");
+  add("y");
+  add("tokens", ParameterKind::Integer);
+  return interface;
+}
