@@ -8,7 +8,7 @@ using namespace moe;
 
 static constexpr llvm::StringLiteral kWords[] = {
     "ranks",    "ep",     "etp",    "edp",   "dispatcher", "dedup",
-    "boundary", "shared", "tokens", "phase", "machine"};
+    "boundary", "shared", "tokens", "phase"};
 static constexpr int64_t kMaxRanks = 65536;
 static constexpr int64_t kMaxTokens = int64_t(1) << 31;
 
@@ -17,7 +17,8 @@ std::string PlacementWords::spell() const {
   llvm::raw_string_ostream stream(text);
   stream << "ranks=" << ranks << " ep=" << ep << " etp=" << etp
          << " edp=" << edp << " dispatcher=" << stringifyDispatcher(dispatcher)
-         << " dedup=false boundary=" << stringifyBoundary(boundary)
+         << " dedup=" << (dedup ? "true" : "false")
+         << " boundary=" << stringifyBoundary(boundary)
          << " shared=" << stringifySharedLayout(shared);
   if (tokens)
     stream << " tokens=" << *tokens;
@@ -130,10 +131,6 @@ LogicalResult WordReader::readChoice(StringRef key, ArrayRef<StringRef> choices,
 }
 
 LogicalResult WordReader::refuseUnsupported() {
-  if (auto entry = given.find("machine"); entry != given.end())
-    return emitError() << "`machine=" << entry->second
-                       << "` is given, but machine descriptions are not "
-                          "supported yet; give `ranks=` instead";
   auto dedup = given.find("dedup");
   if (dedup != given.end() && dedup->second != "false")
     return emitError()

@@ -4,7 +4,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "moe/Analysis/CollectiveDigest.h"
 #include "moe/Analysis/PlacementRules.h"
-#include "moe/Analysis/PlacementWords.h"
+#include "moe/Analysis/PlacementSearch.h"
 #include "moe/Pipelines/Pipelines.h"
 #include "moe/Pipelines/Registration.h"
 #include "moe/Target/Artifact.h"
@@ -75,6 +75,10 @@ LogicalResult CompilePass::mergeOptions(ModuleOp module, Phase done) {
   if (target != "cpu")
     return module.emitError()
            << "--target is '" << target << "', but cpu is expected";
+  if (done >= Phase::Placed && asksForPlan(options.place))
+    return module.emitError()
+           << "--place asks for a plan, but the module is already placed by '"
+           << recorded(module, "place") << "': start again from its input";
   if (!options.place.empty() && done >= Phase::Placed) {
     FailureOr<PlacementWords> words =
         parsePlacementWords(options.place, [&] { return module.emitError(); });
@@ -144,7 +148,8 @@ LogicalResult CompilePass::step(ModuleOp module, Phase next) {
   case Phase::Placed:
     buildPlacedPipeline(manager, options.place.empty()
                                      ? recorded(module, "place")
-                                     : StringRef(options.place));
+                                     : StringRef(options.place),
+                        options);
     break;
   case Phase::Sharded:
     buildShardedPipeline(manager);

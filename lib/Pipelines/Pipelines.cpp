@@ -19,9 +19,13 @@ static void addCleanUp(OpPassManager &manager) {
   manager.addPass(createCSEPass());
 }
 
-void moe::buildPlacedPipeline(OpPassManager &manager, StringRef place) {
+void moe::buildPlacedPipeline(OpPassManager &manager, StringRef place,
+                              const CompileOptions &compile) {
   PlaceExpertsPassOptions options;
   options.place = place.str();
+  options.report = compile.report;
+  options.modelTerms = compile.modelTerms;
+  options.listCandidates = compile.listCandidates;
   manager.addPass(createPlaceExpertsPass(options));
   manager.addPass(createVerifyPlacedPass());
 }

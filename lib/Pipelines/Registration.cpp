@@ -9,6 +9,7 @@
 #include "mlir/InitAllExtensions.h"
 #include "mlir/InitAllPasses.h"
 #include "mlir/Target/LLVMIR/Dialect/All.h"
+#include "moe/Analysis/Work.h"
 #include "moe/Conversion/HopperToNVVM.h"
 #include "moe/Conversion/Passes.h"
 #include "moe/Pipelines/DeviceKernels.h"
@@ -22,6 +23,7 @@ void moe::registerAllDialects(mlir::DialectRegistry &registry) {
   registry.insert<hopper::HopperDialect>();
   moe::registerBufferizableOpInterfaceExternalModels(registry);
   coll::registerBufferizableOpInterfaceExternalModels(registry);
+  moe::registerWorkModels(registry);
   mlir::registerAllDialects(registry);
   mlir::registerAllExtensions(registry);
   mlir::registerAllToLLVMIRTranslations(registry);

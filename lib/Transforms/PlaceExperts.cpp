@@ -3,8 +3,8 @@
 //
 // All layers are checked before anything is changed, so a refused module stays
 // as it was.
+#include "PlacementPin.h"
 #include "moe/Analysis/PlacementRules.h"
-#include "moe/Analysis/PlacementWords.h"
 #include "moe/Transforms/Passes.h"
 #include "llvm/ADT/StringMap.h"
 
@@ -51,6 +51,32 @@ static std::string describe(Operation *layer, const PlacementWords &words) {
   return text;
 }
 
+void moe::pinPlacement(ModuleOp module, ArrayRef<Operation *> layers,
+                       const PlacementWords &words) {
+  MLIRContext *context = module.getContext();
+  OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
+  auto grid = shard::GridOp::create(
+      builder, module.getLoc(), kGrid,
+      ArrayRef<int64_t>{words.edp, words.ep, words.etp});
+  grid->setAttr("coll.axes", builder.getStrArrayAttr({"edp", "ep", "etp"}));
+  auto axis = [&](int64_t number) {
+    return builder.getDenseI64ArrayAttr({number});
+  };
+  for (Operation *layer : layers) {
+    auto experts = dyn_cast<ExpertsOp>(layer);
+    auto placement = PlacementAttr::get(
+        context, FlatSymbolRefAttr::get(grid), axis(1), axis(2), axis(0),
+        experts
+            ? identitySlots(context, expertSizes(experts).experts, words.ep)
+            : DenseI32ArrayAttr::get(context, {}),
+        words.dispatcher, words.dedup, words.boundary, words.shared);
+    if (experts)
+      experts.setPlacementAttr(placement);
+    else
+      cast<SharedExpertOp>(layer).setPlacementAttr(placement);
+  }
+}
+
 namespace {
 
 struct PlaceExpertsPass : moe::impl::PlaceExpertsPassBase<PlaceExpertsPass> {
@@ -74,12 +100,18 @@ struct PlaceExpertsPass : moe::impl::PlaceExpertsPassBase<PlaceExpertsPass> {
       return;
     if (failed(checkUnplaced(layers)))
       return signalPassFailure();
-    FailureOr<PlacementWords> words = parsePlacementWords(
-        place, [&] { return mlir::emitError(module.getLoc(), "--place: "); });
+    bool plan = asksForPlan(place);
+    FailureOr<PlacementWords> words =
+        plan ? planPlacement(module,
+                             {place, report, modelTerms, listCandidates})
+             : parsePlacementWords(place, [&] {
+                 return mlir::emitError(module.getLoc(), "--place: ");
+               });
     if (failed(words) || failed(checkLayers(layers, *words)))
       return signalPassFailure();
     pin(layers, *words);
-    remark(layers, *words);
+    if (!plan)
+      remarkPinned(layers, *words);
   }
 
 private:
@@ -124,37 +156,17 @@ private:
 
   void pin(ArrayRef<Operation *> layers, const PlacementWords &words) {
     ModuleOp module = getOperation();
-    MLIRContext *context = &getContext();
-    OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
-    auto grid = shard::GridOp::create(
-        builder, module.getLoc(), kGrid,
-        ArrayRef<int64_t>{words.edp, words.ep, words.etp});
-    grid->setAttr("coll.axes", builder.getStrArrayAttr({"edp", "ep", "etp"}));
-    auto axis = [&](int64_t number) {
-      return builder.getDenseI64ArrayAttr({number});
-    };
-    for (Operation *layer : layers) {
-      auto experts = dyn_cast<ExpertsOp>(layer);
-      auto placement = PlacementAttr::get(
-          context, FlatSymbolRefAttr::get(grid), axis(1), axis(2), axis(0),
-          experts
-              ? identitySlots(context, expertSizes(experts).experts, words.ep)
-              : DenseI32ArrayAttr::get(context, {}),
-          words.dispatcher,
-          /*dedup=*/false, words.boundary, words.shared);
-      if (experts)
-        experts.setPlacementAttr(placement);
-      else
-        cast<SharedExpertOp>(layer).setPlacementAttr(placement);
-    }
+    pinPlacement(module, layers, words);
     auto old = module->getAttrOfType<DictionaryAttr>("moe.options");
     NamedAttrList options(old);
+    MLIRContext *context = &getContext();
+    Builder builder(context);
     options.set("place", builder.getStringAttr(words.spell()));
     module->setAttr("moe.options", options.getDictionary(context));
   }
 
   // One remark for layers that are alike: a model has many.
-  void remark(ArrayRef<Operation *> layers, const PlacementWords &words) {
+  void remarkPinned(ArrayRef<Operation *> layers, const PlacementWords &words) {
     llvm::StringMap<unsigned> alike;
     for (Operation *layer : layers)
       ++alike[describe(layer, words)];

@@ -34,6 +34,20 @@ static llvm::cl::opt<std::string> cpu(
         "processor of target cpu: native (default), x86-64-v3 or x86-64-v4"),
     llvm::cl::value_desc("name"), llvm::cl::cat(category));
 
+static llvm::cl::opt<std::string>
+    report("report",
+           llvm::cl::desc("write the plan that --place asks for: FILE.json, or "
+                          "FILE.html and FILE.json beside it"),
+           llvm::cl::value_desc("file"), llvm::cl::cat(category));
+static llvm::cl::opt<std::string> modelTerms(
+    "model-terms",
+    llvm::cl::desc("price the model around the layers too: its config.json"),
+    llvm::cl::value_desc("file"), llvm::cl::cat(category));
+static llvm::cl::opt<bool>
+    listCandidates("list-candidates",
+                   llvm::cl::desc("put every candidate into the report"),
+                   llvm::cl::cat(category));
+
 static int fail(const llvm::Twine &message) {
   llvm::errs() << "moe-opt: error: " << message << "\n";
   return 2;
@@ -64,7 +78,9 @@ int main(int argc, char **argv) {
       registry);
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
 
-  moe::CompileOptions options{moe::Phase::Input, place, target, cpu, ""};
+  moe::CompileOptions options{
+      moe::Phase::Input, place,      target,        cpu, /*artifactPath=*/"",
+      report,            modelTerms, listCandidates};
   if (!compileTo.empty()) {
     std::optional<moe::Phase> phase = moe::parsePhase(compileTo);
     if (!phase)
@@ -81,9 +97,11 @@ int main(int argc, char **argv) {
       manager.addPass(moe::createCompilePass(options));
       return success();
     });
-  } else if (!place.empty() || !target.empty() || !cpu.empty()) {
-    return fail("--place, --target and --cpu belong to a compilation: say how "
-                "far with --compile-to");
+  } else if (!place.empty() || !target.empty() || !cpu.empty() ||
+             !report.empty() || !modelTerms.empty() || listCandidates) {
+    return fail("--place, --target, --cpu, --report, --model-terms and "
+                "--list-candidates belong to a compilation: say how far with "
+                "--compile-to");
   }
 
   std::string message;

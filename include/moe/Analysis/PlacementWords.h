@@ -14,6 +14,7 @@ namespace moe {
 struct PlacementWords {
   int64_t ranks = 1, ep = 1, etp = 1, edp = 1;
   Dispatcher dispatcher = Dispatcher::AllToAll;
+  bool dedup = false;
   Boundary boundary = Boundary::Split;
   SharedLayout shared = SharedLayout::Replicated;
   std::optional<int64_t>

@@ -26,6 +26,9 @@ struct CompileOptions {
   std::string target;       // "cpu"; empty: the module's, else cpu
   std::string cpu;          // --cpu; empty: the module's, else native
   std::string artifactPath; // where --compile-to=artifact writes
+  std::string report;       // file of the plan, when `place` asks for one
+  std::string modelTerms;   // config.json of the model around the layers
+  bool listCandidates = false; // every candidate in the report
 };
 
 /// A pass that leads a module from its own phase (its `moe.phase`, `input` when
@@ -34,7 +37,8 @@ std::unique_ptr<mlir::Pass> createCompilePass(const CompileOptions &options);
 
 // The steps. Each requires a module of the phase before and ends with the exit
 // check of its own.
-void buildPlacedPipeline(mlir::OpPassManager &manager, llvm::StringRef place);
+void buildPlacedPipeline(mlir::OpPassManager &manager, llvm::StringRef place,
+                         const CompileOptions &options);
 void buildShardedPipeline(mlir::OpPassManager &manager);
 void buildScheduledPipeline(mlir::OpPassManager &manager);
 void buildLoweredPipeline(mlir::OpPassManager &manager,

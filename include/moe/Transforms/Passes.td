@@ -61,8 +61,12 @@ def PlaceExpertsPass : Pass<"moe-place-experts", "::mlir::ModuleOp"> {
   }];
   let options = [
     Option<"place", "place", "std::string", /*default=*/"",
-           "key=value words: ranks (required), ep, etp, edp, dispatcher (all_to_all or all_gather), dedup (false), boundary (split or replicated), "
-           "shared (replicated or split), tokens (global, per step), phase (prefill, decode or train)">
+           "key=value words: ranks (required without machine), ep, etp, edp, dispatcher (all_to_all or all_gather), dedup, "
+           "boundary (split or replicated), shared (replicated or split), tokens (global, per step), phase (prefill, decode or train); "
+           "with machine, those of docs/Placement.md">,
+    Option<"report", "report", "std::string", /*default=*/"", "file of the plan: .json, or .html with a .json twin">,
+    Option<"modelTerms", "model-terms", "std::string", /*default=*/"", "config.json of the model around the layers, which is then priced too">,
+    Option<"listCandidates", "list-candidates", "bool", /*default=*/"false", "put every candidate into the report, not the best alone">
   ];
   let dependentDialects = ["::moe::MoeDialect", "::mlir::shard::ShardDialect"];
 }

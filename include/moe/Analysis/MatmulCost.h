@@ -1,0 +1,34 @@
+// Time of one operation's work on a machine.
+#ifndef MOE_ANALYSIS_MATMULCOST_H
+#define MOE_ANALYSIS_MATMULCOST_H
+
+#include "moe/Analysis/Machine.h"
+#include "moe/Analysis/Work.h"
+
+namespace moe {
+
+/// Rows of a tile for products with these rows a group: the smallest of 16,
+/// 32, 64, 128 that holds the mean.
+int64_t tileRows(double meanRows);
+
+/// us of a product of groups. `weightBytes` and `activationBytes` are what it
+/// reads and writes. Memory and multipliers work at the same time; few tiles
+/// cannot draw the whole bandwidth.
+double productUs(const Machine &machine, GemmType type,
+                 llvm::ArrayRef<double> groups, int64_t columns, int64_t depth,
+                 double weightBytes, double activationBytes);
+
+/// us of a dense product of `rows` x `depth` x `columns` in `type`.
+double denseUs(const Machine &machine, GemmType type, double rows,
+               double columns, double depth);
+
+/// us of moving bytes through memory, no launch counted.
+double memoryUs(const Machine &machine, double bytes);
+
+/// us of `work`, its launch included. `gemm` is what experts' weights are
+/// multiplied in; `hidden` the width of a token's row.
+double workUs(const Machine &machine, const Work &work, GemmType gemm,
+              int64_t hidden);
+
+} // namespace moe
+#endif

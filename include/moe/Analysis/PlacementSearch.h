@@ -1,0 +1,73 @@
+// Which layout, and why: every legal one is priced by simulating the program
+// that it compiles to.
+#ifndef MOE_ANALYSIS_PLACEMENTSEARCH_H
+#define MOE_ANALYSIS_PLACEMENTSEARCH_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "moe/Analysis/MemoryLedger.h"
+#include "moe/Analysis/PlacementWords.h"
+
+namespace moe {
+
+/// One line of words of `--place` with `machine`: what is given is a pin.
+struct PlanRequest {
+  std::string machineName;
+  Machine machine;
+  RoutingModel routing;
+  std::optional<int64_t> ranks, ep, etp, edp, attnTp, attnDp, cp;
+  std::optional<Dispatcher> dispatcher;
+  std::optional<bool> dedup;
+  std::optional<Boundary> boundary;
+  SharedLayout shared = SharedLayout::Replicated;
+  std::vector<double> tokens; // one, or a sweep
+  std::string phase;
+  std::optional<GemmType> gemm;
+  StepShape step; // what is not searched
+  int64_t resolvedRanks() const;
+};
+
+/// Reads alternatives between `;`, each with its own machine.
+mlir::FailureOr<std::vector<PlanRequest>>
+parsePlanRequests(llvm::StringRef text,
+                  llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+/// Whether the words ask for a plan: they name a machine.
+bool asksForPlan(llvm::StringRef text);
+
+struct Candidate {
+  PlacementWords words; // as pinned
+  int64_t attnTp = 1, attnDp = 1, cp = 1, pp = 1;
+  bool legal = true;
+  std::string reason; // why not
+  double us = 0, p95Us = 0;
+  double tokens = 0;
+  std::map<std::string, double> terms;
+  LayerCost layer;
+  MemoryLedger memory;
+};
+
+struct Plan {
+  PlanRequest request;
+  std::vector<Candidate> candidates; // best first, refused ones last
+  int64_t layers = 0;                // MoE layers of the module
+  std::vector<std::pair<double, Candidate>> sweep; // winner at each count
+
+  const Candidate *winner() const {
+    return candidates.empty() || !candidates.front().legal
+               ? nullptr
+               : &candidates.front();
+  }
+};
+
+/// Makes the `sharded` program of a layout on a clone of the module; errors go
+/// to the context's diagnostics.
+using MakeProgram =
+    llvm::function_ref<mlir::OwningOpRef<mlir::ModuleOp>(const PlacementWords &)>;
+
+/// Prices the layouts that `request` leaves open. `model` may be null.
+mlir::FailureOr<Plan> searchPlacement(mlir::ModuleOp module,
+                                      const PlanRequest &request,
+                                      const ModelConfig *model,
+                                      MakeProgram makeProgram);
+
+} // namespace moe
+#endif

@@ -1,0 +1,18 @@
+// A plan as JSON, as HTML, and in a few lines for a person.
+#ifndef MOE_REPORT_PLANREPORT_H
+#define MOE_REPORT_PLANREPORT_H
+
+#include "moe/Analysis/PlacementSearch.h"
+#include "llvm/Support/JSON.h"
+
+namespace moe {
+
+/// Schema version 1, described in docs/Placement.md. With `all`, every
+/// candidate; otherwise the best of each alternative and the runner-up.
+llvm::json::Value planJson(llvm::ArrayRef<Plan> plans, bool all);
+
+/// Under 25 lines.
+std::string planText(llvm::ArrayRef<Plan> plans);
+
+} // namespace moe
+#endif

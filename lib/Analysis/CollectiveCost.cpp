@@ -1,0 +1,90 @@
+// alpha + bytes / bandwidth for each level of links; levels work at the same
+// time, so the slower one counts.
+#include "moe/Analysis/CollectiveCost.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SmallVector.h"
+#include <map>
+
+using namespace mlir;
+using namespace moe;
+
+static GroupShape shapeOf(ArrayRef<int64_t> ranks, const Machine &machine) {
+  std::map<int64_t, int64_t> members;
+  GroupShape group;
+  group.members = ranks.size();
+  for (int64_t rank : ranks)
+    group.perDomain = std::max(group.perDomain,
+                               ++members[rank / machine.domainDevices]);
+  group.domains = members.size();
+  return group;
+}
+
+GroupShape moe::groupShape(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes,
+                           const Machine &machine) {
+  SmallVector<int64_t> ranks = {0};
+  for (int64_t axis : axes) {
+    int64_t stride = 1;
+    for (int64_t faster : shape.drop_front(axis + 1))
+      stride *= faster;
+    SmallVector<int64_t> more;
+    for (int64_t rank : ranks)
+      for (int64_t digit = 0; digit < shape[axis]; ++digit)
+        more.push_back(rank + digit * stride);
+    ranks = std::move(more);
+  }
+  return shapeOf(ranks, machine);
+}
+
+GroupShape moe::stridedGroup(int64_t members, int64_t stride,
+                             const Machine &machine) {
+  return shapeOf(llvm::map_to_vector(llvm::seq<int64_t>(0, members),
+                                     [&](int64_t i) { return i * stride; }),
+                 machine);
+}
+
+double moe::exchangeUs(const Machine &machine, CollectiveKind kind,
+                       const GroupShape &group, double domainBytes,
+                       double networkBytes) {
+  if (group.members <= 1)
+    return 0;
+  const LinkCost &near = machine.domain.costs[static_cast<int>(kind)];
+  double us = 0, latency = 0;
+  if (group.perDomain > 1) {
+    latency = near.latencyUs;
+    us = domainBytes / (machine.domain.bandwidth * near.efficiency) * 1e6;
+  }
+  if (group.domains > 1) {
+    const LinkCost &far = machine.network.costs[static_cast<int>(kind)];
+    latency = std::max(latency, far.latencyUs +
+                                    far.perPeerUs * (group.domains - 1));
+    us = std::max(us, networkBytes /
+                          (machine.network.bandwidth * far.efficiency) * 1e6);
+  }
+  return latency + us;
+}
+
+double moe::collectiveUs(const Machine &machine, CollectiveKind kind,
+                         const GroupShape &group, double bytes) {
+  double n = group.members, domains = group.domains,
+         inside = bytes * (n - 1) / n, outside = 0;
+  switch (kind) {
+  case CollectiveKind::AllReduce: // a reduce_scatter and an all_gather
+    inside *= 2;
+    outside = 2 * bytes * (domains - 1) / domains / group.perDomain;
+    break;
+  case CollectiveKind::AllGather:
+  case CollectiveKind::ReduceScatter:
+    // What a domain lacks comes in once, over the links of all its members.
+    outside = bytes * (domains - 1) / domains / group.perDomain;
+    break;
+  case CollectiveKind::AllToAll:
+  case CollectiveKind::Dispatch:
+    inside = bytes * (group.perDomain - 1) / n;
+    outside = bytes * (n - group.perDomain) / n;
+    break;
+  case CollectiveKind::PointToPoint:
+    inside = outside = bytes;
+    break;
+  }
+  return exchangeUs(machine, kind, group, inside, outside);
+}

@@ -1,0 +1,292 @@
+// The words of `--place` that ask for a plan.
+#include "moe/Analysis/PlacementSearch.h"
+#include "llvm/ADT/StringExtras.h"
+
+using namespace mlir;
+using namespace moe;
+
+static constexpr llvm::StringLiteral kPlanWords[] = {
+    "machine",     "nodes",      "ranks",        "ep",       "etp",
+    "edp",         "dispatcher", "dedup",        "boundary", "shared",
+    "tokens",      "phase",      "routing",      "gemm",     "attn_tp",
+    "attn_dp",     "cp",         "pp",           "vpp",      "micro_batch",
+    "seq",         "context",    "global_batch", "sharding", "recompute",
+    "overlap"};
+static constexpr int64_t kMostRanks = 65536;
+static constexpr int64_t kMostTokens = int64_t(1) << 31;
+
+bool moe::asksForPlan(StringRef text) {
+  SmallVector<StringRef> words;
+  llvm::SplitString(text, words, " \t\n;");
+  return llvm::any_of(words,
+                      [](StringRef word) { return word.starts_with("machine="); });
+}
+
+namespace {
+
+class RequestReader {
+public:
+  explicit RequestReader(function_ref<InFlightDiagnostic()> emitError)
+      : emitError(emitError) {}
+  LogicalResult split(StringRef text);
+  FailureOr<PlanRequest> resolve();
+
+private:
+  LogicalResult number(StringRef key, int64_t limit,
+                       std::optional<int64_t> &value);
+  LogicalResult given(StringRef key, int64_t limit, int64_t &value);
+  LogicalResult choice(StringRef key, ArrayRef<StringRef> choices,
+                       StringRef &value);
+  LogicalResult tokens(PlanRequest &request);
+  LogicalResult machine(PlanRequest &request);
+  LogicalResult layout(PlanRequest &request);
+  LogicalResult step(PlanRequest &request);
+
+  function_ref<InFlightDiagnostic()> emitError;
+  llvm::StringMap<std::string> words;
+};
+
+} // namespace
+
+template <typename Range>
+static StringRef nearestOf(StringRef word, const Range &choices) {
+  return *llvm::min_element(choices, [&](StringRef a, StringRef b) {
+    return word.edit_distance(a) < word.edit_distance(b);
+  });
+}
+
+LogicalResult RequestReader::split(StringRef text) {
+  SmallVector<StringRef> list;
+  llvm::SplitString(text, list, " \t\n");
+  for (StringRef word : list) {
+    auto [key, value] = word.split('=');
+    if (!llvm::is_contained(kPlanWords, key))
+      return emitError() << "`" << key
+                         << "` is not a word of --place, but one of "
+                         << llvm::join(ArrayRef<llvm::StringLiteral>(kPlanWords),
+                                       ", ")
+                         << " is expected; the nearest is `"
+                         << nearestOf(key, kPlanWords) << "`";
+    if (value.empty())
+      return emitError() << "`" << key << "` has no value, but `" << key
+                         << "=value` is expected";
+    if (auto [entry, isNew] = words.try_emplace(key, value.str()); !isNew)
+      return emitError() << "`" << key << "` is given twice, as "
+                         << entry->second << " and as " << value
+                         << ", but once is expected";
+  }
+  return success();
+}
+
+LogicalResult RequestReader::number(StringRef key, int64_t limit,
+                                    std::optional<int64_t> &value) {
+  auto entry = words.find(key);
+  if (entry == words.end())
+    return success();
+  int64_t found = 0;
+  if (StringRef(entry->second).getAsInteger(10, found) || found < 1 ||
+      found > limit)
+    return emitError() << "`" << key << "=" << entry->second
+                       << "` is given, but a number from 1 to " << limit
+                       << " is expected";
+  value = found;
+  return success();
+}
+
+LogicalResult RequestReader::given(StringRef key, int64_t limit,
+                                   int64_t &value) {
+  std::optional<int64_t> found;
+  if (failed(number(key, limit, found)))
+    return failure();
+  value = found.value_or(value);
+  return success();
+}
+
+LogicalResult RequestReader::choice(StringRef key, ArrayRef<StringRef> choices,
+                                    StringRef &value) {
+  auto entry = words.find(key);
+  if (entry == words.end())
+    return success();
+  if (!llvm::is_contained(choices, entry->second))
+    return emitError() << "`" << key << "=" << entry->second
+                       << "` is given, but one of "
+                       << llvm::join(choices, ", ")
+                       << " is expected; the nearest is `" << key << "="
+                       << nearestOf(entry->second, choices) << "`";
+  value = entry->second;
+  return success();
+}
+
+// One number, or FROM..TO: powers of two between both.
+LogicalResult RequestReader::tokens(PlanRequest &request) {
+  auto entry = words.find("tokens");
+  if (entry == words.end())
+    return success();
+  auto [from, to] = StringRef(entry->second).split("..");
+  int64_t low = 0, high = 0;
+  bool bad = from.getAsInteger(10, low) || low < 1 || low > kMostTokens;
+  high = low;
+  if (!to.empty())
+    bad |= to.getAsInteger(10, high) || high < low || high > kMostTokens;
+  if (bad)
+    return emitError() << "`tokens=" << entry->second
+                       << "` is given, but a number from 1 to " << kMostTokens
+                       << ", or two as in `16..65536`, are expected";
+  for (int64_t count = low; count < high; count *= 2)
+    request.tokens.push_back(count);
+  request.tokens.push_back(high);
+  return success();
+}
+
+LogicalResult RequestReader::machine(PlanRequest &request) {
+  auto entry = words.find("machine");
+  if (entry == words.end())
+    return emitError() << "`machine` is missing in one alternative, but all of "
+                          "them are expected to have one, or none";
+  std::string error;
+  FailureOr<Machine> machine = loadMachine(entry->second, error);
+  if (failed(machine))
+    return emitError() << error;
+  request.machineName = entry->second;
+  request.machine = std::move(*machine);
+  int64_t nodes = 0;
+  if (failed(given("nodes", kMostRanks, nodes)))
+    return failure();
+  if (nodes > 0) {
+    request.machine.nodes = nodes;
+    if (nodes > 1 && request.machine.network.bandwidth == 0 &&
+        request.machine.devices() > request.machine.domainDevices)
+      return emitError() << "`nodes=" << nodes << "` is given, but '"
+                         << entry->second << "' has no network between nodes";
+  }
+  auto routing = words.find("routing");
+  if (routing == words.end())
+    return success();
+  FailureOr<RoutingModel> model = parseRoutingModel(routing->second, error);
+  if (failed(model))
+    return emitError() << error;
+  request.routing = std::move(*model);
+  return success();
+}
+
+LogicalResult RequestReader::layout(PlanRequest &request) {
+  StringRef dispatcher, boundary, shared = "replicated", dedup, gemm;
+  if (failed(number("ranks", kMostRanks, request.ranks)) ||
+      failed(number("ep", kMostRanks, request.ep)) ||
+      failed(number("etp", kMostRanks, request.etp)) ||
+      failed(number("edp", kMostRanks, request.edp)) ||
+      failed(choice("dispatcher", {"all_to_all", "all_gather"}, dispatcher)) ||
+      failed(choice("dedup", {"true", "false"}, dedup)) ||
+      failed(choice("boundary", {"split", "replicated"}, boundary)) ||
+      failed(choice("shared", {"replicated", "split"}, shared)) ||
+      failed(choice("gemm", {"f32", "bf16", "fp8", "fp4"}, gemm)))
+    return failure();
+  if (!dispatcher.empty())
+    request.dispatcher = symbolizeDispatcher(dispatcher);
+  if (!boundary.empty())
+    request.boundary = symbolizeBoundary(boundary);
+  request.shared = *symbolizeSharedLayout(shared);
+  if (!dedup.empty())
+    request.dedup = dedup == "true";
+  if (!gemm.empty())
+    request.gemm = parseGemmType(gemm);
+  return success();
+}
+
+LogicalResult RequestReader::step(PlanRequest &request) {
+  StepShape &step = request.step;
+  StringRef phase = "prefill", sharding = "none", recompute = "false", overlap;
+  if (failed(choice("phase", {"prefill", "decode", "train"}, phase)) ||
+      failed(choice("sharding", {"none", "zero1", "fsdp"}, sharding)) ||
+      failed(choice("recompute", {"true", "false"}, recompute)) ||
+      failed(choice("overlap", {"true", "false"}, overlap)) ||
+      failed(number("attn_tp", kMostRanks, request.attnTp)) ||
+      failed(number("attn_dp", kMostRanks, request.attnDp)) ||
+      failed(number("cp", kMostRanks, request.cp)) ||
+      failed(given("pp", kMostRanks, step.pp)) ||
+      failed(given("vpp", kMostRanks, step.vpp)) ||
+      failed(given("micro_batch", kMostTokens, step.microBatch)) ||
+      failed(given("seq", kMostTokens, step.seq)) ||
+      failed(given("context", kMostTokens, step.context)) ||
+      failed(given("global_batch", kMostTokens, step.globalBatch)))
+    return failure();
+  request.phase = phase.str();
+  step.phase = phase == "train"    ? PlanPhase::Train
+               : phase == "decode" ? PlanPhase::Decode
+                                   : PlanPhase::Prefill;
+  step.sharding = sharding == "fsdp"    ? WeightSharding::Fsdp
+                  : sharding == "zero1" ? WeightSharding::Zero1
+                                        : WeightSharding::None;
+  step.recompute = recompute == "true";
+  if (!overlap.empty())
+    step.overlap = overlap == "true";
+  return success();
+}
+
+int64_t PlanRequest::resolvedRanks() const {
+  return ranks.value_or(machine.devices());
+}
+
+FailureOr<PlanRequest> RequestReader::resolve() {
+  PlanRequest request;
+  if (failed(machine(request)) || failed(layout(request)) ||
+      failed(step(request)) || failed(tokens(request)))
+    return failure();
+  int64_t ranks = request.resolvedRanks(), pp = request.step.pp;
+  if (ranks > request.machine.devices())
+    return emitError() << "ranks=" << ranks << " is given, but machine '"
+                       << request.machineName << "' has "
+                       << request.machine.devices()
+                       << " devices; nearest legal choice: ranks="
+                       << request.machine.devices();
+  if (ranks % pp != 0)
+    return emitError() << "pp=" << pp << " does not divide ranks=" << ranks
+                       << "; nearest legal choice: "
+                       << nearestChoices("pp", pp, ranks, [&](int64_t n) {
+                            return ranks % n == 0;
+                          });
+  auto product = [&](std::initializer_list<std::pair<StringRef, std::optional<int64_t>>>
+                         factors) -> LogicalResult {
+    int64_t known = 1, open = 0;
+    std::string text;
+    for (auto [key, value] : factors) {
+      if (!value) {
+        ++open;
+        continue;
+      }
+      known *= *value;
+      text += (text.empty() ? "" : " x ") + key.str() + "=" +
+              std::to_string(*value);
+    }
+    int64_t stage = ranks / pp;
+    if (stage % known == 0 && (open || known == stage))
+      return success();
+    return emitError() << text << " is " << known << ", but the " << stage
+                       << " ranks of a pipeline stage are expected to be "
+                       << (open ? "a multiple of it" : "that many");
+  };
+  if (failed(product({{"ep", request.ep}, {"etp", request.etp},
+                      {"edp", request.edp}})) ||
+      failed(product({{"attn_tp", request.attnTp}, {"attn_dp", request.attnDp},
+                      {"cp", request.cp}})))
+    return failure();
+  return request;
+}
+
+FailureOr<std::vector<PlanRequest>>
+moe::parsePlanRequests(StringRef text,
+                       function_ref<InFlightDiagnostic()> emitError) {
+  std::vector<PlanRequest> requests;
+  SmallVector<StringRef> alternatives;
+  text.split(alternatives, ';');
+  for (StringRef alternative : alternatives) {
+    RequestReader reader(emitError);
+    if (failed(reader.split(alternative)))
+      return failure();
+    FailureOr<PlanRequest> request = reader.resolve();
+    if (failed(request))
+      return failure();
+    requests.push_back(std::move(*request));
+  }
+  return requests;
+}
