@@ -14,3 +14,4 @@ config.environment["PYTHONDONTWRITEBYTECODE"] = "1"
 config.substitutions.append(("%golden", os.path.join(config.moe_build, "test", "golden")))
 config.substitutions.append(("%python", "/usr/bin/python3"))
 config.substitutions.append(("%source", config.moe_source))
+config.substitutions.append(("%build", config.moe_build))

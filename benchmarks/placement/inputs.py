@@ -3,9 +3,16 @@ import json, math
 from pathlib import Path
 
 MACHINES = Path(__file__).resolve().parents[2] / "machines"
-GEMM = {"bf16": "bf16", "unknown": "bf16", "fp8": "fp8", "mxfp8": "fp8", "nvfp4": "fp4", "mxfp4": "fp4"}
-# `real` and `unknown` say nothing about skew: uniform random is the least that any router has.
-ROUTING = {"balanced": "balanced", "dropped_cf1": "balanced", "unknown": "uniform", "real": "power_law:1.01"}
+# What is unknown is the widest type in which every layout fits: they were measured, so they did.
+GEMM = {"bf16": ["bf16"], "unknown": ["bf16", "fp8", "fp4"], "fp8": ["fp8"], "mxfp8": ["fp8"], "nvfp4": ["fp4"], "mxfp4": ["fp4"]}
+# Where routing is real or unknown: uniform random in training, whose losses keep experts balanced; mildly skewed in inference.
+ROUTING = {"balanced": "balanced", "dropped_cf1": "balanced"}
+
+
+def routing_of(point):
+    if point["routing"].startswith("power_law_"):
+        return "power_law:" + point["routing"].removeprefix("power_law_")
+    return ROUTING.get(point["routing"]) or ("uniform" if point["phase"] == "train" else "zipf:0.4")
 
 
 def known_machines():
@@ -43,7 +50,9 @@ def write_machine(folder, name, machine):
            "nodes": {"devices": machine["gpus_per_node"], "count": machine["nodes"]},
            "kernels": {"matmul": {t: k for t, k in kernels.items() if k}},
            "sources": {"device": source, "domain": source, "nodes": source}}
-    if machine["inter_GBps_per_gpu_unidir"]:
+    if not machine["inter_GBps_per_gpu_unidir"]:  # no point crosses a domain
+        out["domain"]["devices"] = max(machine["link_domain"], machine["gpus_per_node"] * machine["nodes"])
+    else:
         out["network"] = {"GBps": machine["inter_GBps_per_gpu_unidir"], "fabric": fabric}
         out["sources"]["network"] = source
         like = next(m for m in known_machines() if m.get("network", {}).get("fabric") == fabric)
@@ -113,19 +122,18 @@ def layout_words(point, par):
     return w
 
 
-def words(point, layout, model, machine, machine_file):
+def words(point, layout, model, machine, machine_file, gemm):
     """Alternatives of one layout: pairs of a part of the work and the words that price it."""
     par, w = layout["par"], dict(point["workload"], **(layout.get("workload") or {}))
     phase, ranks = point["phase"], point["ranks"]
-    routing = ROUTING.get(point["routing"]) or point["routing"].replace("power_law_", "power_law:")
-    common = ["machine=%s" % machine_file, "ranks=%d" % ranks, "routing=" + routing, "gemm=" + GEMM[point["dtype"]]] + layout_words(point, par)
+    common = ["machine=%s" % machine_file, "ranks=%d" % ranks, "routing=" + routing_of(point), "gemm=" + gemm] + layout_words(point, par)
     if par["overlap"] is not None:
         common.append("overlap=" + ("true" if par["overlap"] else "false"))
     if phase in ("compute", "layer"):
         return [(phase, " ".join(common + ["phase=prefill", "boundary=split", "tokens=%d" % tokens_of(point, w)]))]
     common += ["attn_tp=%d" % par["attn_tp"], "attn_dp=%d" % par["attn_dp"], "cp=%d" % par["cp"], "pp=%d" % par["pp"]]
-    if par["sharding"]:
-        common.append("sharding=" + par["sharding"])
+    # Not known in training: the optimizer is split, as every framework can.
+    common.append("sharding=" + (par["sharding"] or ("zero1" if phase == "train" else "none")))
     if phase == "train":
         common += ["phase=train", "seq=%d" % (w.get("seq") or 4096), "micro_batch=%d" % (w.get("micro_batch") or 1)]
         if w.get("global_batch"):

@@ -54,7 +54,15 @@ def price(tool, folder, data, point):
     machine_file = inputs.write_machine(folder, point["machine"], machine)
     layer = inputs.write_layer(folder, point["model"], model)
     terms = inputs.write_config(folder, point["model"], model) if inputs.wants_model(point, model) else None
-    parts = [inputs.words(point, layout, model, machine, machine_file) for layout in point["layouts"]]
+    for gemm in inputs.GEMM[point["dtype"]]:
+        parts = [inputs.words(point, layout, model, machine, machine_file, gemm) for layout in point["layouts"]]
+        times, why = price_parts(tool, folder, name, layer, terms, point, parts)
+        if all(t is not None and math.isfinite(t) for t in times):
+            break
+    return times, why
+
+
+def price_parts(tool, folder, name, layer, terms, point, parts):
     flat = [w for part in parts for _, w in part]
     candidates, why = run_planner(tool, folder, name, layer, flat, terms)
     if candidates is None:  # one bad layout must not hide the others
@@ -65,9 +73,8 @@ def price(tool, folder, data, point):
             why = text or why
     times, at = [], 0
     for part in parts:
-        mine = candidates[at : at + len(part)]
+        times.append(inputs.time_of(point, part, candidates[at : at + len(part)]))
         at += len(part)
-        times.append(inputs.time_of(point, part, mine))
     reasons = [c["reason"] for c in candidates if c and not c["legal"]]
     return times, "; ".join(reasons) or why
 

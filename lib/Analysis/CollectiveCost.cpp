@@ -13,8 +13,8 @@ static GroupShape shapeOf(ArrayRef<int64_t> ranks, const Machine &machine) {
   GroupShape group;
   group.members = ranks.size();
   for (int64_t rank : ranks)
-    group.perDomain = std::max(group.perDomain,
-                               ++members[rank / machine.domainDevices]);
+    group.perDomain =
+        std::max(group.perDomain, ++members[rank / machine.domainDevices]);
   group.domains = members.size();
   return group;
 }
@@ -55,8 +55,8 @@ double moe::exchangeUs(const Machine &machine, CollectiveKind kind,
   }
   if (group.domains > 1) {
     const LinkCost &far = machine.network.costs[static_cast<int>(kind)];
-    latency = std::max(latency, far.latencyUs +
-                                    far.perPeerUs * (group.domains - 1));
+    latency =
+        std::max(latency, far.latencyUs + far.perPeerUs * (group.domains - 1));
     us = std::max(us, networkBytes /
                           (machine.network.bandwidth * far.efficiency) * 1e6);
   }

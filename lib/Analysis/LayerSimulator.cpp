@@ -54,7 +54,9 @@ public:
   }
 
   LogicalResult walk();
-  double rowsOf(Value value) const override { return rows.lookup(value)[member]; }
+  double rowsOf(Value value) const override {
+    return rows.lookup(value)[member];
+  }
   ArrayRef<double> groupsOf(Value offsets) const override;
   const PerMember &clock() const { return total.clock; }
   const std::map<std::string, double> &terms(int64_t member) const {
@@ -219,8 +221,7 @@ static CollectiveKind kindOf(Operation *op) {
 // Everyone sends its tokens' rows to the members of their slots, equal shares
 // of each member's load: what leaves and what comes in differ, the larger
 // counts.
-void Walk::exchange(coll::AllToAllVOp op, const GroupShape &group,
-                    double row) {
+void Walk::exchange(coll::AllToAllVOp op, const GroupShape &group, double row) {
   double sent = 0, most = 0;
   for (int64_t m = 0; m < members; ++m) {
     sent = std::max(sent, rows[op.getSource()][m]);
@@ -228,15 +229,21 @@ void Walk::exchange(coll::AllToAllVOp op, const GroupShape &group,
   }
   double n = group.members, near = (group.perDomain - 1) / n,
          far = (n - group.perDomain) / n;
-  if (run.placement.getDedup())
+  double farRow = row;
+  if (run.placement.getDedup()) {
+    // One copy to each domain, and in it one to each rank.
+    farRow *= expectedGroups(experts, topK,
+                             group.domains > 1 ? group.domains : members) /
+              topK;
     row *= expectedGroups(experts, topK, members) / topK;
+  }
   maxDomain += sent * row * near;
-  maxNetwork += sent * row * far;
+  maxNetwork += sent * farRow * far;
   CollectiveKind kind = run.placement.getDedup() ? CollectiveKind::Dispatch
                                                  : CollectiveKind::AllToAll;
   advance(op, expertsDone ? "combine" : "dispatch",
           same(exchangeUs(machine, kind, group, most * row * near,
-                          most * row * far) *
+                          most * farRow * far) *
                (run.overlap ? group.domains > 1 ? machine.networkExposed
                                                 : machine.domainExposed
                             : 1)),
@@ -264,10 +271,10 @@ LogicalResult Walk::communicate(coll::Collective op) {
   if (!fixed)
     for (double &bytes : moved)
       bytes *= row;
-  double exposed = run.overlap && !fixed
-                       ? (group.domains > 1 ? machine.networkExposed
-                                            : machine.domainExposed)
-                       : 1;
+  double exposed =
+      run.overlap && !fixed
+          ? (group.domains > 1 ? machine.networkExposed : machine.domainExposed)
+          : 1;
   PerMember us(members);
   for (int64_t m = 0; m < members; ++m) {
     us[m] = exposed * collectiveUs(machine, kindOf(op), group, moved[m]);
@@ -276,8 +283,11 @@ LogicalResult Walk::communicate(coll::Collective op) {
       (group.domains > 1 ? maxNetwork : maxDomain) += out;
     }
   }
-  advance(op, fixed ? "counts" : expertsDone ? "combine" : "dispatch", us,
-          crossesMembers(op.getAxes()));
+  advance(op,
+          fixed         ? "counts"
+          : expertsDone ? "combine"
+                        : "dispatch",
+          us, crossesMembers(op.getAxes()));
   return success();
 }
 

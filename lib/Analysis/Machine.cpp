@@ -18,8 +18,8 @@ static constexpr std::pair<GemmType, llvm::StringLiteral> kGemmTypes[] = {
     {GemmType::FP4, "fp4"}};
 
 static constexpr llvm::StringLiteral kKinds[kCollectiveKinds] = {
-    "all_reduce", "all_gather",     "reduce_scatter",
-    "all_to_all", "dispatch", "point_to_point"};
+    "all_reduce", "all_gather", "reduce_scatter",
+    "all_to_all", "dispatch",   "point_to_point"};
 
 std::optional<GemmType> moe::parseGemmType(StringRef name) {
   for (auto [type, spelling] : kGemmTypes)
@@ -103,8 +103,7 @@ const json::Object *MachineReader::section(const json::Object &parent,
                                            StringRef path,
                                            ArrayRef<StringRef> keys,
                                            bool required) {
-  const json::Value *value =
-      path.empty() ? nullptr : parent.get(lastKey(path));
+  const json::Value *value = path.empty() ? nullptr : parent.get(lastKey(path));
   const json::Object *object = path.empty() ? &parent
                                : value      ? value->getAsObject()
                                             : nullptr;
@@ -120,9 +119,10 @@ const json::Object *MachineReader::section(const json::Object &parent,
   llvm::sort(found);
   for (StringRef key : found)
     if (!llvm::is_contained(keys, key)) {
-      StringRef nearest = *llvm::min_element(keys, [&](StringRef a, StringRef b) {
-        return key.edit_distance(a) < key.edit_distance(b);
-      });
+      StringRef nearest =
+          *llvm::min_element(keys, [&](StringRef a, StringRef b) {
+            return key.edit_distance(a) < key.edit_distance(b);
+          });
       fail("`" + (path.empty() ? "" : path + ".") + key +
            "` is no key of the schema, but one of " + llvm::join(keys, ", ") +
            " is expected; the nearest is `" + nearest + "`");
@@ -132,8 +132,8 @@ const json::Object *MachineReader::section(const json::Object &parent,
 }
 
 bool MachineReader::number(const json::Object &object, StringRef path,
-                           StringRef key, double low, double high,
-                           double scale, double &value, bool required) {
+                           StringRef key, double low, double high, double scale,
+                           double &value, bool required) {
   const json::Value *entry = object.get(key);
   if (!entry || entry->getAsNull())
     return required ? fail("`" + path + "." + key +
@@ -164,10 +164,9 @@ bool MachineReader::whole(const json::Object &object, StringRef path,
 }
 
 bool MachineReader::device(const json::Object &root, Machine &machine) {
-  const json::Object *device =
-      section(root, "device",
-              {"name", "memory_GB", "memory_TBps", "multiprocessors",
-               "peak_TFLOPs"});
+  const json::Object *device = section(
+      root, "device",
+      {"name", "memory_GB", "memory_TBps", "multiprocessors", "peak_TFLOPs"});
   if (!device ||
       !number(*device, "device", "memory_GB", 0.01, 1e5, 1e9,
               machine.memoryBytes) ||
@@ -221,9 +220,8 @@ bool MachineReader::kernels(const json::Object &root, Machine &machine) {
     return false;
   for (auto &[type, rate] : machine.matmul) {
     std::string path = ("kernels.matmul." + spellGemmType(type)).str();
-    const json::Object *one =
-        section(*matmul, path,
-                {"efficiency", "depth_half", "group_us", "row_bytes"});
+    const json::Object *one = section(
+        *matmul, path, {"efficiency", "depth_half", "group_us", "row_bytes"});
     if (!one ||
         !number(*one, path, "efficiency", 0.001, 1, 1, rate.efficiency) ||
         !number(*one, path, "depth_half", 0, 1e6, 1, rate.depthHalf) ||
@@ -243,8 +241,8 @@ bool MachineReader::link(const json::Object &parent, StringRef name,
     return false;
   for (int kind = 0; kind < kCollectiveKinds; ++kind) {
     std::string one = path + "." + kKinds[kind].str();
-    const json::Object *cost = section(
-        *costs, one, {"latency_us", "per_peer_us", "efficiency"});
+    const json::Object *cost =
+        section(*costs, one, {"latency_us", "per_peer_us", "efficiency"});
     LinkCost &target = link.costs[kind];
     if (!cost ||
         !number(*cost, one, "latency_us", 0, 1e7, 1, target.latencyUs) ||
@@ -296,8 +294,8 @@ bool MachineReader::sources(const json::Object &root) {
       {"device", "domain", "nodes", "network", "kernels", "collectives"});
   if (!sources)
     return false;
-  for (StringRef key : {"device", "domain", "nodes", "network", "kernels",
-                        "collectives"}) {
+  for (StringRef key :
+       {"device", "domain", "nodes", "network", "kernels", "collectives"}) {
     if (!root.get(key))
       continue;
     std::string path = ("sources." + key).str();
@@ -305,8 +303,9 @@ bool MachineReader::sources(const json::Object &root) {
     if (!one)
       return false;
     if (!one->getString("source") || !one->getString("date"))
-      return fail("`" + path + "` has no `source` or no `date`, but both are "
-                               "expected as texts");
+      return fail("`" + path +
+                  "` has no `source` or no `date`, but both are "
+                  "expected as texts");
   }
   return true;
 }
@@ -351,8 +350,8 @@ static FailureOr<json::Object> readText(StringRef text, StringRef origin,
   }
   json::Object *root = value->getAsObject();
   if (!root) {
-    error = "machine '" + origin.str() +
-            "' is no JSON object, but one is expected";
+    error =
+        "machine '" + origin.str() + "' is no JSON object, but one is expected";
     return failure();
   }
   std::optional<StringRef> base = root->getString("base");
@@ -396,15 +395,18 @@ FailureOr<Machine> moe::loadMachine(StringRef name, std::string &error) {
   int64_t nodes = 0;
   if (!count.getAsInteger(10, nodes) && nodes >= 1 && nodes <= 100000 &&
       !builtinMachine(base).empty()) {
-    FailureOr<Machine> machine = parseMachine(builtinMachine(base), base, error);
+    FailureOr<Machine> machine =
+        parseMachine(builtinMachine(base), base, error);
     if (failed(machine))
       return failure();
     machine->nodes *= nodes;
     machine->name = name.str();
     if (machine->devices() > machine->domainDevices &&
         machine->network.bandwidth == 0) {
-      error = "machine '" + name.str() + "' has no network between its nodes, "
-              "but '" + base.str() + "' is expected to say one";
+      error = "machine '" + name.str() +
+              "' has no network between its nodes, "
+              "but '" +
+              base.str() + "' is expected to say one";
       return failure();
     }
     return machine;
@@ -413,9 +415,10 @@ FailureOr<Machine> moe::loadMachine(StringRef name, std::string &error) {
   StringRef nearest = *llvm::min_element(names, [&](StringRef a, StringRef b) {
     return name.edit_distance(a) < name.edit_distance(b);
   });
-  error = "machine '" + name.str() + "' is not known, but a path, one of " +
-          llvm::join(names, ", ") +
-          ", or one of these with xN for N nodes is expected; the nearest is '" +
-          nearest.str() + "'";
+  error =
+      "machine '" + name.str() + "' is not known, but a path, one of " +
+      llvm::join(names, ", ") +
+      ", or one of these with xN for N nodes is expected; the nearest is '" +
+      nearest.str() + "'";
   return failure();
 }

@@ -37,8 +37,8 @@ double moe::productUs(const Machine &machine, GemmType type,
   for (double group : groups)
     rowTiles += std::ceil(group / tile);
   const MatmulRate &rate = machine.rate(type);
-  double tiles = rowTiles * std::ceil(static_cast<double>(columns) /
-                                      kTileColumns),
+  double tiles =
+             rowTiles * std::ceil(static_cast<double>(columns) / kTileColumns),
          drawn = std::min(1.0, tiles * machine.readPerMultiprocessor /
                                    machine.multiprocessors),
          memory = memoryUs(machine, weightBytes) / drawn +
@@ -53,11 +53,10 @@ double moe::denseUs(const Machine &machine, GemmType type, double rows,
                     double columns, double depth) {
   if (rows <= 0 || columns <= 0 || depth <= 0)
     return 0;
-  return productUs(machine, type, {rows},
-                   static_cast<int64_t>(std::ceil(columns)),
-                   static_cast<int64_t>(std::ceil(depth)),
-                   columns * depth * gemmBytes(type),
-                   rows * (columns + depth) * 2);
+  return productUs(
+      machine, type, {rows}, static_cast<int64_t>(std::ceil(columns)),
+      static_cast<int64_t>(std::ceil(depth)), columns * depth * gemmBytes(type),
+      rows * (columns + depth) * 2);
 }
 
 double moe::workUs(const Machine &machine, const Work &work, GemmType gemm,
@@ -81,10 +80,9 @@ double moe::workUs(const Machine &machine, const Work &work, GemmType gemm,
     active += std::min(group, 1.0);
   }
   double weights = active * work.columns * work.depth * gemmBytes(gemm),
-         activations = work.activationBytes +
-                       (work.groups.size() > 1
-                            ? rate.rowBytes / 2 * rows * hidden
-                            : 0.0);
+         activations =
+             work.activationBytes +
+             (work.groups.size() > 1 ? rate.rowBytes / 2 * rows * hidden : 0.0);
   return machine.launchUs + rate.groupUs / 2 * work.groups.size() +
          productUs(machine, gemm, work.groups, work.columns, work.depth,
                    weights, activations);

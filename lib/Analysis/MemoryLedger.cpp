@@ -62,8 +62,8 @@ double moe::bufferBytes(func::FuncOp function, double tokens) {
       Builder builder(op->getContext());
       AffineExpr value = expr.replaceSymbols(
           {builder.getAffineConstantExpr(std::llround(tokens))});
-      if (auto constant = dyn_cast<AffineConstantExpr>(simplifyAffineExpr(
-              value, 0, 0)))
+      if (auto constant =
+              dyn_cast<AffineConstantExpr>(simplifyAffineExpr(value, 0, 0)))
         rows[sum.getResult()] = constant.getValue();
       return;
     }
@@ -114,13 +114,13 @@ MemoryLedger moe::memoryLedger(func::FuncOp function, int64_t layers,
   add("other_layer_weights", other * 2 / (fsdp ? dp : 1));
   double around = 0;
   if (model) {
-    around = model->attentionParameters() / step.attnTp * model->layers /
-                 step.pp +
-             3.0 * model->hidden * model->denseWidth / step.attnTp *
-                 model->denseLayers() / step.pp +
-             2.0 * model->vocab * model->hidden / step.attnTp / step.pp;
-    add("model_weights", around * (train ? 2 : gemmBytes(experts.gemm)) /
-                             (fsdp ? dp : 1));
+    around =
+        model->attentionParameters() / step.attnTp * model->layers / step.pp +
+        3.0 * model->hidden * model->denseWidth / step.attnTp *
+            model->denseLayers() / step.pp +
+        2.0 * model->vocab * model->hidden / step.attnTp / step.pp;
+    add("model_weights",
+        around * (train ? 2 : gemmBytes(experts.gemm)) / (fsdp ? dp : 1));
   }
   if (train) {
     bool split = step.sharding != WeightSharding::None;

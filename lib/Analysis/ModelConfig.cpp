@@ -25,15 +25,15 @@ FailureOr<ModelConfig> moe::readModelConfig(StringRef path,
                                             std::string &error) {
   auto buffer = llvm::MemoryBuffer::getFile(path, /*IsText=*/true);
   if (!buffer) {
-    error = "'" + path.str() +
-            "' cannot be read: " + buffer.getError().message();
+    error =
+        "'" + path.str() + "' cannot be read: " + buffer.getError().message();
     return failure();
   }
   llvm::Expected<llvm::json::Value> value =
       llvm::json::parse((*buffer)->getBuffer());
   if (!value) {
-    error = "'" + path.str() +
-            "' is no JSON: " + llvm::toString(value.takeError());
+    error =
+        "'" + path.str() + "' is no JSON: " + llvm::toString(value.takeError());
     return failure();
   }
   const llvm::json::Object *root = value->getAsObject();
@@ -57,16 +57,16 @@ FailureOr<ModelConfig> moe::readModelConfig(StringRef path,
   };
   model.hidden = read({"hidden_size", "d_model", "n_embd"}, 0, true);
   model.layers = read({"num_hidden_layers", "n_layers", "num_layers"}, 0, true);
-  model.heads =
-      read({"num_attention_heads", "n_heads", "n_head"}, 0, true);
+  model.heads = read({"num_attention_heads", "n_heads", "n_head"}, 0, true);
   model.kvHeads = read({"num_key_value_heads"}, model.heads);
-  model.headDim = read({"head_dim"}, model.heads ? model.hidden / model.heads
-                                                 : 0);
+  model.headDim =
+      read({"head_dim"}, model.heads ? model.hidden / model.heads : 0);
   model.denseWidth = read({"intermediate_size", "ffn_dim"}, 0);
   model.vocab = read({"vocab_size"}, 0);
   model.moeLayers = model.layers - read({"first_k_dense_replace"}, 0);
   if (int64_t step = read({"decoder_sparse_step", "interleave_moe_layer_step",
-                           "moe_layer_freq"}, 1);
+                           "moe_layer_freq"},
+                          1);
       step > 1)
     model.moeLayers = model.layers / step;
   model.kvLora = read({"kv_lora_rank"}, 0);

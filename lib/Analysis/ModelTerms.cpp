@@ -82,7 +82,8 @@ double StepModel::sumOverTp(double rows) const {
 // Scores and their sums: products in training and prefill, the cache's bytes
 // in decoding.
 double StepModel::scores() const {
-  double rows = perGroup(), heads = std::ceil(double(model->heads) / step.attnTp),
+  double rows = perGroup(),
+         heads = std::ceil(double(model->heads) / step.attnTp),
          width = model->isLatent()
                      ? model->nopeDim + model->ropeDim + model->valueDim
                      : 2 * model->headDim;
@@ -103,8 +104,8 @@ LayerPass StepModel::attention() const {
   double rows = perGroup(), tp = step.attnTp, h = model->hidden,
          heads = std::ceil(model->heads / tp);
   auto product = [&](double columns, double depth) {
-    pass.compute += machine.launchUs +
-                    denseUs(machine, dense, rows, columns, depth);
+    pass.compute +=
+        machine.launchUs + denseUs(machine, dense, rows, columns, depth);
   };
   if (model->isLatent()) {
     double head = model->nopeDim + model->ropeDim;
@@ -123,8 +124,8 @@ LayerPass StepModel::attention() const {
   }
   double scored = scores();
   // Norms, rotations and sums: about 12 passes over the rows a rank holds.
-  pass.compute += 6 * machine.launchUs + scored +
-                  memoryUs(machine, 12 * rows / tp * h * 2);
+  pass.compute +=
+      6 * machine.launchUs + scored + memoryUs(machine, 12 * rows / tp * h * 2);
   if (step.attnTp > 1)
     pass.communication += sumOverTp(rows);
   if (step.cp > 1) {
@@ -184,18 +185,17 @@ void StepModel::serve() {
   add("attention", own.compute * model->layers);
   add("attention_communication", own.communication * model->layers);
   add("dense", (other.compute + other.communication) * denseLayers);
-  add("vocabulary",
-      denseUs(machine, GemmType::BF16,
-              step.phase == PlanPhase::Decode ? perGroup() : 1,
-              model->vocab / double(step.attnTp), model->hidden));
+  add("vocabulary", denseUs(machine, GemmType::BF16,
+                            step.phase == PlanPhase::Decode ? perGroup() : 1,
+                            model->vocab / double(step.attnTp), model->hidden));
   // Stages pass their rows on; several passes fill them.
   if (step.pp > 1)
-    add("pipeline", (step.pp - 1) *
-                        collectiveUs(machine, CollectiveKind::PointToPoint,
-                                     stridedGroup(2, step.attnTp * step.attnDp *
-                                                         step.cp,
-                                                  machine),
-                                     perGroup() * model->hidden * 2));
+    add("pipeline",
+        (step.pp - 1) *
+            collectiveUs(
+                machine, CollectiveKind::PointToPoint,
+                stridedGroup(2, step.attnTp * step.attnDp * step.cp, machine),
+                perGroup() * model->hidden * 2));
 }
 
 // us of bringing the weights of a stage's layers together for one micro-batch:
@@ -242,12 +242,12 @@ void StepModel::gradients(double stageLayers) {
              aroundGroup =
                  stridedGroup(step.attnDp * step.cp, step.attnTp, machine);
   if (step.sharding != WeightSharding::Fsdp)
-    add("gradients",
-        reduced(mine, expertGroup) + reduced(around, aroundGroup));
+    add("gradients", reduced(mine, expertGroup) + reduced(around, aroundGroup));
   // Moments, master weights and gradients are read, most of them written.
   bool split = step.sharding != WeightSharding::None;
-  add("optimizer", memoryUs(machine, 28 * (mine / (split ? experts.edp : 1) +
-                                           around / (split ? step.attnDp : 1))));
+  add("optimizer",
+      memoryUs(machine, 28 * (mine / (split ? experts.edp : 1) +
+                              around / (split ? step.attnDp : 1))));
 }
 
 void StepModel::train() {
@@ -260,9 +260,9 @@ void StepModel::train() {
   double stageLayers = model ? double(model->layers) / step.pp : 0,
          moeLayers = double(layers) / step.pp, before = cost.us;
   for (const auto &[term, us] : layer.terms)
-    add(term.c_str(), us * micros * moeLayers *
-                          (isCommunication(term) ? communicationTimes
-                                                 : computeTimes));
+    add(term.c_str(),
+        us * micros * moeLayers *
+            (isCommunication(term) ? communicationTimes : computeTimes));
   if (model) {
     LayerPass own = attention(), other = denseLayer();
     double denseLayers = double(model->denseLayers()) / step.pp;
@@ -272,10 +272,10 @@ void StepModel::train() {
     add("dense", (other.compute * computeTimes +
                   other.communication * communicationTimes) *
                      micros * denseLayers);
-    add("vocabulary", micros / step.pp * 3 *
-                          denseUs(machine, GemmType::BF16, perGroup(),
-                                  model->vocab / double(step.attnTp),
-                                  model->hidden));
+    add("vocabulary",
+        micros / step.pp * 3 *
+            denseUs(machine, GemmType::BF16, perGroup(),
+                    model->vocab / double(step.attnTp), model->hidden));
   }
   double steady = cost.us - before;
   if (step.pp > 1) {
@@ -286,10 +286,10 @@ void StepModel::train() {
     if (model)
       add("pipeline_communication",
           2 * virtualStages * micros *
-              collectiveUs(machine, CollectiveKind::PointToPoint,
-                           stridedGroup(2, step.attnTp * step.attnDp * step.cp,
-                                        machine),
-                           perGroup() / step.attnTp * model->hidden * 2) *
+              collectiveUs(
+                  machine, CollectiveKind::PointToPoint,
+                  stridedGroup(2, step.attnTp * step.attnDp * step.cp, machine),
+                  perGroup() / step.attnTp * model->hidden * 2) *
               machine.domainExposed);
   }
   double gather = 0;

@@ -1,7 +1,8 @@
-// Exhaustive over ep x etp x edp = ranks of a stage, dispatchers, and attention's
-// TP x DP where it is not pinned. A program depends on the experts' layout
-// alone: it is made and simulated once for each and reused for every attention
-// layout. Ties go to the candidate that is made first, which has the larger ep.
+// Exhaustive over ep x etp x edp = ranks of a stage, dispatchers, and
+// attention's TP x DP where it is not pinned. A program depends on the experts'
+// layout alone: it is made and simulated once for each and reused for every
+// attention layout. Ties go to the candidate that is made first, which has the
+// larger ep.
 #include "moe/Analysis/PlacementSearch.h"
 #include "moe/Analysis/PlacementRules.h"
 #include "moe/Analysis/StableOrder.h"
@@ -98,7 +99,8 @@ SmallVector<PlacementWords> Search::expertLayouts() const {
       words.shared = request.shared;
       words.phase = request.phase;
       bool alone = ep == 1 && etp == 1;
-      for (Dispatcher dispatcher : {Dispatcher::AllToAll, Dispatcher::AllGather})
+      for (Dispatcher dispatcher :
+           {Dispatcher::AllToAll, Dispatcher::AllGather})
         for (bool dedup : {false, true}) {
           if (request.dispatcher ? *request.dispatcher != dispatcher
                                  : alone && dispatcher != Dispatcher::AllToAll)
@@ -106,8 +108,8 @@ SmallVector<PlacementWords> Search::expertLayouts() const {
           if (dedup && (dispatcher != Dispatcher::AllToAll || ep == 1 ||
                         topK == 1 || !request.dedup.value_or(false)))
             continue;
-          if (request.dedup && *request.dedup && !dedup && ep > 1 &&
-              topK > 1 && dispatcher == Dispatcher::AllToAll)
+          if (request.dedup && *request.dedup && !dedup && ep > 1 && topK > 1 &&
+              dispatcher == Dispatcher::AllToAll)
             continue;
           words.dispatcher = dispatcher;
           words.dedup = dedup;
@@ -138,8 +140,7 @@ SmallVector<AttentionLayout> Search::attentionLayouts() const {
   return layouts;
 }
 
-double Search::tokensOf(const AttentionLayout &attention,
-                        double tokens) const {
+double Search::tokensOf(const AttentionLayout &attention, double tokens) const {
   if (tokens > 0)
     return tokens;
   if (request.step.phase == PlanPhase::Decode)
@@ -210,9 +211,8 @@ static void accumulate(LayerCost &sum, const LayerCost &one, double weight) {
 }
 
 // The mean over the functions of the module, each with one routed layer.
-FailureOr<LayerCost> Search::simulate(ModuleOp program,
-                                      const PlacementWords &words,
-                                      double tokens) {
+FailureOr<LayerCost>
+Search::simulate(ModuleOp program, const PlacementWords &words, double tokens) {
   LayerRun run;
   run.tokens = tokens;
   run.gemm = gemm;
@@ -279,15 +279,14 @@ LogicalResult Search::price(const PlacementWords &layout, double tokens,
     step.attnTp = attention.tp;
     step.attnDp = attention.dp;
     step.cp = attention.cp;
-    StepCost cost = stepCost(layer, layers, model, step, shapeOf(layout),
-                             request.machine);
+    StepCost cost =
+        stepCost(layer, layers, model, step, shapeOf(layout), request.machine);
     candidate.us = cost.us;
     candidate.p95Us = cost.us * (layer.us > 0 ? layer.p95Us / layer.us : 1);
     candidate.terms = std::move(cost.terms);
     candidate.layer = layer;
-    candidate.memory =
-        memoryLedger(*program->getOps<func::FuncOp>().begin(), layers, model,
-                     step, shapeOf(layout));
+    candidate.memory = memoryLedger(*program->getOps<func::FuncOp>().begin(),
+                                    layers, model, step, shapeOf(layout));
     double needed = 0;
     for (const LedgerEntry &entry : candidate.memory.entries)
       if (entry.name != "activations")

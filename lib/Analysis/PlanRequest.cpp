@@ -6,11 +6,11 @@ using namespace mlir;
 using namespace moe;
 
 static constexpr llvm::StringLiteral kPlanWords[] = {
-    "machine",     "nodes",      "ranks",        "ep",       "etp",
-    "edp",         "dispatcher", "dedup",        "boundary", "shared",
-    "tokens",      "phase",      "routing",      "gemm",     "attn_tp",
-    "attn_dp",     "cp",         "pp",           "vpp",      "micro_batch",
-    "seq",         "context",    "global_batch", "sharding", "recompute",
+    "machine", "nodes",      "ranks",        "ep",       "etp",
+    "edp",     "dispatcher", "dedup",        "boundary", "shared",
+    "tokens",  "phase",      "routing",      "gemm",     "attn_tp",
+    "attn_dp", "cp",         "pp",           "vpp",      "micro_batch",
+    "seq",     "context",    "global_batch", "sharding", "recompute",
     "overlap"};
 static constexpr int64_t kMostRanks = 65536;
 static constexpr int64_t kMostTokens = int64_t(1) << 31;
@@ -18,8 +18,8 @@ static constexpr int64_t kMostTokens = int64_t(1) << 31;
 bool moe::asksForPlan(StringRef text) {
   SmallVector<StringRef> words;
   llvm::SplitString(text, words, " \t\n;");
-  return llvm::any_of(words,
-                      [](StringRef word) { return word.starts_with("machine="); });
+  return llvm::any_of(
+      words, [](StringRef word) { return word.starts_with("machine="); });
 }
 
 namespace {
@@ -63,8 +63,8 @@ LogicalResult RequestReader::split(StringRef text) {
     if (!llvm::is_contained(kPlanWords, key))
       return emitError() << "`" << key
                          << "` is not a word of --place, but one of "
-                         << llvm::join(ArrayRef<llvm::StringLiteral>(kPlanWords),
-                                       ", ")
+                         << llvm::join(
+                                ArrayRef<llvm::StringLiteral>(kPlanWords), ", ")
                          << " is expected; the nearest is `"
                          << nearestOf(key, kPlanWords) << "`";
     if (value.empty())
@@ -109,8 +109,7 @@ LogicalResult RequestReader::choice(StringRef key, ArrayRef<StringRef> choices,
     return success();
   if (!llvm::is_contained(choices, entry->second))
     return emitError() << "`" << key << "=" << entry->second
-                       << "` is given, but one of "
-                       << llvm::join(choices, ", ")
+                       << "` is given, but one of " << llvm::join(choices, ", ")
                        << " is expected; the nearest is `" << key << "="
                        << nearestOf(entry->second, choices) << "`";
   value = entry->second;
@@ -245,8 +244,9 @@ FailureOr<PlanRequest> RequestReader::resolve() {
                        << nearestChoices("pp", pp, ranks, [&](int64_t n) {
                             return ranks % n == 0;
                           });
-  auto product = [&](std::initializer_list<std::pair<StringRef, std::optional<int64_t>>>
-                         factors) -> LogicalResult {
+  auto product =
+      [&](std::initializer_list<std::pair<StringRef, std::optional<int64_t>>>
+              factors) -> LogicalResult {
     int64_t known = 1, open = 0;
     std::string text;
     for (auto [key, value] : factors) {
@@ -265,9 +265,10 @@ FailureOr<PlanRequest> RequestReader::resolve() {
                        << " ranks of a pipeline stage are expected to be "
                        << (open ? "a multiple of it" : "that many");
   };
-  if (failed(product({{"ep", request.ep}, {"etp", request.etp},
-                      {"edp", request.edp}})) ||
-      failed(product({{"attn_tp", request.attnTp}, {"attn_dp", request.attnDp},
+  if (failed(product(
+          {{"ep", request.ep}, {"etp", request.etp}, {"edp", request.edp}})) ||
+      failed(product({{"attn_tp", request.attnTp},
+                      {"attn_dp", request.attnDp},
                       {"cp", request.cp}})))
     return failure();
   return request;

@@ -226,7 +226,8 @@ FailureOr<RoutingModel> moe::parseRoutingModel(StringRef text,
   auto exponent = [&](RoutingKind kind, double low) -> LogicalResult {
     model.kind = kind;
     if (value.getAsDouble(model.exponent) || model.exponent < low ||
-        model.exponent > 8 || (kind == RoutingKind::PowerLaw && model.exponent == 1)) {
+        model.exponent > 8 ||
+        (kind == RoutingKind::PowerLaw && model.exponent == 1)) {
       error = "`routing=" + text.str() + "` is given, but `" + name.str() +
               ":` and an exponent such as 1.2 are expected";
       return failure();

@@ -103,8 +103,8 @@ struct GroupedMatmulWork
       active += std::min(group, 1.0);
     }
     work.flops = 2 * rows * work.columns * work.depth;
-    work.weightBytes = active * work.columns * work.depth *
-                       elementBytes(product.getRhs());
+    work.weightBytes =
+        active * work.columns * work.depth * elementBytes(product.getRhs());
     work.activationBytes =
         rows * (work.depth + width) * elementBytes(product.getLhs());
     return work;
@@ -131,10 +131,9 @@ struct CombineWork : WorkInterface::ExternalModel<CombineWork, CombineOp> {
                         : counts.rowsOf(combine.getRows());
     Work work;
     work.kind = WorkKind::Permute;
-    work.activationBytes =
-        (counts.rowsOf(combine.getRows()) +
-         tokens * (combine.getAddend() ? 2 : 1)) *
-        rowBytes(combine.getRows());
+    work.activationBytes = (counts.rowsOf(combine.getRows()) +
+                            tokens * (combine.getAddend() ? 2 : 1)) *
+                           rowBytes(combine.getRows());
     return work;
   }
 };

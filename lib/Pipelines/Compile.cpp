@@ -146,9 +146,9 @@ LogicalResult CompilePass::step(ModuleOp module, Phase next) {
   case Phase::Input:
     return success();
   case Phase::Placed:
-    buildPlacedPipeline(manager, options.place.empty()
-                                     ? recorded(module, "place")
-                                     : StringRef(options.place),
+    buildPlacedPipeline(manager,
+                        options.place.empty() ? recorded(module, "place")
+                                              : StringRef(options.place),
                         options);
     break;
   case Phase::Sharded:

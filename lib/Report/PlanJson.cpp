@@ -41,22 +41,21 @@ static json::Object layerOf(const LayerCost &layer) {
 static json::Object candidateOf(const Candidate &candidate,
                                 int64_t alternative) {
   const PlacementWords &words = candidate.words;
-  json::Object object{
-      {"alternative", alternative},
-      {"ep", words.ep},
-      {"etp", words.etp},
-      {"edp", words.edp},
-      {"dispatcher", stringifyDispatcher(words.dispatcher)},
-      {"dedup", words.dedup},
-      {"boundary", stringifyBoundary(words.boundary)},
-      {"attn_tp", candidate.attnTp},
-      {"attn_dp", candidate.attnDp},
-      {"cp", candidate.cp},
-      {"pp", candidate.pp},
-      {"chunks", 1},
-      {"tokens", candidate.tokens},
-      {"legal", candidate.legal},
-      {"reason", candidate.reason}};
+  json::Object object{{"alternative", alternative},
+                      {"ep", words.ep},
+                      {"etp", words.etp},
+                      {"edp", words.edp},
+                      {"dispatcher", stringifyDispatcher(words.dispatcher)},
+                      {"dedup", words.dedup},
+                      {"boundary", stringifyBoundary(words.boundary)},
+                      {"attn_tp", candidate.attnTp},
+                      {"attn_dp", candidate.attnDp},
+                      {"cp", candidate.cp},
+                      {"pp", candidate.pp},
+                      {"chunks", 1},
+                      {"tokens", candidate.tokens},
+                      {"legal", candidate.legal},
+                      {"reason", candidate.reason}};
   if (candidate.us > 0) {
     object["time_us"] = rounded(candidate.us);
     object["p95_us"] = rounded(candidate.p95Us);
@@ -88,15 +87,15 @@ json::Value moe::planJson(ArrayRef<Plan> plans, bool all) {
          ArrayRef(plan.candidates).take_front(shown))
       candidates.push_back(candidateOf(candidate, index));
     for (const auto &[tokens, best] : plan.sweep)
-      sweep.push_back(json::Object{{"alternative", int64_t(index)},
-                                   {"tokens", tokens},
-                                   {"ep", best.words.ep},
-                                   {"etp", best.words.etp},
-                                   {"edp", best.words.edp},
-                                   {"dispatcher",
-                                    stringifyDispatcher(best.words.dispatcher)},
-                                   {"dedup", best.words.dedup},
-                                   {"time_us", rounded(best.us)}});
+      sweep.push_back(json::Object{
+          {"alternative", int64_t(index)},
+          {"tokens", tokens},
+          {"ep", best.words.ep},
+          {"etp", best.words.etp},
+          {"edp", best.words.edp},
+          {"dispatcher", stringifyDispatcher(best.words.dispatcher)},
+          {"dedup", best.words.dedup},
+          {"time_us", rounded(best.us)}});
   }
   const Plan &first = plans.front();
   return json::Object{

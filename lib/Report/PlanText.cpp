@@ -1,5 +1,5 @@
-#include "moe/Report/PlanReport.h"
 #include "moe/Analysis/StableOrder.h"
+#include "moe/Report/PlanReport.h"
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
@@ -7,9 +7,8 @@ using namespace moe;
 
 static std::string layoutOf(const Candidate &candidate) {
   std::string text =
-      llvm::formatv("ep={0} etp={1} edp={2} dispatcher={3}",
-                    candidate.words.ep, candidate.words.etp,
-                    candidate.words.edp,
+      llvm::formatv("ep={0} etp={1} edp={2} dispatcher={3}", candidate.words.ep,
+                    candidate.words.etp, candidate.words.edp,
                     stringifyDispatcher(candidate.words.dispatcher))
           .str();
   if (candidate.words.dedup)
@@ -83,37 +82,35 @@ std::string moe::planText(ArrayRef<Plan> plans) {
   }
   std::vector<std::pair<std::string, double>> terms(best.terms.begin(),
                                                     best.terms.end());
-  sortStably(terms, [](const auto &a, const auto &b) {
-    return a.second > b.second;
-  });
+  sortStably(terms,
+             [](const auto &a, const auto &b) { return a.second > b.second; });
   stream << "  terms     ";
   for (const auto &[term, us] : ArrayRef(terms).take_front(6))
     stream << llvm::formatv(" {0} {1:F1} us", term, us);
   stream << "\n";
   const LayerCost &layer = best.layer;
-  stream << llvm::formatv("  layer      {0:F1} us; weights read {1:F1} MB; sent "
-                          "{2:F2} MB inside a domain, {3:F2} MB between; skew "
-                          "{4:F1} us (rows {5:F0} mean, {6:F0} most, {7:F0} "
-                          "p95)\n",
-                          layer.us, layer.weightBytes / 1e6,
-                          layer.domainBytes / 1e6, layer.networkBytes / 1e6,
-                          layer.skewUs, layer.meanRows, layer.maxRows,
-                          layer.p95Rows);
-  stream << llvm::formatv("  memory     {0:F2} of {1:F0} GB a rank:",
-                          best.memory.total() / 1e9,
-                          first.request.machine.memoryBytes / 1e9);
+  stream << llvm::formatv(
+      "  layer      {0:F1} us; weights read {1:F1} MB; sent "
+      "{2:F2} MB inside a domain, {3:F2} MB between; skew "
+      "{4:F1} us (rows {5:F0} mean, {6:F0} most, {7:F0} "
+      "p95)\n",
+      layer.us, layer.weightBytes / 1e6, layer.domainBytes / 1e6,
+      layer.networkBytes / 1e6, layer.skewUs, layer.meanRows, layer.maxRows,
+      layer.p95Rows);
+  stream << llvm::formatv(
+      "  memory     {0:F2} of {1:F0} GB a rank:", best.memory.total() / 1e9,
+      first.request.machine.memoryBytes / 1e9);
   for (const LedgerEntry &entry : best.memory.entries)
     stream << llvm::formatv(" {0} {1:F2} GB", entry.name, entry.bytes / 1e9);
   stream << "\n";
   for (const Plan &plan : plans)
     for (size_t i = 1; i < plan.sweep.size(); ++i)
       if (layoutOf(plan.sweep[i].second) != layoutOf(plan.sweep[i - 1].second))
-        stream << llvm::formatv("  crossover  up to {0} tokens {1}; from {2} "
-                                "{3}\n",
-                                plan.sweep[i - 1].first,
-                                layoutOf(plan.sweep[i - 1].second),
-                                plan.sweep[i].first,
-                                layoutOf(plan.sweep[i].second));
+        stream << llvm::formatv(
+            "  crossover  up to {0} tokens {1}; from {2} "
+            "{3}\n",
+            plan.sweep[i - 1].first, layoutOf(plan.sweep[i - 1].second),
+            plan.sweep[i].first, layoutOf(plan.sweep[i].second));
   if (anyRefused)
     stream << "  refused    " << layoutOf(*anyRefused) << ": "
            << anyRefused->reason << "\n";

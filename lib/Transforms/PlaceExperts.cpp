@@ -55,9 +55,9 @@ void moe::pinPlacement(ModuleOp module, ArrayRef<Operation *> layers,
                        const PlacementWords &words) {
   MLIRContext *context = module.getContext();
   OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
-  auto grid = shard::GridOp::create(
-      builder, module.getLoc(), kGrid,
-      ArrayRef<int64_t>{words.edp, words.ep, words.etp});
+  auto grid =
+      shard::GridOp::create(builder, module.getLoc(), kGrid,
+                            ArrayRef<int64_t>{words.edp, words.ep, words.etp});
   grid->setAttr("coll.axes", builder.getStrArrayAttr({"edp", "ep", "etp"}));
   auto axis = [&](int64_t number) {
     return builder.getDenseI64ArrayAttr({number});
@@ -66,9 +66,8 @@ void moe::pinPlacement(ModuleOp module, ArrayRef<Operation *> layers,
     auto experts = dyn_cast<ExpertsOp>(layer);
     auto placement = PlacementAttr::get(
         context, FlatSymbolRefAttr::get(grid), axis(1), axis(2), axis(0),
-        experts
-            ? identitySlots(context, expertSizes(experts).experts, words.ep)
-            : DenseI32ArrayAttr::get(context, {}),
+        experts ? identitySlots(context, expertSizes(experts).experts, words.ep)
+                : DenseI32ArrayAttr::get(context, {}),
         words.dispatcher, words.dedup, words.boundary, words.shared);
     if (experts)
       experts.setPlacementAttr(placement);
@@ -102,11 +101,11 @@ struct PlaceExpertsPass : moe::impl::PlaceExpertsPassBase<PlaceExpertsPass> {
       return signalPassFailure();
     bool plan = asksForPlan(place);
     FailureOr<PlacementWords> words =
-        plan ? planPlacement(module,
-                             {place, report, modelTerms, listCandidates})
-             : parsePlacementWords(place, [&] {
-                 return mlir::emitError(module.getLoc(), "--place: ");
-               });
+        plan
+            ? planPlacement(module, {place, report, modelTerms, listCandidates})
+            : parsePlacementWords(place, [&] {
+                return mlir::emitError(module.getLoc(), "--place: ");
+              });
     if (failed(words) || failed(checkLayers(layers, *words)))
       return signalPassFailure();
     pin(layers, *words);

@@ -35,8 +35,7 @@ static void makePlain(ExpertsOp op) {
   op.getDownScalesMutable().clear();
   Type result = cast<ShapedType>(op.getResult().getType()).getElementType();
   for (Value weight : {op.getUp(), op.getDown()})
-    weight.setType(cast<RankedTensorType>(weight.getType())
-                       .clone(result));
+    weight.setType(cast<RankedTensorType>(weight.getType()).clone(result));
 }
 
 static OwningOpRef<ModuleOp> reduced(ModuleOp module) {
@@ -54,9 +53,9 @@ static OwningOpRef<ModuleOp> reduced(ModuleOp module) {
       if (op.getWeightFormat() != WeightFormat::Plain)
         makePlain(op);
     });
-    function.setType(FunctionType::get(
-        function.getContext(), function.getBody().getArgumentTypes(),
-        function.getResultTypes()));
+    function.setType(FunctionType::get(function.getContext(),
+                                       function.getBody().getArgumentTypes(),
+                                       function.getResultTypes()));
   }
   return clone;
 }
@@ -114,10 +113,9 @@ static LogicalResult writeReport(ModuleOp module, ArrayRef<Plan> plans,
     return mlir::emitError(module.getLoc())
            << "--report is '" << options.reportPath
            << "', but a file that ends with .json is expected";
-  return writeFile(module, options.reportPath,
-                   llvm::formatv("{0:2}\n",
-                                 planJson(plans, options.listCandidates))
-                       .str());
+  return writeFile(
+      module, options.reportPath,
+      llvm::formatv("{0:2}\n", planJson(plans, options.listCandidates)).str());
 }
 
 FailureOr<PlacementWords> moe::planPlacement(ModuleOp module,
@@ -140,11 +138,11 @@ FailureOr<PlacementWords> moe::planPlacement(ModuleOp module,
   std::vector<Plan> plans;
   const Candidate *best = nullptr;
   for (const PlanRequest &request : *requests) {
-    FailureOr<Plan> plan = searchPlacement(
-        module, request, hasModel ? &config : nullptr,
-        [&](const PlacementWords &words) {
-          return shardedProgram(*layers, words);
-        });
+    FailureOr<Plan> plan =
+        searchPlacement(module, request, hasModel ? &config : nullptr,
+                        [&](const PlacementWords &words) {
+                          return shardedProgram(*layers, words);
+                        });
     if (failed(plan))
       return failure();
     plans.push_back(std::move(*plan));

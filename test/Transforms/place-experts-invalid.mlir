@@ -26,8 +26,8 @@
 // CHOICE: error: --place: `dispatcher=alltoall` is given, but one of all_to_all, all_gather is expected; the nearest is `dispatcher=all_to_all`
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 dedup=true"' 2>&1 | FileCheck %s --check-prefix=DEDUP
 // DEDUP: error: --place: `dedup=true` is given, but sending a token once to each rank is not supported yet; the nearest legal choice is `dedup=false`
-// RUN: not moe-opt %s --moe-place-experts='place="machine=h100.json"' 2>&1 | FileCheck %s --check-prefix=MACHINE
-// MACHINE: error: --place: `machine=h100.json` is given, but machine descriptions are not supported yet; give `ranks=` instead
+// RUN: not moe-opt %s --moe-place-experts='place="machine=h100"' 2>&1 | FileCheck %s --check-prefix=MACHINE
+// MACHINE: error: --place: machine 'h100' is not known, but a path, one of a100-8, {{.*}}, or one of these with xN for N nodes is expected; the nearest is 'h100-8'
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 tokens=many"' 2>&1 | FileCheck %s --check-prefix=TOKENS
 // TOKENS: error: --place: `tokens=many` is given, but a number from 1 to 2147483648 is expected
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 phase=serving"' 2>&1 | FileCheck %s --check-prefix=PHASE

@@ -79,8 +79,8 @@ int main(int argc, char **argv) {
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
 
   moe::CompileOptions options{
-      moe::Phase::Input, place,      target,        cpu, /*artifactPath=*/"",
-      report,            modelTerms, listCandidates};
+      moe::Phase::Input,   place,  target,     cpu,
+      /*artifactPath=*/"", report, modelTerms, listCandidates};
   if (!compileTo.empty()) {
     std::optional<moe::Phase> phase = moe::parsePhase(compileTo);
     if (!phase)

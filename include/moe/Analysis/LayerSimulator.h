@@ -16,7 +16,7 @@ struct LayerRun {
   double tokens = 1; // global
   GemmType gemm = GemmType::BF16;
   const RoutingModel *routing = nullptr;
-  bool overlap = false; // communication hidden as far as the machine can
+  bool overlap = false;    // communication hidden as far as the machine can
   PlacementAttr placement; // of the routed experts; axes of its grid
 };
 
@@ -27,16 +27,16 @@ struct TimelineEvent {
 };
 
 struct LayerCost {
-  double us = 0;    // mean over draws of the slowest rank
-  double p95Us = 0; // of the slowest rank
+  double us = 0;                       // mean over draws of the slowest rank
+  double p95Us = 0;                    // of the slowest rank
   std::map<std::string, double> terms; // of the slowest rank, us
   double skewUs = 0;      // experts' work of the slowest rank above the mean's
   double flops = 0;       // of the mean rank
   double weightBytes = 0; // read by the slowest rank
-  double domainBytes = 0, networkBytes = 0; // sent by the busiest rank
+  double domainBytes = 0, networkBytes = 0;      // sent by the busiest rank
   double meanRows = 0, maxRows = 0, p95Rows = 0; // that experts of a rank see
-  std::vector<TimelineEvent> timeline; // of the first draw
-  std::vector<double> loads;           // rows of each slot, first draw
+  std::vector<TimelineEvent> timeline;           // of the first draw
+  std::vector<double> loads; // rows of each slot, first draw
 };
 
 /// Simulates the `sharded` function. Ranks that differ on ep see different

@@ -43,9 +43,9 @@ llvm::StringRef spellCollectiveKind(CollectiveKind kind);
 
 /// alpha + bytes / (bandwidth x efficiency), for one level of links.
 struct LinkCost {
-  double latencyUs = 0;    // each call
-  double perPeerUs = 0;    // for each domain beyond the first
-  double efficiency = 1;   // of the link's bandwidth
+  double latencyUs = 0;  // each call
+  double perPeerUs = 0;  // for each domain beyond the first
+  double efficiency = 1; // of the link's bandwidth
 };
 
 struct Link {
@@ -81,9 +81,8 @@ struct Machine {
 mlir::FailureOr<Machine> loadMachine(llvm::StringRef name, std::string &error);
 
 /// Reads a machine from JSON text; `origin` stands in messages.
-mlir::FailureOr<Machine> parseMachine(llvm::StringRef text,
-                                      llvm::StringRef origin,
-                                      std::string &error);
+mlir::FailureOr<Machine>
+parseMachine(llvm::StringRef text, llvm::StringRef origin, std::string &error);
 
 /// Names of the machines that are built in.
 llvm::ArrayRef<llvm::StringRef> builtinMachines();

@@ -15,11 +15,11 @@ enum class WeightSharding { None, Zero1, Fsdp };
 /// What is given of a step, beside the layout of the experts.
 struct StepShape {
   PlanPhase phase = PlanPhase::Prefill;
-  double tokens = 1;        // that enter a MoE layer in one pass, global
-  int64_t seq = 0;          // tokens of a sequence (train, prefill)
-  int64_t context = 0;      // tokens in the cache at a decoding step
-  int64_t microBatch = 1;   // sequences of a pass on each data-parallel rank
-  int64_t globalBatch = 0;  // sequences of a step; 0: not known
+  double tokens = 1;       // that enter a MoE layer in one pass, global
+  int64_t seq = 0;         // tokens of a sequence (train, prefill)
+  int64_t context = 0;     // tokens in the cache at a decoding step
+  int64_t microBatch = 1;  // sequences of a pass on each data-parallel rank
+  int64_t globalBatch = 0; // sequences of a step; 0: not known
   int64_t attnTp = 1, attnDp = 1, cp = 1, pp = 1, vpp = 0;
   WeightSharding sharding = WeightSharding::None;
   bool recompute = false;

@@ -60,8 +60,8 @@ struct Plan {
 
 /// Makes the `sharded` program of a layout on a clone of the module; errors go
 /// to the context's diagnostics.
-using MakeProgram =
-    llvm::function_ref<mlir::OwningOpRef<mlir::ModuleOp>(const PlacementWords &)>;
+using MakeProgram = llvm::function_ref<mlir::OwningOpRef<mlir::ModuleOp>(
+    const PlacementWords &)>;
 
 /// Prices the layouts that `request` leaves open. `model` may be null.
 mlir::FailureOr<Plan> searchPlacement(mlir::ModuleOp module,

@@ -22,12 +22,12 @@ std::optional<Phase> parsePhase(llvm::StringRef name);
 /// `moe.options`; a resumed module keeps them, and refuses others.
 struct CompileOptions {
   Phase to = Phase::Artifact;
-  std::string place;        // words of --place; empty: the module's
-  std::string target;       // "cpu"; empty: the module's, else cpu
-  std::string cpu;          // --cpu; empty: the module's, else native
-  std::string artifactPath; // where --compile-to=artifact writes
-  std::string report;       // file of the plan, when `place` asks for one
-  std::string modelTerms;   // config.json of the model around the layers
+  std::string place;           // words of --place; empty: the module's
+  std::string target;          // "cpu"; empty: the module's, else cpu
+  std::string cpu;             // --cpu; empty: the module's, else native
+  std::string artifactPath;    // where --compile-to=artifact writes
+  std::string report;          // file of the plan, when `place` asks for one
+  std::string modelTerms;      // config.json of the model around the layers
   bool listCandidates = false; // every candidate in the report
 };
 
