@@ -95,6 +95,10 @@ private:
 
 } // namespace
 
+static std::string spell(const json::Value &value) {
+  return llvm::formatv("{0}", value).str();
+}
+
 static StringRef lastKey(StringRef path) {
   return path.contains('.') ? path.rsplit('.').second : path;
 }
@@ -137,16 +141,14 @@ bool MachineReader::number(const json::Object &object, StringRef path,
   const json::Value *entry = object.get(key);
   if (!entry || entry->getAsNull())
     return required ? fail("`" + path + "." + key +
-                           "` is missing, but a number from " +
-                           llvm::formatv("{0}", low).str() + " to " +
-                           llvm::formatv("{0}", high).str() + " is expected")
+                           "` is missing, but a number from " + spell(low) +
+                           " to " + spell(high) + " is expected")
                     : true;
   std::optional<double> found = entry->getAsNumber();
   if (!found || !std::isfinite(*found) || *found < low || *found > high)
-    return fail("`" + path + "." + key + "` is " +
-                llvm::formatv("{0}", *entry).str() + ", but a number from " +
-                llvm::formatv("{0}", low).str() + " to " +
-                llvm::formatv("{0}", high).str() + " is expected");
+    return fail("`" + path + "." + key + "` is " + spell(*entry) +
+                ", but a number from " + spell(low) + " to " + spell(high) +
+                " is expected");
   value = *found * scale;
   return true;
 }
@@ -158,8 +160,7 @@ bool MachineReader::whole(const json::Object &object, StringRef path,
     return false;
   value = static_cast<int64_t>(found);
   return value == found ? true
-                        : fail("`" + path + "." + key + "` is " +
-                               llvm::formatv("{0}", found).str() +
+                        : fail("`" + path + "." + key + "` is " + spell(found) +
                                ", but a whole number is expected");
 }
 

@@ -7,8 +7,8 @@ using namespace mlir;
 using namespace moe;
 
 static constexpr llvm::StringLiteral kWords[] = {
-    "ranks", "ep",       "etp",    "edp",    "dispatcher",
-    "dedup", "boundary", "shared", "tokens", "phase"};
+    "ranks",    "ep",     "etp",    "edp",   "dispatcher", "dedup",
+    "boundary", "shared", "tokens", "phase", "machine"};
 static constexpr int64_t kMaxRanks = 65536;
 static constexpr int64_t kMaxTokens = int64_t(1) << 31;
 

@@ -70,7 +70,7 @@ std::string moe::planText(ArrayRef<Plan> plans) {
     return text;
   }
   const Candidate &best = *order.front();
-  stream << llvm::formatv("  winner     {0}: {1:F1} us a step of {2} tokens "
+  stream << llvm::formatv("  winner     {0}: {1:F1} us a step of {2:F0} tokens "
                           "(p95 {3:F1} us)\n",
                           layoutOf(best), best.us, best.tokens, best.p95Us);
   if (order.size() > 1) {
@@ -107,7 +107,7 @@ std::string moe::planText(ArrayRef<Plan> plans) {
     for (size_t i = 1; i < plan.sweep.size(); ++i)
       if (layoutOf(plan.sweep[i].second) != layoutOf(plan.sweep[i - 1].second))
         stream << llvm::formatv(
-            "  crossover  up to {0} tokens {1}; from {2} "
+            "  crossover  up to {0:F0} tokens {1}; from {2:F0} "
             "{3}\n",
             plan.sweep[i - 1].first, layoutOf(plan.sweep[i - 1].second),
             plan.sweep[i].first, layoutOf(plan.sweep[i].second));
