@@ -1,0 +1,386 @@
+// A stand-in for libcuda on machines without a GPU: device memory is host
+// memory, kernels are the functions below, and streams are as lazy as the
+// contract of the real ones allows. Nothing of a stream is done before somebody
+// waits for it, so that work which should have waited for another stream, and
+// did not, finds old data. What it cannot show: generated kernels, timing, real
+// concurrency.
+#include "cuda/driver.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+using namespace moert::cuda;
+
+namespace {
+
+constexpr int InvalidValue = 1, NotFound = 500, CaptureUnsupported = 900;
+
+struct Stream {
+  std::vector<std::function<void()>> work;
+  size_t done = 0;
+  bool capturing = false;
+  std::vector<std::function<void()>> captured;
+};
+struct Event {
+  Stream *stream = nullptr;
+  size_t position = 0;
+};
+struct Graph {
+  std::vector<std::function<void()>> work;
+};
+// What the fake keeps of a tensor map: where it is.
+struct Map {
+  void *base;
+};
+
+std::mutex mutex; // the whole driver is one lock
+Stream defaultStream;
+int64_t allocations = 0;
+
+Stream &of(StreamHandle handle) {
+  return handle ? *reinterpret_cast<Stream *>(handle) : defaultStream;
+}
+
+// Does a stream's work up to a position; earlier work of others that it waits
+// for comes first.
+void advance(Stream &stream, size_t position) {
+  while (stream.done < position) {
+    std::function<void()> next = std::move(stream.work[stream.done]);
+    ++stream.done;
+    next();
+  }
+}
+
+int put(StreamHandle handle, std::function<void()> work) {
+  std::lock_guard<std::mutex> lock(mutex);
+  Stream &stream = of(handle);
+  (stream.capturing ? stream.captured : stream.work).push_back(std::move(work));
+  return Success;
+}
+
+// target[i] = sum over m of source[m * stride + i]
+void sumF32(void **parameters) {
+  float *target = *static_cast<float **>(parameters[0]);
+  const float *source = *static_cast<float **>(parameters[1]);
+  int64_t count = *static_cast<int64_t *>(parameters[2]);
+  int64_t stride = *static_cast<int64_t *>(parameters[3]);
+  int32_t members = *static_cast<int32_t *>(parameters[4]);
+  for (int64_t i = 0; i < count; ++i) {
+    float sum = source[i];
+    for (int32_t m = 1; m < members; ++m)
+      sum += source[m * stride + i];
+    target[i] = sum;
+  }
+}
+
+// The kernels of cuda_program.c; see there.
+void pack(void **parameters) {
+  const float *w = *static_cast<float **>(parameters[0]);
+  const float *b = *static_cast<float **>(parameters[1]);
+  float *sum = *static_cast<float **>(parameters[2]);
+  for (int c = 0; c < 4; ++c)
+    sum[c] = b[c] + w[c] + w[4 + c];
+}
+
+void scale(void **parameters) {
+  const float *x = *static_cast<float **>(parameters[0]);
+  const float *total =
+      static_cast<float *>(reinterpret_cast<Map *>(parameters[1])->base);
+  float *y = *static_cast<float **>(parameters[2]);
+  int32_t *ids = *static_cast<int32_t **>(parameters[3]);
+  float *weights = *static_cast<float **>(parameters[4]);
+  int64_t tokens = *static_cast<int64_t *>(parameters[5]);
+  int32_t *status = *static_cast<int32_t **>(parameters[6]);
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int c = 0; c < 4; ++c)
+      y[4 * t + c] = x[4 * t + c] * total[c];
+    int32_t id = static_cast<int32_t>(x[4 * t] < 0 ? -x[4 * t] : x[4 * t]);
+    if (id >= 5) {
+      *status = 1;
+      continue;
+    }
+    ids[2 * t] = id;
+    ids[2 * t + 1] = (id + 1) % 5;
+    weights[2 * t] = 0.75f;
+    weights[2 * t + 1] = 0.25f;
+  }
+}
+
+struct KernelEntry {
+  const char *name;
+  void (*run)(void **);
+  // Bytes of each parameter; 0 ends.
+  int sizes[8];
+};
+constexpr KernelEntry kernels[] = {
+    {"sum_f32", sumF32, {8, 8, 8, 8, 4}},
+    {"pack", pack, {8, 8, 8}},
+    {"scale", scale, {8, sizeof(TensorMap), 8, 8, 8, 8, 8}},
+};
+
+} // namespace
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+EXPORT int cuInit(unsigned) { return Success; }
+EXPORT int cuDriverGetVersion(int *version) {
+  *version = 13000;
+  return Success;
+}
+EXPORT int cuGetErrorName(int code, const char **name) {
+  *name = code == OutOfMemory    ? "CUDA_ERROR_OUT_OF_MEMORY"
+          : code == InvalidImage ? "CUDA_ERROR_INVALID_IMAGE"
+          : code == NotFound     ? "CUDA_ERROR_NOT_FOUND"
+                                 : "CUDA_ERROR_INVALID_VALUE";
+  return Success;
+}
+EXPORT int cuGetErrorString(int, const char **text) {
+  *text = "said by the fake driver";
+  return Success;
+}
+
+EXPORT int cuDeviceGetCount(int *count) {
+  *count = 2;
+  return Success;
+}
+EXPORT int cuDeviceGet(DeviceHandle *device, int number) {
+  *device = number;
+  return Success;
+}
+EXPORT int cuDeviceGetName(char *name, int size, DeviceHandle) {
+  std::strncpy(name, "Fake", static_cast<size_t>(size));
+  return Success;
+}
+EXPORT int cuDeviceGetAttribute(int *value, int attribute, DeviceHandle) {
+  *value = attribute == MultiprocessorCount      ? 4
+           : attribute == ComputeCapabilityMajor ? 9
+           : attribute == MaxSharedBytesOptIn    ? 232448
+                                                 : 0;
+  return Success;
+}
+EXPORT int cuDevicePrimaryCtxRetain(ContextHandle *context, DeviceHandle) {
+  static char one;
+  *context = reinterpret_cast<ContextHandle>(&one);
+  return Success;
+}
+EXPORT int cuDevicePrimaryCtxRelease_v2(DeviceHandle) { return Success; }
+EXPORT int cuCtxSetCurrent(ContextHandle) { return Success; }
+
+EXPORT int cuMemGetInfo_v2(size_t *free, size_t *total) {
+  *free = *total = size_t(1) << 40;
+  return Success;
+}
+EXPORT int cuMemAlloc_v2(DevicePointer *pointer, size_t size) {
+  if (size > size_t(1) << 40)
+    return OutOfMemory;
+  void *memory = std::malloc(size);
+  if (!memory)
+    return OutOfMemory;
+  std::memset(memory, 0xa5, size); // what is not written is seen
+  std::lock_guard<std::mutex> lock(mutex);
+  ++allocations;
+  *pointer = address(memory);
+  return Success;
+}
+EXPORT int cuMemFree_v2(DevicePointer pointer) {
+  std::lock_guard<std::mutex> lock(mutex);
+  --allocations;
+  std::free(reinterpret_cast<void *>(pointer));
+  return Success;
+}
+EXPORT int cuMemHostAlloc(void **pointer, size_t size, unsigned) {
+  *pointer = std::malloc(size);
+  return *pointer ? Success : OutOfMemory;
+}
+EXPORT int cuMemFreeHost(void *pointer) {
+  std::free(pointer);
+  return Success;
+}
+// Pageable memory may change once the call has returned.
+EXPORT int cuMemcpyHtoDAsync_v2(DevicePointer target, const void *source,
+                                size_t size, StreamHandle stream) {
+  std::string bytes(static_cast<const char *>(source), size);
+  return put(stream, [target, bytes = std::move(bytes)] {
+    std::memcpy(reinterpret_cast<void *>(target), bytes.data(), bytes.size());
+  });
+}
+EXPORT int cuMemcpyDtoHAsync_v2(void *target, DevicePointer source, size_t size,
+                                StreamHandle stream) {
+  return put(stream, [=] {
+    std::memcpy(target, reinterpret_cast<void *>(source), size);
+  });
+}
+EXPORT int cuMemcpyDtoDAsync_v2(DevicePointer target, DevicePointer source,
+                                size_t size, StreamHandle stream) {
+  return put(stream, [=] {
+    std::memcpy(reinterpret_cast<void *>(target),
+                reinterpret_cast<void *>(source), size);
+  });
+}
+EXPORT int cuMemsetD8Async(DevicePointer target, unsigned char value,
+                           size_t size, StreamHandle stream) {
+  return put(stream, [=] {
+    std::memset(reinterpret_cast<void *>(target), value, size);
+  });
+}
+
+EXPORT int cuStreamCreate(StreamHandle *stream, unsigned) {
+  *stream = reinterpret_cast<StreamHandle>(new Stream);
+  return Success;
+}
+EXPORT int cuStreamDestroy_v2(StreamHandle) {
+  return Success; // events may still name it
+}
+EXPORT int cuStreamSynchronize(StreamHandle handle) {
+  std::lock_guard<std::mutex> lock(mutex);
+  Stream &stream = of(handle);
+  if (stream.capturing)
+    return CaptureUnsupported;
+  advance(stream, stream.work.size());
+  return Success;
+}
+EXPORT int cuStreamQuery(StreamHandle handle) {
+  return cuStreamSynchronize(handle);
+}
+EXPORT int cuStreamIsCapturing(StreamHandle handle, int *state) {
+  std::lock_guard<std::mutex> lock(mutex);
+  *state = of(handle).capturing ? 1 : 0;
+  return Success;
+}
+EXPORT int cuStreamBeginCapture_v2(StreamHandle handle, int) {
+  std::lock_guard<std::mutex> lock(mutex);
+  of(handle).capturing = true;
+  return Success;
+}
+EXPORT int cuStreamEndCapture(StreamHandle handle, GraphHandle *graph) {
+  std::lock_guard<std::mutex> lock(mutex);
+  Stream &stream = of(handle);
+  stream.capturing = false;
+  *graph = reinterpret_cast<GraphHandle>(
+      new Graph{std::exchange(stream.captured, {})});
+  return Success;
+}
+EXPORT int cuEventCreate(EventHandle *event, unsigned) {
+  *event = reinterpret_cast<EventHandle>(new Event);
+  return Success;
+}
+EXPORT int cuEventDestroy_v2(EventHandle event) {
+  delete reinterpret_cast<Event *>(event);
+  return Success;
+}
+EXPORT int cuEventRecord(EventHandle handle, StreamHandle stream) {
+  std::lock_guard<std::mutex> lock(mutex);
+  Event &event = *reinterpret_cast<Event *>(handle);
+  event.stream = &of(stream);
+  event.position = event.stream->work.size();
+  return Success;
+}
+// What was recorded last when this is called counts, as with the real one.
+EXPORT int cuStreamWaitEvent(StreamHandle stream, EventHandle handle,
+                             unsigned) {
+  Event event;
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    event = *reinterpret_cast<Event *>(handle);
+  }
+  if (!event.stream)
+    return Success;
+  return put(stream, [event] { advance(*event.stream, event.position); });
+}
+EXPORT int cuEventSynchronize(EventHandle handle) {
+  std::lock_guard<std::mutex> lock(mutex);
+  Event &event = *reinterpret_cast<Event *>(handle);
+  if (event.stream)
+    advance(*event.stream, event.position);
+  return Success;
+}
+EXPORT int cuEventQuery(EventHandle handle) {
+  return cuEventSynchronize(handle);
+}
+EXPORT int cuEventElapsedTime(float *milliseconds, EventHandle, EventHandle) {
+  *milliseconds = 1;
+  return Success;
+}
+EXPORT int cuGraphInstantiateWithFlags(GraphExecHandle *exec, GraphHandle graph,
+                                       unsigned long long) {
+  *exec = reinterpret_cast<GraphExecHandle>(
+      new Graph(*reinterpret_cast<Graph *>(graph)));
+  return Success;
+}
+EXPORT int cuGraphLaunch(GraphExecHandle exec, StreamHandle stream) {
+  for (const auto &work : reinterpret_cast<Graph *>(exec)->work)
+    put(stream, work);
+  return Success;
+}
+EXPORT int cuGraphDestroy(GraphHandle graph) {
+  delete reinterpret_cast<Graph *>(graph);
+  return Success;
+}
+EXPORT int cuGraphExecDestroy(GraphExecHandle exec) {
+  delete reinterpret_cast<Graph *>(exec);
+  return Success;
+}
+
+EXPORT int cuModuleLoadDataEx(ModuleHandle *module, const void *image, unsigned,
+                              const int *, void **values) {
+  static char one;
+  if (std::strncmp(static_cast<const char *>(image), "fake", 4) != 0) {
+    std::strcpy(static_cast<char *>(values[0]), "no fake module");
+    return InvalidImage;
+  }
+  *module = reinterpret_cast<ModuleHandle>(&one);
+  return Success;
+}
+EXPORT int cuModuleUnload(ModuleHandle) { return Success; }
+EXPORT int cuModuleGetFunction(FunctionHandle *function, ModuleHandle,
+                               const char *name) {
+  for (const KernelEntry &kernel : kernels)
+    if (std::strcmp(kernel.name, name) == 0) {
+      *function =
+          reinterpret_cast<FunctionHandle>(const_cast<KernelEntry *>(&kernel));
+      return Success;
+    }
+  return NotFound;
+}
+EXPORT int cuFuncGetAttribute(int *value, int, FunctionHandle) {
+  *value = 0;
+  return Success;
+}
+EXPORT int cuFuncSetAttribute(FunctionHandle, int, int) { return Success; }
+// Parameters are copied when a kernel is launched.
+EXPORT int cuLaunchKernelEx(const LaunchConfig *config, FunctionHandle function,
+                            void **parameters, void **) {
+  if (config->grid[0] == 0 || config->block[0] == 0)
+    return InvalidValue;
+  const KernelEntry *kernel = reinterpret_cast<KernelEntry *>(function);
+  std::vector<std::string> copies;
+  for (int i = 0; i < 8 && kernel->sizes[i]; ++i)
+    copies.emplace_back(static_cast<const char *>(parameters[i]),
+                        static_cast<size_t>(kernel->sizes[i]));
+  return put(config->stream, [kernel, copies]() mutable {
+    void *pointers[8];
+    for (size_t i = 0; i < copies.size(); ++i)
+      pointers[i] = copies[i].data();
+    kernel->run(pointers);
+  });
+}
+EXPORT int cuTensorMapEncodeTiled(TensorMap *map, int, unsigned, void *base,
+                                  const uint64_t *dims, const uint64_t *,
+                                  const uint32_t *, const uint32_t *, int, int,
+                                  int, int) {
+  if (dims[0] == 0 || reinterpret_cast<uintptr_t>(base) % 16)
+    return InvalidValue;
+  reinterpret_cast<Map *>(map)->base = base;
+  return Success;
+}
+
+// For tests: what is allocated and not freed.
+EXPORT int64_t fakeCudaAllocations() {
+  std::lock_guard<std::mutex> lock(mutex);
+  return allocations;
+}
