@@ -66,9 +66,9 @@ class Kernel:
         check(cuda.cuFuncSetAttribute(self.function, MAX_DYNAMIC_SHARED, self.shared),
               "shared memory")
 
-    def bind(self, grid=None, **arguments):
+    def bind(self, grid=None, early=False, **arguments):
         launch = object.__new__(Launch)
-        launch.kernel, launch.grid, launch.keep = self, grid or SMS, []
+        launch.kernel, launch.grid, launch.keep, launch.early = self, grid or SMS, [], early
         pointers = []
         for parameter in self.interface["parameters"]:
             value = arguments[parameter["name"]]
@@ -86,12 +86,28 @@ class Kernel:
         return launch
 
 
+class Attribute(ctypes.Structure):
+    """CUlaunchAttribute: programmatic stream serialization is number 6."""
+    _fields_ = [("id", ctypes.c_int), ("pad", ctypes.c_int), ("value", ctypes.c_int * 16)]
+
+
+class Config(ctypes.Structure):
+    """CUlaunchConfig."""
+    _fields_ = [("grid", ctypes.c_uint * 3), ("block", ctypes.c_uint * 3), ("shared", ctypes.c_uint),
+                ("stream", ctypes.c_void_p), ("attributes", ctypes.POINTER(Attribute)), ("count", ctypes.c_uint)]
+
+
+EARLY = Attribute(6, 0, (ctypes.c_int * 16)(1))
+
+
 class Launch:
+    early = False  # may begin while the kernel before ends
+
     def __call__(self):
-        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
         kernel = self.kernel
-        check(cuda.cuLaunchKernel(kernel.function, self.grid, 1, 1, kernel.interface["threads"], 1, 1,
-                                  kernel.shared, stream, self.arguments, None), "launch")
+        config = Config((self.grid, 1, 1), (kernel.interface["threads"], 1, 1), kernel.shared,
+                        torch.cuda.current_stream().cuda_stream, ctypes.pointer(EARLY), int(self.early))
+        check(cuda.cuLaunchKernelEx(ctypes.byref(config), kernel.function, self.arguments, None), "launch")
 
 
 def event_times(run, count):

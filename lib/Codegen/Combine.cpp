@@ -120,6 +120,7 @@ LLVM::LLVMFuncOp moe::buildCombine(gpu::GPUModuleOp module,
       createKernelFunction(builder, module, getCombineInterface(spec));
   builder.setInsertionPointToStart(&function.getBody().front());
   DeviceBuilder b(module.getLoc(), builder);
+  b.awaitPredecessors();
   buildBody(b, spec, function);
   return function;
 }

@@ -125,6 +125,12 @@ Value DeviceBuilder::gridSize() {
   return NVVM::GridDimXOp::create(*this, getI32Type());
 }
 
+void DeviceBuilder::awaitPredecessors() {
+  NVVM::GriddepcontrolOp::create(*this,
+                                 NVVM::GridDepActionKind::launch_dependents);
+  NVVM::GriddepcontrolOp::create(*this, NVVM::GridDepActionKind::wait);
+}
+
 Value DeviceBuilder::uniform(Value value) {
   return NVVM::ShflOp::create(*this, value.getType(), i32(-1), value, i32(0),
                               i32(31), NVVM::ShflKind::idx, UnitAttr());

@@ -61,6 +61,7 @@ void FewRowsBuilder::sleepSometimes(Value position, int64_t role) {
 }
 
 void FewRowsBuilder::build() {
+  b.awaitPredecessors();
   thread = b.threadId();
   lane = b.lane();
   warp = b.uniform(b.shr(thread, 5));

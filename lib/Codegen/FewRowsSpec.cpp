@@ -10,7 +10,9 @@ using namespace mlir;
 using namespace moe;
 
 static constexpr int64_t maxSharedBytes = 227 * 1024;
-static constexpr int64_t maxStages = 12, minStages = 3;
+/// More stages do not help; fewer bytes let the CTA of the next kernel begin
+/// beside this one.
+static constexpr int64_t maxStages = 5, minStages = 3;
 /// Most that x or h may take: what is left holds a ring of enough bytes to
 /// cover the latency of memory.
 static constexpr int64_t maxOperandBytes = 116 * 1024;

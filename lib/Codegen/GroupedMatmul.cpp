@@ -86,6 +86,7 @@ Value GroupedMatmulBuilder::argument(StringRef name) {
 void GroupedMatmulBuilder::build() {
   ring = RingDeclOp::create(b, ringType, shared, plan.ringOffset);
   start();
+  b.awaitPredecessors();
   NVVM::BarrierOp::create(b);
   Value warp = b.uniform(b.shr(b.threadId(), 5));
   b.ifElse(

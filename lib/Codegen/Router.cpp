@@ -111,6 +111,7 @@ Value RouterBuilder::argument(StringRef name) {
 }
 
 void RouterBuilder::build() {
+  b.awaitPredecessors();
   thread = b.threadId();
   lane = b.lane();
   warp = b.uniform(b.shr(thread, 5));

@@ -268,6 +268,7 @@ LLVM::LLVMFuncOp moe::buildSelectExperts(gpu::GPUModuleOp module,
       createKernelFunction(builder, module, getSelectExpertsInterface(spec));
   builder.setInsertionPointToStart(&function.getBody().front());
   DeviceBuilder b(module.getLoc(), builder);
+  b.awaitPredecessors();
   Value warp = b.uniform(b.shr(b.threadId(), 5));
   SelectBuilder::Arrays arrays;
   unsigned next = 0;

@@ -110,6 +110,7 @@ Value TokenSortBuilder::argument(StringRef name) {
 }
 
 void TokenSortBuilder::build() {
+  b.awaitPredecessors();
   Value zero = b.i32(0);
   forEachSlot([&](Value slot) {
     for (int64_t w = 0; w < warps; ++w)

@@ -73,6 +73,10 @@ public:
   mlir::Value lane() { return bitAnd(threadId(), 31); }
   mlir::Value warpInGroup() { return bitAnd(shr(threadId(), 5), 3); }
   mlir::Value warpgroup() { return shr(threadId(), 7); }
+  /// Where the kernel was launched early (programmatic stream serialization):
+  /// lets the next one of the stream do the same, and waits until all that came
+  /// before is done.  Nothing else may be read or written before it.
+  void awaitPredecessors();
   /// The value of lane 0, known to be uniform in the warp.
   mlir::Value uniform(mlir::Value value);
 

@@ -41,7 +41,7 @@ struct FewRowsSpec {
   bool weightOnInput = false;
   int64_t shares = 132;
   int64_t warps = 16;
-  int64_t stages = 0; ///< KiB in flight per warp; 0: as many as fit, at most 12
+  int64_t stages = 0; ///< KiB in flight per warp; 0: as many as fit, at most 5
   /// Warps that share a dot product of either matrix; 0: chosen.
   int64_t upWarps = 0, downWarps = 0;
   /// Test only: warps sleep for changing times, to bring races out.

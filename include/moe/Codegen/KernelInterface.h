@@ -31,6 +31,8 @@ struct KernelParameter {
   int64_t columns = 0, boxRows = 0, boxColumns = 0, elementBytes = 0;
 };
 
+/// Every kernel waits itself for what comes before it in its stream, so that it
+/// may be launched with the attribute "programmatic stream serialization".
 struct KernelInterface {
   std::string name;        ///< symbol of the kernel
   int64_t threads = 0;     ///< per CTA; one CTA per SM where `persistent`
