@@ -43,8 +43,9 @@ public:
 
   // The word where kernels write a moert_failure.
   virtual int32_t *statusWord() = 0;
-  // Asked while a thread waits; an error ends the wait.
-  std::function<Status()> whileWaiting;
+  // Asked while a thread waits, with the seconds so far; an error ends the
+  // wait.
+  std::function<Status(double seconds)> whileWaiting;
 };
 
 class Device {

@@ -1,4 +1,5 @@
 // From the text of the command line and the environment to a plan.
+#include "bench.h"
 #include "run.h"
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <set>
+#include <sstream>
 
 extern char **environ;
 
@@ -82,7 +84,7 @@ static Status parseOutputs(const std::vector<std::string> &texts,
 }
 
 // Variables of ours: one that is misspelt would be ignored silently.
-static Status readEnvironment(RunPlan &plan) {
+static Status readEnvironment(double &timeoutSeconds) {
   for (char **entry = environ; *entry; ++entry) {
     std::string_view text = *entry;
     if (!text.starts_with("MOERT_"))
@@ -104,13 +106,14 @@ static Status readEnvironment(RunPlan &plan) {
       return invalid("the environment variable ", name, " is empty");
     if (name == "MOERT_TIMEOUT")
       MOERT_TRY(parseNumber("the environment variable MOERT_TIMEOUT", value,
-                            1e-3, 1e6, plan.timeoutSeconds));
+                            1e-3, 1e6, timeoutSeconds));
   }
   return {};
 }
 
 // "cuda:1" is a device and which of several.
-static Status parseDevice(const std::string &text, RunPlan &plan) {
+template <typename Plan>
+static Status parseDevice(const std::string &text, Plan &plan) {
   size_t colon = text.find(':');
   plan.device = text.substr(0, colon);
   if (!text.empty() && plan.device != "cpu" && plan.device != "cuda")
@@ -129,7 +132,7 @@ static Status fillPlan(const RunFlags &flags, RunPlan &plan) {
   if (flags.artifact.empty())
     return invalid("no artifact is given; usage: moe-run layer.moe --input "
                    "x=@file.safetensors:tensor ...");
-  MOERT_TRY(readEnvironment(plan));
+  MOERT_TRY(readEnvironment(plan.timeoutSeconds));
   MOERT_TRY(parseSources("--input", flags.inputs, plan.inputs));
   MOERT_TRY(parseSources("--expect", flags.expects, plan.expects));
   MOERT_TRY(parseOutputs(flags.outputs, plan));
@@ -158,5 +161,55 @@ static Status fillPlan(const RunFlags &flags, RunPlan &plan) {
 Result<RunPlan> moert::parseFlags(const RunFlags &flags) {
   RunPlan plan;
   MOERT_TRY(fillPlan(flags, plan));
+  return plan;
+}
+
+// The parts between commas.
+static std::vector<std::string> partsOf(const std::string &text) {
+  std::vector<std::string> parts;
+  std::istringstream in(text + ",");
+  for (std::string part; std::getline(in, part, ',');)
+    parts.push_back(part);
+  return parts;
+}
+
+static Status parseRoutings(const std::string &text,
+                            std::vector<Routing> &routings) {
+  if (text.empty())
+    return {};
+  routings.clear();
+  for (const std::string &part : partsOf(text)) {
+    if (part != "balanced" && part != "zipf")
+      return invalid("--routing has '", printable(part), "'",
+                     suggest(part, {"balanced", "zipf"}));
+    routings.push_back(part == "zipf" ? Routing::Zipf : Routing::Balanced);
+  }
+  return {};
+}
+
+Result<BenchPlan> moert::parseBenchFlags(const BenchFlags &flags) {
+  BenchPlan plan;
+  double noTimeout = 0; // a run of one process cannot wait for others for long
+  MOERT_TRY(readEnvironment(noTimeout));
+  MOERT_TRY(parseDevice(flags.device, plan));
+  MOERT_TRY(parseRoutings(flags.routing, plan.routings));
+  if (!flags.tokens.empty()) {
+    plan.tokens.clear();
+    for (const std::string &part : partsOf(flags.tokens)) {
+      int64_t tokens = -1;
+      MOERT_TRY(parseInteger("--tokens", part, 0, int64_t(1) << 32, tokens));
+      if (tokens < 0)
+        return invalid("--tokens is '", printable(flags.tokens),
+                       "', expected numbers such as 1,16,256");
+      plan.tokens.push_back(tokens);
+    }
+  }
+  MOERT_TRY(parseInteger("--threads", flags.threads, 1, 1024, plan.threads));
+  MOERT_TRY(parseInteger("--sets", flags.sets, 1, 1024, plan.sets));
+  MOERT_TRY(parseInteger("--seed", flags.seed, 0, INT64_MAX, plan.seed));
+  plan.artifact = flags.artifact;
+  plan.weights = flags.weights;
+  plan.function = flags.function;
+  plan.json = flags.json;
   return plan;
 }

@@ -1,4 +1,5 @@
 // moe-run: runs an artifact on its ranks, or shows what is in it.
+#include "bench.h"
 #include "run.h"
 
 #include <CLI/CLI.hpp>
@@ -10,11 +11,15 @@ using namespace moert;
 namespace {
 struct CommandLine {
   CLI::App app{"runs a compiled Mixture-of-Experts layer on its ranks"};
-  CLI::App *inspect = nullptr;
+  CLI::App *inspect = nullptr, *bench = nullptr;
   RunFlags flags;
+  BenchFlags benchFlags;
   std::string inspected;
 
   CommandLine();
+
+private:
+  void addBench();
 };
 } // namespace
 
@@ -60,6 +65,30 @@ CommandLine::CommandLine() {
   app.add_option("--json", flags.json, "writes the statistics as JSON");
   inspect = app.add_subcommand("inspect", "prints what an artifact holds");
   inspect->add_option("artifact", inspected, "the artifact")->required();
+  addBench();
+}
+
+void CommandLine::addBench() {
+  bench = app.add_subcommand("bench", "times a layer");
+  auto option = [&](const char *name, std::string &value, const char *text) {
+    return bench->add_option(name, value, text);
+  };
+  option("artifact", benchFlags.artifact, "the artifact")->required();
+  option("--function", benchFlags.function,
+         "which function, where there are several");
+  option("--device", benchFlags.device,
+         "cpu, cuda or cuda:N [what the artifact is for]");
+  option("--weights", benchFlags.weights,
+         "checkpoint [random weights of variance 1 / fan-in]");
+  option("--tokens", benchFlags.tokens,
+         "numbers of tokens, by commas [1,16,64,256,4096,16384]");
+  option("--routing", benchFlags.routing,
+         "balanced, zipf, or both by a comma [balanced]");
+  option("--threads", benchFlags.threads,
+         "threads a rank on cpu [cores / ranks, at least 1]");
+  option("--sets", benchFlags.sets, "inputs that are used in turn [4]");
+  option("--seed", benchFlags.seed, "of inputs and random weights [0]");
+  option("--json", benchFlags.json, "writes the results");
 }
 
 static int usageError(const std::string &message) {
@@ -101,6 +130,10 @@ static int runMain(int argc, char **argv) {
     return usageError(describeExtra(line.app, extras.front()));
   if (line.inspect->parsed())
     return inspectArtifact(line.inspected);
+  if (line.bench->parsed()) {
+    Result<BenchPlan> plan = parseBenchFlags(line.benchFlags);
+    return plan.ok() ? benchArtifact(*plan) : reportError(plan.status());
+  }
   Result<RunPlan> plan = parseFlags(line.flags);
   return plan.ok() ? runArtifact(*plan) : reportError(plan.status());
 }

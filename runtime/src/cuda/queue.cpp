@@ -180,11 +180,14 @@ Status StreamQueue::wait() {
   if (!whileWaiting)
     return check(context->driver().streamSynchronize(current),
                  "the work on the device failed");
+  auto begin = std::chrono::steady_clock::now();
   for (int round = 0;; ++round) {
     int code = context->driver().streamQuery(current);
     if (code != NotReady)
       return check(code, "the work on the device failed");
-    MOERT_TRY(whileWaiting());
+    std::chrono::duration<double> passed =
+        std::chrono::steady_clock::now() - begin;
+    MOERT_TRY(whileWaiting(passed.count()));
     if (round > 100)
       std::this_thread::sleep_for(std::chrono::microseconds(20));
     else

@@ -1,0 +1,273 @@
+#include "bench.h"
+
+#include "atomic_file.h"
+#include "cuda/graph.h"
+#include "run.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+using namespace moert;
+
+namespace {
+
+struct Measurement {
+  int64_t tokens = 0;
+  Routing routing = Routing::Balanced;
+  // "graph": the device alone, all sets in one CUDA graph; "stream": the
+  // device, launches included; "host": calls with tensors in host memory.
+  std::string how;
+  int64_t repetitions = 0;
+  double median = 0, least = 0, most = 0; // seconds a call
+};
+
+class Bench {
+public:
+  explicit Bench(const BenchPlan &plan) : plan(plan) {}
+
+  Status perform();
+
+private:
+  Status open();
+  Status measure(int64_t tokens, Routing routing);
+  Result<std::vector<double>> timeOnHost(Measurement &result);
+  Result<std::vector<double>> timeOnStream(Measurement &result);
+  Status makeSets(int64_t tokens, Routing routing);
+  Status toDevice();
+  Status writeJson() const;
+
+  // One input set and where its outputs go.
+  struct Set {
+    std::vector<OwnedTensor> inputs, outputs;
+    std::vector<HostTensor> in, out;
+    std::vector<Memory> memory; // of a device
+  };
+
+  const BenchPlan &plan;
+  std::shared_ptr<Artifact> artifact;
+  const Function *function = nullptr;
+  std::unique_ptr<Session> session;
+  std::vector<Set> sets;
+  std::vector<Measurement> results;
+};
+
+} // namespace
+
+Status Bench::open() {
+  Result<std::shared_ptr<Artifact>> opened = Artifact::open(plan.artifact);
+  if (!opened.ok())
+    return opened.status();
+  artifact = *opened;
+  Result<const Function *> chosen = artifact->function(plan.function);
+  if (!chosen.ok())
+    return plan.function.empty() ? chosen.status().in("--function")
+                                 : chosen.status();
+  function = *chosen;
+  SessionOptions options;
+  options.function = function->name;
+  options.maxTokens = *std::max_element(plan.tokens.begin(), plan.tokens.end());
+  options.threads = plan.threads;
+  options.device = plan.device;
+  options.deviceNumber = plan.deviceNumber;
+  options.log = note;
+  Result<std::unique_ptr<Session>> made = Session::open(artifact, options);
+  if (!made.ok())
+    return made.status();
+  session = std::move(*made);
+  if (!plan.weights.empty())
+    return session->loadWeights(plan.weights).in("--weights");
+  if (function->weights.empty())
+    return {};
+  RandomWeights random(*function, plan.seed);
+  return session->makeWeights([&](size_t weight, int rank, void *slice) {
+    return random.fill(weight, rank, slice);
+  });
+}
+
+Status Bench::makeSets(int64_t tokens, Routing routing) {
+  sets.clear();
+  for (int64_t i = 0; i < plan.sets; ++i) {
+    Set &set = sets.emplace_back();
+    Result<std::vector<OwnedTensor>> inputs =
+        makeInputs(*function, tokens, routing,
+                   plan.seed + 1000003 * static_cast<uint64_t>(i + 1));
+    if (!inputs.ok())
+      return inputs.status();
+    set.inputs = std::move(*inputs);
+    for (const TensorSpec &spec : function->outputs) {
+      std::vector<int64_t> shape = spec.shape;
+      if (spec.hasTokens())
+        shape[0] = tokens;
+      Result<OwnedTensor> output = makeTensor(spec.name, spec.dtype, shape);
+      if (!output.ok())
+        return output.status();
+      set.outputs.push_back(std::move(*output));
+    }
+    for (const OwnedTensor &tensor : set.inputs)
+      set.in.push_back(tensor.host());
+    for (const OwnedTensor &tensor : set.outputs)
+      set.out.push_back(tensor.host());
+  }
+  return {};
+}
+
+// The sets' tensors move to device memory.
+Status Bench::toDevice() {
+  Queue &queue = *session->queue(0);
+  for (Set &set : sets) {
+    auto move = [&](HostTensor &tensor, const OwnedTensor &host,
+                    bool isInput) -> Status {
+      Result<Memory> memory =
+          session->onDevice().allocate(host.buffer.size(), host.name);
+      if (!memory.ok())
+        return memory.status();
+      if (isInput)
+        MOERT_TRY(queue.upload(memory->data(), host.buffer.data(),
+                               host.buffer.size()));
+      tensor.data = memory->data();
+      set.memory.push_back(std::move(*memory));
+      return {};
+    };
+    for (size_t i = 0; i < set.in.size(); ++i)
+      MOERT_TRY(move(set.in[i], set.inputs[i], /*isInput=*/true));
+    for (size_t i = 0; i < set.out.size(); ++i)
+      MOERT_TRY(move(set.out[i], set.outputs[i], /*isInput=*/false));
+  }
+  return queue.finish();
+}
+
+// How often to repeat what takes so long.
+static int64_t repetitionsFor(double seconds, double budget) {
+  return std::clamp<int64_t>(
+      static_cast<int64_t>(budget / std::max(seconds, 1e-6)), 5, 60);
+}
+
+// A sample is one call for each set.
+Result<std::vector<double>> Bench::timeOnHost(Measurement &result) {
+  result.how = "host";
+  auto once = [&](double &seconds) -> Status {
+    auto begin = std::chrono::steady_clock::now();
+    for (Set &set : sets)
+      MOERT_TRY(session->run(set.in, set.out));
+    std::chrono::duration<double> passed =
+        std::chrono::steady_clock::now() - begin;
+    seconds = passed.count();
+    return {};
+  };
+  double seconds = 0;
+  MOERT_TRY(once(seconds)); // the first makes what later ones use
+  MOERT_TRY(once(seconds));
+  std::vector<double> samples(
+      static_cast<size_t>(repetitionsFor(seconds, 1.0)));
+  for (double &sample : samples)
+    MOERT_TRY(once(sample));
+  return samples;
+}
+
+Result<std::vector<double>> Bench::timeOnStream(Measurement &result) {
+  MOERT_TRY(session->queue(0)->enter());
+  MOERT_TRY(toDevice());
+  auto &queue = static_cast<cuda::StreamQueue &>(*session->queue(0));
+  void *stream = queue.stream();
+  auto calls = [&]() -> Status {
+    for (Set &set : sets)
+      MOERT_TRY(session->enqueue(stream, set.in, set.out));
+    return {};
+  };
+  MOERT_TRY(calls());
+  MOERT_TRY(session->wait());
+  result.how = "graph";
+  Result<cuda::Graph> graph = cuda::Graph::capture(queue, calls);
+  std::function<Status()> once = calls;
+  if (graph.ok()) {
+    once = [&]() { return graph->launch(queue); };
+  } else if (graph.status().code() == MOERT_ERROR_UNSUPPORTED) {
+    note(concat("no CUDA graph: ", graph.status().message()));
+    result.how = "stream";
+  } else {
+    return graph.status();
+  }
+  Result<std::vector<double>> first = cuda::timeOnDevice(queue, 2, once);
+  if (!first.ok())
+    return first.status();
+  // The chip is warm, and limited by its power, before it is measured.
+  double seconds = first->back();
+  int64_t warm =
+      std::clamp<int64_t>(static_cast<int64_t>(0.02 / seconds), 1, 2000);
+  for (int64_t i = 0; i < warm; ++i)
+    MOERT_TRY(once());
+  return cuda::timeOnDevice(queue, repetitionsFor(seconds, 0.1), once);
+}
+
+Status Bench::measure(int64_t tokens, Routing routing) {
+  MOERT_TRY(makeSets(tokens, routing));
+  Measurement result;
+  result.tokens = tokens;
+  result.routing = routing;
+  bool onStream = !session->onDevice().isHost() && session->ranks() == 1;
+  Result<std::vector<double>> samples =
+      onStream ? timeOnStream(result) : timeOnHost(result);
+  if (!samples.ok())
+    return samples.status().in(
+        concat(tokens, " tokens, ", routingName(routing)));
+  std::sort(samples->begin(), samples->end());
+  double calls = static_cast<double>(sets.size());
+  result.repetitions = static_cast<int64_t>(samples->size());
+  result.least = samples->front() / calls;
+  result.median = (*samples)[samples->size() / 2] / calls;
+  result.most = samples->back() / calls;
+  std::printf("%8lld  %-9s %-7s %12.2f %12.2f %12.2f\n",
+              static_cast<long long>(tokens), routingName(routing),
+              result.how.c_str(), result.median * 1e6, result.least * 1e6,
+              result.most * 1e6);
+  std::fflush(stdout);
+  results.push_back(result);
+  return {};
+}
+
+Status Bench::writeJson() const {
+  nlohmann::ordered_json cases = nlohmann::ordered_json::array();
+  for (const Measurement &result : results)
+    cases.push_back({{"tokens", result.tokens},
+                     {"routing", routingName(result.routing)},
+                     {"how", result.how},
+                     {"repetitions", result.repetitions},
+                     {"seconds", result.median},
+                     {"least_seconds", result.least},
+                     {"most_seconds", result.most}});
+  nlohmann::ordered_json json = {
+      {"artifact", plan.artifact},
+      {"function", function->name},
+      {"producer", artifact->manifest().producer},
+      {"device", session->onDevice().name()},
+      {"ranks", session->ranks()},
+      {"threads", session->threads()},
+      {"sets", plan.sets},
+      {"seed", plan.seed},
+      {"weights", plan.weights.empty() ? "random" : plan.weights},
+      {"cases", cases}};
+  std::string text = json.dump(1) + "\n";
+  std::string_view pieces[] = {text};
+  std::string error = writeFileAtomically(plan.json, pieces);
+  return error.empty() ? Status() : Status::error(MOERT_ERROR_IO, error);
+}
+
+Status Bench::perform() {
+  MOERT_TRY(open());
+  std::printf("`%s` on %s, %d ranks; microseconds a call\n",
+              function->name.c_str(), session->onDevice().name().c_str(),
+              session->ranks());
+  std::printf("%8s  %-9s %-7s %12s %12s %12s\n", "tokens", "routing", "how",
+              "median", "least", "most");
+  for (int64_t tokens : plan.tokens)
+    for (Routing routing : plan.routings)
+      MOERT_TRY(measure(tokens, routing));
+  return plan.json.empty() ? Status() : writeJson();
+}
+
+int moert::benchArtifact(const BenchPlan &plan) {
+  Status status = Bench(plan).perform();
+  return status.ok() ? ExitOk : reportError(status);
+}

@@ -1,0 +1,32 @@
+// moe-run bench: how long a layer takes, by number of tokens.
+#ifndef MOE_RUN_BENCH_H
+#define MOE_RUN_BENCH_H
+
+#include "bench_inputs.h"
+
+namespace moert {
+
+// The command line, as text; parseBenchFlags makes a BenchPlan of it.
+struct BenchFlags {
+  std::string artifact, weights, function, json, device;
+  std::string tokens, routing, threads, sets, seed;
+};
+
+struct BenchPlan {
+  std::string artifact, weights, function, json, device;
+  int deviceNumber = 0;
+  std::vector<int64_t> tokens = {1, 16, 64, 256, 4096, 16384};
+  std::vector<Routing> routings = {Routing::Balanced};
+  int threads = 0;
+  int64_t sets = 4; // of inputs, in turn
+  uint64_t seed = 0;
+};
+
+Result<BenchPlan> parseBenchFlags(const BenchFlags &flags);
+
+// Prints a table to stdout and returns the exit code.
+int benchArtifact(const BenchPlan &plan);
+
+} // namespace moert
+
+#endif
