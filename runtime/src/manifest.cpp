@@ -182,6 +182,8 @@ Kernel ManifestReader::readKernel(const Json &json, std::string path) {
   kernel.cluster = object.integer("cluster", 1, 16);
   kernel.sharedBytes = object.integer("shared_bytes", 0, 1 << 20);
   kernel.ctasPerSm = object.integer("ctas_per_sm", 1, 64);
+  if (object.has("early"))
+    kernel.early = object.integer("early", 0, 1) == 1;
   size_t index = 0;
   for (const std::string &name : object.strings("params", 0, 64)) {
     std::optional<KernelParameter> parameter = parameterOf(name);

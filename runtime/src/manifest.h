@@ -34,6 +34,7 @@ struct Kernel {
   int64_t cluster = 1;  // CTAs of one cluster; a grid is a multiple of it
   int64_t sharedBytes = 0;
   int64_t ctasPerSm = 1;
+  bool early = false; // it waits itself for what comes before it
   std::vector<KernelParameter> parameters;
 };
 

@@ -32,6 +32,7 @@ struct LaunchAttribute {
   union {
     char bytes[64];
     unsigned cluster[3];
+    int flag;
   } value;
 };
 
@@ -59,6 +60,7 @@ inline constexpr int MaxSharedBytesOptIn = 97;
 inline constexpr int FunctionMaxDynamicSharedBytes = 8;
 inline constexpr int FunctionNonPortableCluster = 14;
 inline constexpr int AttributeClusterDimension = 4;
+inline constexpr int AttributeEarlyLaunch = 6;
 inline constexpr unsigned StreamNonBlocking = 1;
 inline constexpr unsigned EventNoTiming = 2;
 inline constexpr int CaptureThreadLocal = 1;

@@ -42,6 +42,8 @@ static_assert(FunctionNonPortableCluster ==
               CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED);
 static_assert(AttributeClusterDimension ==
               CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION);
+static_assert(AttributeEarlyLaunch ==
+              CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION);
 static_assert(StreamNonBlocking == CU_STREAM_NON_BLOCKING);
 static_assert(EventNoTiming == CU_EVENT_DISABLE_TIMING);
 static_assert(CaptureThreadLocal == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL);

@@ -111,10 +111,19 @@ Status Kernels::launch(size_t index, int64_t grid, void **parameters,
                          printable(kernel.name), "` is launched with ", grid,
                          " CTAs, expected a positive multiple of its cluster ",
                          kernel.cluster);
-  LaunchAttribute cluster = {};
-  cluster.id = AttributeClusterDimension;
-  cluster.value.cluster[0] = static_cast<unsigned>(kernel.cluster);
-  cluster.value.cluster[1] = cluster.value.cluster[2] = 1;
+  LaunchAttribute attributes[2] = {};
+  unsigned count = 0;
+  if (kernel.cluster > 1) {
+    LaunchAttribute &cluster = attributes[count++];
+    cluster.id = AttributeClusterDimension;
+    cluster.value.cluster[0] = static_cast<unsigned>(kernel.cluster);
+    cluster.value.cluster[1] = cluster.value.cluster[2] = 1;
+  }
+  if (kernel.early) {
+    LaunchAttribute &early = attributes[count++];
+    early.id = AttributeEarlyLaunch;
+    early.value.flag = 1;
+  }
   LaunchConfig config = {};
   config.grid[0] = static_cast<unsigned>(grid);
   config.grid[1] = config.grid[2] = 1;
@@ -122,8 +131,8 @@ Status Kernels::launch(size_t index, int64_t grid, void **parameters,
   config.block[1] = config.block[2] = 1;
   config.sharedBytes = static_cast<unsigned>(kernel.sharedBytes);
   config.stream = stream;
-  config.attributes = kernel.cluster > 1 ? &cluster : nullptr;
-  config.attributeCount = kernel.cluster > 1 ? 1 : 0;
+  config.attributes = attributes;
+  config.attributeCount = count;
   int code = context->driver().launchKernel(&config, functions[index],
                                             parameters, nullptr);
   return code == Success
