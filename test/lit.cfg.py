@@ -1,5 +1,6 @@
 # Files are tests by their ending; tools are found in the build and in LLVM's folder.
 import os
+import shutil
 import lit.formats
 
 config.name = "moe-mlir"
@@ -15,3 +16,5 @@ config.substitutions.append(("%golden", os.path.join(config.moe_build, "test", "
 config.substitutions.append(("%python", "/usr/bin/python3"))
 config.substitutions.append(("%source", config.moe_source))
 config.substitutions.append(("%build", config.moe_build))
+if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
+    config.available_features.add("chromium")

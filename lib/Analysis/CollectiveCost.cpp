@@ -3,19 +3,23 @@
 #include "moe/Analysis/CollectiveCost.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallVector.h"
-#include <map>
 
 using namespace mlir;
 using namespace moe;
 
 static GroupShape shapeOf(ArrayRef<int64_t> ranks, const Machine &machine) {
-  std::map<int64_t, int64_t> members;
+  SmallVector<int64_t> domains = llvm::map_to_vector(
+      ranks, [&](int64_t rank) { return rank / machine.domainDevices; });
+  llvm::sort(domains);
   GroupShape group;
   group.members = ranks.size();
-  for (int64_t rank : ranks)
-    group.perDomain =
-        std::max(group.perDomain, ++members[rank / machine.domainDevices]);
-  group.domains = members.size();
+  int64_t same = 0;
+  for (size_t i = 0; i < domains.size(); ++i) {
+    bool starts = i == 0 || domains[i] != domains[i - 1];
+    group.domains += starts && i > 0;
+    same = starts ? 1 : same + 1;
+    group.perDomain = std::max(group.perDomain, same);
+  }
   return group;
 }
 

@@ -27,17 +27,24 @@ struct Counted {
   int64_t bin = 1; // slots of a bin, of which a token counts once
 };
 
+constexpr llvm::StringLiteral kTerms[] = {
+    "router", "permute",  "experts", "shared_expert",
+    "counts", "dispatch", "combine"};
+enum Term { Router, Permute, Experts, SharedExpert, Counts, Dispatch, Combine };
+using Terms = std::array<double, std::size(kTerms)>;
+using GroupShapes = llvm::DenseMap<Attribute, GroupShape>;
+
 struct Total {
   PerMember clock;
-  std::vector<std::map<std::string, double>> terms;
+  std::vector<Terms> terms;
 };
 
 class Walk : public RowCounts {
 public:
   Walk(func::FuncOp function, const Machine &machine, const LayerRun &run,
-       uint64_t seed, LayerCost &cost, bool record)
+       uint64_t seed, LayerCost &cost, GroupShapes &groups, bool record)
       : function(function), machine(machine), run(run), cost(cost),
-        record(record) {
+        groups(groups), record(record) {
     PlacementAttr placement = run.placement;
     grid = coll::lookupGrid(function, placement.getGrid());
     members = coll::groupSize(grid, placement.getEp());
@@ -45,7 +52,7 @@ public:
     ranks = ShapedType::getNumElements(grid.getShape());
     slots = placement.getSlots().size() / members;
     total.clock.assign(members, 0);
-    total.terms.resize(members);
+    total.terms.assign(members, Terms());
     function.walk([&](SortOp sort) {
       topK = sort.getTopK();
       experts = sort.getExperts();
@@ -59,9 +66,7 @@ public:
   }
   ArrayRef<double> groupsOf(Value offsets) const override;
   const PerMember &clock() const { return total.clock; }
-  const std::map<std::string, double> &terms(int64_t member) const {
-    return total.terms[member];
-  }
+  const Terms &terms(int64_t member) const { return total.terms[member]; }
   const PerMember &expertUs() const { return expertTime; }
   const PerMember &expertRows() const { return expertRow; }
   const PerMember &weightBytes() const { return weightRead; }
@@ -74,7 +79,7 @@ private:
   void work(WorkInterface op);
   LogicalResult communicate(coll::Collective op);
   void exchange(coll::AllToAllVOp op, const GroupShape &group, double row);
-  void advance(Operation *op, StringRef term, const PerMember &us, bool meet);
+  void advance(Operation *op, Term term, const PerMember &us, bool meet);
   bool crossesMembers(ArrayRef<int64_t> axes) const {
     return llvm::any_of(axes, [&](int64_t axis) {
       return llvm::is_contained(run.placement.getEp().asArrayRef(), axis);
@@ -89,6 +94,7 @@ private:
   const Machine &machine;
   const LayerRun &run;
   LayerCost &cost;
+  GroupShapes &groups;
   bool record;
   shard::GridOp grid;
   int64_t members = 1, replicas = 1, ranks = 1, slots = 1, topK = 1,
@@ -108,8 +114,12 @@ private:
 
 void Walk::drawLoads() {
   double tokens = run.tokens / replicas;
-  std::vector<double> byExpert =
-      run.routing->draw(tokens, topK, experts, seedValue);
+  DrawnLoads own;
+  auto [drawn, isNew] =
+      (run.drawn ? *run.drawn : own).try_emplace({tokens, seedValue});
+  if (isNew)
+    drawn->second = run.routing->draw(tokens, topK, experts, seedValue);
+  const std::vector<double> &byExpert = drawn->second;
   ArrayRef<int32_t> map = run.placement.getSlots();
   loads.assign(map.size(), 0);
   for (auto [slot, expert] : llvm::enumerate(map))
@@ -158,37 +168,37 @@ LogicalResult Walk::refuse(Operation *op, const Twine &why) {
 }
 
 // `meet`: all members wait for the last one, whose path is then everyone's.
-void Walk::advance(Operation *op, StringRef term, const PerMember &us,
-                   bool meet) {
+void Walk::advance(Operation *op, Term term, const PerMember &us, bool meet) {
   if (meet) {
     auto last = llvm::max_element(total.clock) - total.clock.begin();
     double start = total.clock[last];
     total.clock.assign(members, start);
-    std::map<std::string, double> path = total.terms[last];
-    for (auto &terms : total.terms)
+    Terms path = total.terms[last];
+    for (Terms &terms : total.terms)
       terms = path;
   }
   for (int64_t m = 0; m < members; ++m) {
     if (record && m < 8)
-      cost.timeline.push_back({op->getName().stripDialect().str(), term.str(),
-                               m, total.clock[m], total.clock[m] + us[m]});
+      cost.timeline.push_back({op->getName().stripDialect().str(),
+                               kTerms[term].str(), m, total.clock[m],
+                               total.clock[m] + us[m]});
     total.clock[m] += us[m];
-    total.terms[m][term.str()] += us[m];
+    total.terms[m][term] += us[m];
   }
 }
 
 void Walk::work(WorkInterface op) {
   PerMember us(members, 0);
-  StringRef term;
+  Term term = Router;
   for (member = 0; member < members; ++member) {
     Work work = op.getWork(*this);
     us[member] = workUs(machine, work, run.gemm, hidden);
     bool routed = work.kind == WorkKind::Product && isa<GroupedMatmulOp>(op) &&
                   cast<GroupedMatmulOp>(op).getOffsets();
-    term = work.kind == WorkKind::Route     ? "router"
-           : work.kind == WorkKind::Permute ? "permute"
-           : routed                         ? "experts"
-                                            : "shared_expert";
+    term = work.kind == WorkKind::Route     ? Router
+           : work.kind == WorkKind::Permute ? Permute
+           : routed                         ? Experts
+                                            : SharedExpert;
     flops += work.flops / members;
     if (routed) {
       expertsDone = true;
@@ -241,7 +251,7 @@ void Walk::exchange(coll::AllToAllVOp op, const GroupShape &group, double row) {
   maxNetwork += sent * farRow * far;
   CollectiveKind kind = run.placement.getDedup() ? CollectiveKind::Dispatch
                                                  : CollectiveKind::AllToAll;
-  advance(op, expertsDone ? "combine" : "dispatch",
+  advance(op, expertsDone ? Combine : Dispatch,
           same(exchangeUs(machine, kind, group, most * row * near,
                           most * farRow * far) *
                (run.overlap ? group.domains > 1 ? machine.networkExposed
@@ -251,7 +261,11 @@ void Walk::exchange(coll::AllToAllVOp op, const GroupShape &group, double row) {
 }
 
 LogicalResult Walk::communicate(coll::Collective op) {
-  GroupShape group = groupShape(grid.getShape(), op.getAxes(), machine);
+  auto [known, isNew] = groups.try_emplace(
+      DenseI64ArrayAttr::get(function.getContext(), op.getAxes()));
+  if (isNew)
+    known->second = groupShape(grid.getShape(), op.getAxes(), machine);
+  const GroupShape &group = known->second;
   auto type = cast<ShapedType>(op.getSent().getType());
   double row = type.getElementTypeBitWidth() / 8.0;
   for (int64_t size : type.getShape().drop_front(type.isDynamicDim(0) ? 1 : 0))
@@ -283,11 +297,8 @@ LogicalResult Walk::communicate(coll::Collective op) {
       (group.domains > 1 ? maxNetwork : maxDomain) += out;
     }
   }
-  advance(op,
-          fixed         ? "counts"
-          : expertsDone ? "combine"
-                        : "dispatch",
-          us, crossesMembers(op.getAxes()));
+  Term term = fixed ? Counts : expertsDone ? Combine : Dispatch;
+  advance(op, term, us, crossesMembers(op.getAxes()));
   return success();
 }
 
@@ -441,16 +452,19 @@ FailureOr<LayerCost> moe::simulateLayer(func::FuncOp function,
                                         const LayerRun &run) {
   LayerCost cost;
   int draws = run.routing->numDraws();
+  GroupShapes groups;
   std::vector<double> ends, mostRows;
   for (int draw = 0; draw < draws; ++draw) {
-    Walk walk(function, machine, run, draw, cost, draw == 0);
+    Walk walk(function, machine, run, draw, cost, groups,
+              run.record && draw == 0);
     if (failed(walk.walk()))
       return failure();
     auto last = llvm::max_element(walk.clock()) - walk.clock().begin();
     ends.push_back(walk.clock()[last]);
     cost.us += walk.clock()[last] / draws;
-    for (const auto &[term, us] : walk.terms(last))
-      cost.terms[term] += us / draws;
+    for (auto [term, us] : llvm::zip(kTerms, walk.terms(last)))
+      if (us > 0)
+        cost.terms[term.str()] += us / draws;
     double mean = 0, most = 0, rows = 0, mostRow = 0, read = 0;
     int64_t members = walk.clock().size();
     for (int64_t m = 0; m < members; ++m) {

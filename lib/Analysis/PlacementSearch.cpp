@@ -29,10 +29,14 @@ private:
   LogicalResult readModule();
   SmallVector<PlacementWords> expertLayouts() const;
   SmallVector<AttentionLayout> attentionLayouts() const;
-  LogicalResult price(const PlacementWords &words, double tokens,
-                      std::vector<Candidate> &all);
+  LogicalResult price(const PlacementWords &words,
+                      std::vector<TokenPoint> &points);
+  LogicalResult price(Candidate &candidate, ModuleOp program,
+                      std::map<double, LayerCost> &known);
+  std::vector<double> countsOf(Plan &plan) const;
+  LogicalResult choose(Plan &plan);
   FailureOr<LayerCost> simulate(ModuleOp program, const PlacementWords &words,
-                                double tokens);
+                                double tokens, bool record);
   std::string refusal(const PlacementWords &words);
   double tokensOf(const AttentionLayout &attention, double tokens) const;
   Boundary boundaryOf(const AttentionLayout &attention) const;
@@ -43,6 +47,7 @@ private:
   const ModelConfig *model;
   MakeProgram makeProgram;
   int64_t stage = 1, layers = 0, topK = 1;
+  DrawnLoads drawn; // of the first layer's sizes
   double parameters = 0, sharedParameters = 0;
   GemmType gemm = GemmType::BF16;
 };
@@ -104,6 +109,9 @@ SmallVector<PlacementWords> Search::expertLayouts() const {
         for (bool dedup : {false, true}) {
           if (request.dispatcher ? *request.dispatcher != dispatcher
                                  : alone && dispatcher != Dispatcher::AllToAll)
+            continue;
+          if (dispatcher == Dispatcher::AllGather && !request.dispatcher &&
+              request.dedup.value_or(false) && ep > 1)
             continue;
           if (dedup && (dispatcher != Dispatcher::AllToAll || ep == 1 ||
                         topK == 1 || !request.dedup.value_or(false)))
@@ -211,9 +219,11 @@ static void accumulate(LayerCost &sum, const LayerCost &one, double weight) {
 }
 
 // The mean over the functions of the module, each with one routed layer.
-FailureOr<LayerCost>
-Search::simulate(ModuleOp program, const PlacementWords &words, double tokens) {
+FailureOr<LayerCost> Search::simulate(ModuleOp program,
+                                      const PlacementWords &words,
+                                      double tokens, bool record) {
   LayerRun run;
+  run.record = record;
   run.tokens = tokens;
   run.gemm = gemm;
   run.routing = &request.routing;
@@ -222,6 +232,7 @@ Search::simulate(ModuleOp program, const PlacementWords &words, double tokens) {
   SmallVector<func::FuncOp> functions(program.getOps<func::FuncOp>());
   for (func::FuncOp function : functions) {
     run.placement = function->getAttrOfType<PlacementAttr>("moe.placement");
+    run.drawn = functions.size() == 1 ? &drawn : nullptr;
     FailureOr<LayerCost> one = simulateLayer(function, request.machine, run);
     if (failed(one))
       return failure();
@@ -230,9 +241,65 @@ Search::simulate(ModuleOp program, const PlacementWords &words, double tokens) {
   return sum;
 }
 
-LogicalResult Search::price(const PlacementWords &layout, double tokens,
-                            std::vector<Candidate> &all) {
-  std::map<std::pair<Boundary, double>, LayerCost> known;
+// What does not fit, and the two largest reasons. Activations of training are
+// an estimate, so they refuse nothing.
+static std::string overflow(const MemoryLedger &ledger,
+                            const Machine &machine) {
+  double needed = 0;
+  for (const LedgerEntry &entry : ledger.entries)
+    if (entry.name != "activations")
+      needed += entry.bytes;
+  if (needed <= machine.memoryBytes)
+    return "";
+  std::vector<LedgerEntry> largest = ledger.entries;
+  sortStably(largest, [](const LedgerEntry &a, const LedgerEntry &b) {
+    return a.bytes > b.bytes;
+  });
+  std::string text =
+      llvm::formatv("needs {0:F1} GB on each rank, but a device of '{1}' has "
+                    "{2:F1} GB; the largest: {3} {4:F1} GB",
+                    needed / 1e9, machine.name, machine.memoryBytes / 1e9,
+                    largest[0].name, largest[0].bytes / 1e9)
+          .str();
+  if (largest.size() > 1)
+    text += llvm::formatv(", {0} {1:F1} GB", largest[1].name,
+                          largest[1].bytes / 1e9)
+                .str();
+  return text;
+}
+
+LogicalResult Search::price(Candidate &candidate, ModuleOp program,
+                            std::map<double, LayerCost> &known) {
+  auto [entry, isNew] = known.try_emplace(candidate.tokens);
+  if (isNew) {
+    FailureOr<LayerCost> cost =
+        simulate(program, candidate.words, candidate.tokens, false);
+    if (failed(cost))
+      return failure();
+    entry->second = std::move(*cost);
+  }
+  const LayerCost &layer = entry->second;
+  StepShape step = request.step;
+  step.tokens = candidate.tokens;
+  step.attnTp = candidate.attnTp;
+  step.attnDp = candidate.attnDp;
+  step.cp = candidate.cp;
+  ExpertShape shape = shapeOf(candidate.words);
+  StepCost cost = stepCost(layer, layers, model, step, shape, request.machine);
+  candidate.us = cost.us;
+  candidate.p95Us = cost.us * (layer.us > 0 ? layer.p95Us / layer.us : 1);
+  candidate.terms = std::move(cost.terms);
+  candidate.layer = layer;
+  candidate.memory = memoryLedger(*program.getOps<func::FuncOp>().begin(),
+                                  layers, model, step, shape);
+  candidate.reason = overflow(candidate.memory, request.machine);
+  candidate.legal = candidate.reason.empty();
+  return success();
+}
+
+LogicalResult Search::price(const PlacementWords &layout,
+                            std::vector<TokenPoint> &points) {
+  std::map<Boundary, std::map<double, LayerCost>> known;
   std::map<Boundary, OwningOpRef<ModuleOp>> programs;
   std::string refused = refusal(layout);
   for (const AttentionLayout &attention : attentionLayouts()) {
@@ -243,7 +310,7 @@ LogicalResult Search::price(const PlacementWords &layout, double tokens,
     candidate.attnDp = attention.dp;
     candidate.cp = attention.cp;
     candidate.pp = request.step.pp;
-    candidate.tokens = tokensOf(attention, tokens);
+    candidate.reason = refused;
     if (model && model->heads % attention.tp != 0 && refused.empty())
       candidate.reason =
           llvm::formatv("{0} attention heads are not divided by attn_tp={1}; "
@@ -255,62 +322,87 @@ LogicalResult Search::price(const PlacementWords &layout, double tokens,
                                                 stage % n == 0;
                                        }))
               .str();
-    if (!refused.empty())
-      candidate.reason = refused;
-    if (!candidate.reason.empty()) {
-      candidate.legal = false;
-      all.push_back(std::move(candidate));
-      continue;
-    }
+    candidate.legal = candidate.reason.empty();
     Boundary boundary = candidate.words.boundary;
     OwningOpRef<ModuleOp> &program = programs[boundary];
-    if (!program && !(program = makeProgram(candidate.words)))
+    if (candidate.legal && !program &&
+        !(program = makeProgram(candidate.words)))
       return failure();
-    LayerCost &layer = known[{boundary, candidate.tokens}];
-    if (layer.us == 0) {
-      FailureOr<LayerCost> cost =
-          simulate(*program, candidate.words, candidate.tokens);
-      if (failed(cost))
+    for (TokenPoint &point : points) {
+      Candidate priced = candidate;
+      priced.tokens = tokensOf(attention, point.tokens);
+      if (candidate.legal && failed(price(priced, *program, known[boundary])))
         return failure();
-      layer = std::move(*cost);
+      point.candidates.push_back(std::move(priced));
     }
-    StepShape step = request.step;
-    step.tokens = candidate.tokens;
-    step.attnTp = attention.tp;
-    step.attnDp = attention.dp;
-    step.cp = attention.cp;
-    StepCost cost =
-        stepCost(layer, layers, model, step, shapeOf(layout), request.machine);
-    candidate.us = cost.us;
-    candidate.p95Us = cost.us * (layer.us > 0 ? layer.p95Us / layer.us : 1);
-    candidate.terms = std::move(cost.terms);
-    candidate.layer = layer;
-    candidate.memory = memoryLedger(*program->getOps<func::FuncOp>().begin(),
-                                    layers, model, step, shapeOf(layout));
-    double needed = 0;
-    for (const LedgerEntry &entry : candidate.memory.entries)
-      if (entry.name != "activations")
-        needed += entry.bytes;
-    if (needed > request.machine.memoryBytes) {
-      std::vector<LedgerEntry> largest = candidate.memory.entries;
-      sortStably(largest, [](const auto &a, const auto &b) {
-        return a.bytes > b.bytes;
-      });
-      candidate.legal = false;
-      candidate.reason =
-          llvm::formatv("needs {0:F1} GB on each rank, but a device of '{1}' "
-                        "has {2:F1} GB; the largest: {3} {4:F1} GB",
-                        needed / 1e9, request.machine.name,
-                        request.machine.memoryBytes / 1e9, largest[0].name,
-                        largest[0].bytes / 1e9)
-              .str();
-      if (largest.size() > 1)
-        candidate.reason += llvm::formatv(", {0} {1:F1} GB", largest[1].name,
-                                          largest[1].bytes / 1e9)
-                                .str();
-    }
-    all.push_back(std::move(candidate));
   }
+  return success();
+}
+
+// The number asked for and, where layouts are to be told apart, powers of two
+// on both sides.
+std::vector<double> Search::countsOf(Plan &plan) const {
+  std::vector<double> counts = request.tokens;
+  plan.asked = counts.size() > 1;
+  if (counts.empty())
+    counts.push_back(0);
+  if (plan.asked || counts.front() == 0 ||
+      request.step.phase == PlanPhase::Train || expertLayouts().size() < 2)
+    return counts;
+  // Coarser where there are many layouts.
+  double step = expertLayouts().size() > 64 ? 8 : 2;
+  for (double count = 16; count <= 65536; count *= step)
+    if (!llvm::is_contained(counts, count))
+      counts.push_back(count);
+  llvm::sort(counts);
+  return counts;
+}
+
+// Of one number of tokens the fastest; of a range the layout that loses least,
+// in the mean of logarithms, against the fastest of each number.
+LogicalResult Search::choose(Plan &plan) {
+  size_t at = plan.sweep.size() / 2;
+  if (!plan.asked && !request.tokens.empty())
+    for (auto [index, point] : llvm::enumerate(plan.sweep))
+      if (point.tokens == request.tokens.front())
+        at = index;
+  plan.candidates = plan.sweep[at].candidates;
+  const Candidate *best = nullptr;
+  if (!plan.asked) {
+    if (!plan.candidates.empty() && plan.candidates.front().legal)
+      best = &plan.candidates.front();
+  } else {
+    std::map<std::string, std::pair<double, size_t>> losses;
+    for (const TokenPoint &point : plan.sweep)
+      for (const Candidate &candidate : point.candidates)
+        if (candidate.legal) {
+          auto &[loss, seen] = losses[candidate.layout()];
+          loss += std::log(candidate.us / point.candidates.front().us);
+          ++seen;
+        }
+    double least = 0;
+    for (const Candidate &candidate : plan.candidates) {
+      auto found = losses.find(candidate.layout());
+      if (!candidate.legal || found->second.second != plan.sweep.size())
+        continue;
+      if (!best || found->second.first < least) {
+        best = &candidate;
+        least = found->second.first;
+      }
+    }
+  }
+  if (!best)
+    return success();
+  plan.best = *best;
+  plan.hasBest = true;
+  OwningOpRef<ModuleOp> program = makeProgram(best->words);
+  if (!program)
+    return failure();
+  FailureOr<LayerCost> recorded =
+      simulate(*program, best->words, best->tokens, /*record=*/true);
+  if (failed(recorded))
+    return failure();
+  plan.best.layer = std::move(*recorded);
   return success();
 }
 
@@ -320,22 +412,35 @@ FailureOr<Plan> Search::run() {
   Plan plan;
   plan.request = request;
   plan.layers = layers;
-  std::vector<double> counts = request.tokens;
-  if (counts.empty())
-    counts.push_back(0);
-  for (double tokens : counts) {
-    std::vector<Candidate> all;
-    for (const PlacementWords &layout : expertLayouts())
-      if (failed(price(layout, tokens, all)))
-        return failure();
-    sortStably(all, [](const Candidate &a, const Candidate &b) {
+  for (double count : countsOf(plan))
+    plan.sweep.push_back({count, {}});
+  for (const PlacementWords &layout : expertLayouts())
+    if (failed(price(layout, plan.sweep)))
+      return failure();
+  for (TokenPoint &point : plan.sweep) {
+    sortStably(point.candidates, [](const Candidate &a, const Candidate &b) {
       return a.legal != b.legal ? a.legal : a.legal && a.us < b.us;
     });
-    if (!all.empty() && all.front().legal)
-      plan.sweep.emplace_back(all.front().tokens, all.front());
-    plan.candidates = std::move(all);
+    if (!point.candidates.empty())
+      point.tokens = point.candidates.front().tokens;
   }
+  if (failed(choose(plan)))
+    return failure();
   return plan;
+}
+
+std::string Candidate::layout() const {
+  std::string text =
+      llvm::formatv("ep={0} etp={1} edp={2} dispatcher={3}", words.ep,
+                    words.etp, words.edp, stringifyDispatcher(words.dispatcher))
+          .str();
+  if (words.dedup)
+    text += " dedup=true";
+  if (attnTp > 1)
+    text += llvm::formatv(" attn_tp={0}", attnTp).str();
+  if (cp > 1)
+    text += llvm::formatv(" cp={0}", cp).str();
+  return text;
 }
 
 FailureOr<Plan> moe::searchPlacement(ModuleOp module,

@@ -86,16 +86,19 @@ json::Value moe::planJson(ArrayRef<Plan> plans, bool all) {
     for (const Candidate &candidate :
          ArrayRef(plan.candidates).take_front(shown))
       candidates.push_back(candidateOf(candidate, index));
-    for (const auto &[tokens, best] : plan.sweep)
-      sweep.push_back(json::Object{
-          {"alternative", int64_t(index)},
-          {"tokens", tokens},
-          {"ep", best.words.ep},
-          {"etp", best.words.etp},
-          {"edp", best.words.edp},
-          {"dispatcher", stringifyDispatcher(best.words.dispatcher)},
-          {"dedup", best.words.dedup},
-          {"time_us", rounded(best.us)}});
+    for (const TokenPoint &point : plan.sweep)
+      if (!point.candidates.empty() && point.candidates.front().legal) {
+        const Candidate &best = point.candidates.front();
+        sweep.push_back(json::Object{
+            {"alternative", int64_t(index)},
+            {"tokens", point.tokens},
+            {"ep", best.words.ep},
+            {"etp", best.words.etp},
+            {"edp", best.words.edp},
+            {"dispatcher", stringifyDispatcher(best.words.dispatcher)},
+            {"dedup", best.words.dedup},
+            {"time_us", rounded(best.us)}});
+      }
   }
   const Plan &first = plans.front();
   return json::Object{

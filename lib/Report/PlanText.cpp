@@ -5,19 +5,6 @@
 using namespace mlir;
 using namespace moe;
 
-static std::string layoutOf(const Candidate &candidate) {
-  std::string text =
-      llvm::formatv("ep={0} etp={1} edp={2} dispatcher={3}", candidate.words.ep,
-                    candidate.words.etp, candidate.words.edp,
-                    stringifyDispatcher(candidate.words.dispatcher))
-          .str();
-  if (candidate.words.dedup)
-    text += " dedup=true";
-  if (candidate.attnTp > 1)
-    text += llvm::formatv(" attn_tp={0}", candidate.attnTp).str();
-  return text;
-}
-
 // The terms that differ most, largest difference first.
 static std::string difference(const Candidate &best, const Candidate &other) {
   std::map<std::string, double> delta;
@@ -63,20 +50,30 @@ std::string moe::planText(ArrayRef<Plan> plans) {
                           first.request.machine.name, first.request.phase,
                           first.request.routing.spelling,
                           order.size() + refused, refused);
-  if (order.empty()) {
+  if (order.empty() || (first.asked && !first.hasBest)) {
     if (anyRefused)
-      stream << "  none is legal; the first: " << layoutOf(*anyRefused) << ": "
+      stream << "  none is legal; the first: " << anyRefused->layout() << ": "
              << anyRefused->reason << "\n";
     return text;
   }
-  const Candidate &best = *order.front();
+  const Candidate *winner = order.front();
+  if (plans.size() == 1 && plans.front().asked)
+    winner = plans.front().winner();
+  for (const Plan &plan : plans) // with what was recorded
+    if (plan.winner() && plan.winner()->layout() == winner->layout() &&
+        plan.winner()->us == winner->us)
+      winner = plan.winner();
+  const Candidate &best = *winner;
+  llvm::erase_if(order, [&](const Candidate *other) {
+    return other->layout() == best.layout() && other->us == best.us;
+  });
   stream << llvm::formatv("  winner     {0}: {1:F1} us a step of {2:F0} tokens "
                           "(p95 {3:F1} us)\n",
-                          layoutOf(best), best.us, best.tokens, best.p95Us);
-  if (order.size() > 1) {
-    const Candidate &second = *order[1];
+                          best.layout(), best.us, best.tokens, best.p95Us);
+  if (!order.empty()) {
+    const Candidate &second = *order.front();
     stream << llvm::formatv("  runner-up  {0}: {1:F1} us, {2:F1}% slower\n",
-                            layoutOf(second), second.us,
+                            second.layout(), second.us,
                             (second.us / best.us - 1) * 100)
            << "  decides    " << difference(best, second) << "\n";
   }
@@ -103,16 +100,23 @@ std::string moe::planText(ArrayRef<Plan> plans) {
   for (const LedgerEntry &entry : best.memory.entries)
     stream << llvm::formatv(" {0} {1:F2} GB", entry.name, entry.bytes / 1e9);
   stream << "\n";
+  // Where the fastest layout changes with the number of tokens.
+  int64_t shown = 0;
   for (const Plan &plan : plans)
-    for (size_t i = 1; i < plan.sweep.size(); ++i)
-      if (layoutOf(plan.sweep[i].second) != layoutOf(plan.sweep[i - 1].second))
-        stream << llvm::formatv(
-            "  crossover  up to {0:F0} tokens {1}; from {2:F0} "
-            "{3}\n",
-            plan.sweep[i - 1].first, layoutOf(plan.sweep[i - 1].second),
-            plan.sweep[i].first, layoutOf(plan.sweep[i].second));
+    for (size_t i = 1; i < plan.sweep.size(); ++i) {
+      const auto &before = plan.sweep[i - 1].candidates,
+                 &after = plan.sweep[i].candidates;
+      if (before.empty() || after.empty() || !before.front().legal ||
+          !after.front().legal ||
+          before.front().layout() == after.front().layout() || ++shown > 8)
+        continue;
+      stream << llvm::formatv("  crossover  up to {0:F0} tokens {1}; from "
+                              "{2:F0} {3}\n",
+                              plan.sweep[i - 1].tokens, before.front().layout(),
+                              plan.sweep[i].tokens, after.front().layout());
+    }
   if (anyRefused)
-    stream << "  refused    " << layoutOf(*anyRefused) << ": "
+    stream << "  refused    " << anyRefused->layout() << ": "
            << anyRefused->reason << "\n";
   return text;
 }

@@ -109,13 +109,33 @@ static LogicalResult writeReport(ModuleOp module, ArrayRef<Plan> plans,
                                  const PlanOptions &options) {
   if (options.reportPath.empty())
     return success();
-  if (!options.reportPath.ends_with(".json"))
+  std::string twin = options.reportPath.str();
+  if (options.reportPath.ends_with(".html")) {
+    twin.replace(twin.size() - 4, 4, "json");
+    if (failed(writeFile(module, options.reportPath, planHtml(plans))))
+      return failure();
+  } else if (!options.reportPath.ends_with(".json")) {
     return mlir::emitError(module.getLoc())
            << "--report is '" << options.reportPath
-           << "', but a file that ends with .json is expected";
+           << "', but a file that ends with .html or .json is expected";
+  }
   return writeFile(
-      module, options.reportPath,
+      module, twin,
       llvm::formatv("{0:2}\n", planJson(plans, options.listCandidates)).str());
+}
+
+// Why the layout that is nearest to legal is refused: the one that needs least
+// memory, else the first.
+static std::string nearestRefusal(ArrayRef<Plan> plans) {
+  const Candidate *nearest = nullptr;
+  for (const Plan &plan : plans)
+    for (const Candidate &candidate : plan.candidates)
+      if (!nearest || (candidate.us > 0 &&
+                       (nearest->us == 0 ||
+                        candidate.memory.total() < nearest->memory.total())))
+        nearest = &candidate;
+  return nearest ? nearest->layout() + ": " + nearest->reason
+                 : "the words leave none";
 }
 
 FailureOr<PlacementWords> moe::planPlacement(ModuleOp module,
@@ -154,10 +174,7 @@ FailureOr<PlacementWords> moe::planPlacement(ModuleOp module,
   if (failed(writeReport(module, plans, options)))
     return failure();
   if (!best) {
-    emit() << "no layout is legal: "
-           << (plans.front().candidates.empty()
-                   ? std::string("the words leave none")
-                   : plans.front().candidates.front().reason);
+    emit() << "no layout is legal: " << nearestRefusal(plans);
     return failure();
   }
   mlir::emitRemark(module.getLoc()) << planText(plans);

@@ -11,13 +11,18 @@
 
 namespace moe {
 
+/// Draws that were made before, by tokens of a replica and seed.
+using DrawnLoads = std::map<std::pair<double, uint64_t>, std::vector<double>>;
+
 /// What a program is run with.
 struct LayerRun {
   double tokens = 1; // global
   GemmType gemm = GemmType::BF16;
   const RoutingModel *routing = nullptr;
-  bool overlap = false;    // communication hidden as far as the machine can
-  PlacementAttr placement; // of the routed experts; axes of its grid
+  DrawnLoads *drawn = nullptr; // optional, of this routing and layer
+  bool overlap = false;        // communication hidden as far as the machine can
+  bool record = false;         // timeline and loads of the first draw
+  PlacementAttr placement;     // of the routed experts; axes of its grid
 };
 
 struct TimelineEvent {

@@ -33,7 +33,10 @@ parsePlanRequests(llvm::StringRef text,
 /// Whether the words ask for a plan: they name a machine.
 bool asksForPlan(llvm::StringRef text);
 
+/// A layout with its price. Layouts are compared by `layout()`.
 struct Candidate {
+  /// The words that tell it from other candidates.
+  std::string layout() const;
   PlacementWords words; // as pinned
   int64_t attnTp = 1, attnDp = 1, cp = 1, pp = 1;
   bool legal = true;
@@ -45,17 +48,23 @@ struct Candidate {
   MemoryLedger memory;
 };
 
+/// Every candidate at one number of tokens, best first, refused ones last.
+struct TokenPoint {
+  double tokens = 0;
+  std::vector<Candidate> candidates;
+};
+
 struct Plan {
   PlanRequest request;
-  std::vector<Candidate> candidates; // best first, refused ones last
-  int64_t layers = 0;                // MoE layers of the module
-  std::vector<std::pair<double, Candidate>> sweep; // winner at each count
+  int64_t layers = 0;                // MoE layers of the model, or the module
+  std::vector<Candidate> candidates; // at the number of tokens asked for; of a
+                                     // range, at the middle one
+  std::vector<TokenPoint> sweep;     // ascending, of the range or around it
+  bool asked = false;                // the range was asked for
+  Candidate best;                    // with timeline and loads
+  bool hasBest = false;              // some candidate is legal
 
-  const Candidate *winner() const {
-    return candidates.empty() || !candidates.front().legal
-               ? nullptr
-               : &candidates.front();
-  }
+  const Candidate *winner() const { return hasBest ? &best : nullptr; }
 };
 
 /// Makes the `sharded` program of a layout on a clone of the module; errors go

@@ -11,6 +11,10 @@ namespace moe {
 /// candidate; otherwise the best of each alternative and the runner-up.
 llvm::json::Value planJson(llvm::ArrayRef<Plan> plans, bool all);
 
+/// One page with inline SVG: cost by term, crossover over tokens, memory, the
+/// ranks' timeline, rows of experts.
+std::string planHtml(llvm::ArrayRef<Plan> plans);
+
 /// Under 25 lines.
 std::string planText(llvm::ArrayRef<Plan> plans);
 
