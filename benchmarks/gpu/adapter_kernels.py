@@ -2,7 +2,7 @@
 
 The benchmark gives layers (name, E, k, H, I, w1 [E, 2 I, H] gate rows first, w2 [E, H, I]) and inputs (x, ids, w, R, n), and
 expects classes with name, wanted, setup, case.  KERNELS_DIR is what build_kernels.py makes of plan_table.py's plan.
-Choices and the times behind them are appended to KERNELS_DIR/choices.json.
+Choices and the times behind them are appended to the file CHOICES (KERNELS_DIR/choices.json).
 """
 import json
 import os
@@ -96,7 +96,7 @@ class Generated:
                     f"{best} {tiles['up'][0]} {tiles['down'][0]}")
 
     def record(self, line):
-        path = os.path.join(FOLDER, "choices.json")
+        path = os.environ.get("CHOICES", os.path.join(FOLDER, "choices.json"))
         lines = json.load(open(path)) if os.path.exists(path) else []
         with open(path, "w") as file:
             json.dump(lines + [{"early": self.early, **line}], file, indent=0)

@@ -160,7 +160,7 @@ def check_router(load, name, settings, tokens, timed):
     blocks = (tokens + block - 1) // block
     state, logits = torch.zeros(blocks, **INT), torch.full((tokens, experts), float("nan"), device="cuda")
     ids, weights = torch.full((tokens, k), -7, **INT), torch.full((tokens, k), float("nan"), device="cuda")
-    launch = load(name).bind(grid=blocks * ((experts + 15) // 16), x=x, w=w, logit_bias=logit_bias, bias=bias,
+    launch = load(name).bind(grid=blocks * -(-experts // int(settings.get("experts-per-block", 16))), x=x, w=w, logit_bias=logit_bias, bias=bias,
                              logits=logits, state=state, ids=ids, weights=weights, tokens=tokens)
     launch()
     torch.cuda.synchronize()

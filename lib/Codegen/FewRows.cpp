@@ -71,6 +71,8 @@ void FewRowsBuilder::build() {
   line = b.rem(row, plan.lines);
   slice = b.div(row, plan.lines);
   firstColumn = b.add(b.mul(slice, 32), b.mul(quad, 8));
+  copiedLine = plan.blocks == 1 ? line : b.shr(lane, 3);
+  copiedColumn = plan.blocks == 1 ? firstColumn : b.mul(b.bitAnd(lane, 7), 8);
 
   if (plan.xShared)
     copyTokens();

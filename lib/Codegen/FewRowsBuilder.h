@@ -95,13 +95,14 @@ private:
   }
   mlir::Value ringAddress(mlir::Value slot) {
     mlir::Value index = b.add(b.mul(slot, spec.warps), warp);
-    return b.atByte(shared, b.add(b.mul(index, 1024), b.mul(lane, 16)));
+    return b.atByte(shared, b.mul(index, plan.stepBytes));
   }
 
   llvm::SmallVector<mlir::Value> loadOperand(Phase phase, mlir::Value unit,
                                              mlir::Value step);
   mlir::Value loadX(mlir::Value unit, mlir::Value column, int64_t tile);
-  mlir::Value loadH(mlir::Value step, int64_t tile);
+  mlir::Value loadH(mlir::Value expert, mlir::Value column, int64_t tile);
+  llvm::SmallVector<mlir::Value> loadWeights(mlir::Value ringSlot);
   llvm::SmallVector<mlir::Value> multiply(llvm::SmallVector<mlir::Value> sums,
                                           mlir::Value ringSlot,
                                           llvm::ArrayRef<mlir::Value> operand);
@@ -126,6 +127,8 @@ private:
   mlir::Value thread, lane, warp, tokens, count, downSteps;
   /// Of the lane in a step: line and slice of its row, its first element of K.
   mlir::Value line, slice, firstColumn, quad;
+  /// The same of what it copies.
+  mlir::Value copiedLine, copiedColumn;
 };
 
 } // namespace moe::fewrows

@@ -16,8 +16,13 @@ namespace moe {
 struct FewRowsPlan {
   int64_t lines;  ///< weight rows of a half step: 1, 2, 4 or 8
   int64_t slices; ///< of K side by side: 8 / lines
-  int64_t block;  ///< elements of K in a step
-  int64_t tiles;  ///< of 8 tokens
+  /// Blocks of 32 elements (and slice) in a step: 1, or 2 with eight lines,
+  /// whose rows would give only 64 bytes each.  Then whole lines of 128 bytes
+  /// are copied and the lanes of a warp read what others have copied.
+  int64_t blocks;
+  int64_t block;     ///< elements of K in a step
+  int64_t stepBytes; ///< 1024 per block
+  int64_t tiles;     ///< of 8 tokens
 
   int64_t maxPairs, maxExperts;
   int64_t upWarps, downWarps; ///< per unit

@@ -13,9 +13,6 @@ static constexpr int64_t maxSharedBytes = 227 * 1024;
 /// More stages do not help; fewer bytes let the CTA of the next kernel begin
 /// beside this one.
 static constexpr int64_t maxStages = 5, minStages = 3;
-/// Most that x or h may take: what is left holds a ring of enough bytes to
-/// cover the latency of memory.
-static constexpr int64_t maxOperandBytes = 116 * 1024;
 
 /// Steps that the busiest warp makes if `sharers` warps share a unit.
 static int64_t countSteps(int64_t units, int64_t steps, int64_t sharers,
@@ -55,7 +52,9 @@ FewRowsPlan moe::planFewRows(const FewRowsSpec &spec) {
   FewRowsPlan plan;
   plan.lines = std::min<int64_t>(spec.maxTokens, 8);
   plan.slices = 8 / plan.lines;
-  plan.block = 32 * plan.slices;
+  plan.blocks = plan.lines == 8 ? 2 : 1;
+  plan.block = 32 * plan.slices * plan.blocks;
+  plan.stepBytes = 1024 * plan.blocks;
   plan.tiles = llvm::divideCeil(spec.maxTokens, 8);
   plan.maxPairs = spec.maxTokens * spec.topK;
   plan.maxExperts = std::min(spec.experts, plan.maxPairs);
@@ -79,21 +78,25 @@ FewRowsPlan moe::planFewRows(const FewRowsSpec &spec) {
   plan.hPitch = 2 * spec.inner + pad;
   int64_t xBytes = plan.xPitch * spec.maxTokens;
   int64_t hBytes = plan.hPitch * plan.maxPairs;
-  plan.xShared = xBytes <= maxOperandBytes;
-  plan.hShared = hBytes <= maxOperandBytes;
-  int64_t operandBytes =
-      std::max(plan.xShared ? xBytes : 0, plan.hShared ? hBytes : 0);
-  // Two buffers, each of a sum per warp that hands one over.
   int64_t most = std::max(plan.upWarps, plan.downWarps);
+  // Two buffers, each of a sum per warp that hands one over.
   int64_t partialBytes = most > 1 ? 2 * spec.warps * 512 * plan.tiles : 0;
   int64_t words = plan.maxExperts * (1 + spec.maxTokens) + 2 * plan.maxPairs +
                   32 + spec.shares + 4;
+  int64_t stageBytes = plan.stepBytes * spec.warps;
+  int64_t wanted = spec.stages ? spec.stages : maxStages / plan.blocks + 1;
+  int64_t room =
+      maxSharedBytes - wanted * stageBytes - partialBytes - 4 * words - 128;
+  plan.xShared = xBytes <= room;
+  plan.hShared = hBytes <= room;
+  int64_t operandBytes =
+      std::max(plan.xShared ? xBytes : 0, plan.hShared ? hBytes : 0);
   int64_t restBytes =
       llvm::alignTo(operandBytes, 128) + partialBytes + 4 * words;
-  int64_t fitting = (maxSharedBytes - restBytes) / (1024 * spec.warps);
+  int64_t fitting = (maxSharedBytes - restBytes) / stageBytes;
   plan.stages = spec.stages ? spec.stages : std::min(fitting, maxStages);
 
-  int64_t at = 1024 * spec.warps * plan.stages;
+  int64_t at = stageBytes * plan.stages;
   auto take = [&](int64_t bytes) { return std::exchange(at, at + bytes); };
   plan.operand = take(llvm::alignTo(operandBytes, 128));
   plan.partials = take(partialBytes);

@@ -36,20 +36,29 @@ void FewRowsBuilder::issue(const Share &share, Cursor cursor, Value ringSlot) {
   NVVM::CpAsyncCommitGroupOp::create(b);
 }
 
-/// 16 bytes a lane from `row` and from `rowDistance` rows below.
+/// One block: 16 bytes a lane of each half, where it will read them itself. Two
+/// blocks: four times four rows of 128 bytes; odd rows have their halves
+/// exchanged, so that rows read together stand in different banks.
 void FewRowsBuilder::copyRows(StringRef name, Value slot, int64_t expertBytes,
                               Value row, int64_t rowDistance, int64_t columns,
                               Value column, Value valid, Value ringSlot) {
+  row = b.add(row, copiedLine);
+  column = b.add(column, copiedColumn);
   Value inside = b.both(valid, b.less(column, columns));
   column = b.select(inside, column, 0);
   Value byte = b.add(b.mul(row, 2 * columns), b.mul(column, 2));
   Value from = rowAddress(name, slot, expertBytes, byte);
-  Value to = ringAddress(ringSlot);
+  Value place = lane;
+  if (plan.blocks == 2)
+    place = b.bitXor(lane, b.mul(b.bitAnd(copiedLine, 1), 4));
+  Value to = b.atByte(ringAddress(ringSlot), b.mul(place, 16));
   Value size = b.select(inside, 16, 0);
-  for (int64_t half = 0; half < 2; ++half)
-    NVVM::CpAsyncOp::create(b, b.atByte(to, 512 * half),
-                            b.atByte(from, half * rowDistance * 2 * columns),
-                            16, NVVM::LoadCacheModifierKind::CG, size);
+  int64_t parts = 2 * plan.blocks;
+  int64_t distance = plan.blocks == 1 ? rowDistance : 4;
+  for (int64_t part = 0; part < parts; ++part)
+    NVVM::CpAsyncOp::create(b, b.atByte(to, 512 * part),
+                            b.atByte(from, part * distance * 2 * columns), 16,
+                            NVVM::LoadCacheModifierKind::CG, size);
 }
 
 void FewRowsBuilder::copyUp(Value unit, Value step, Value ringSlot) {
@@ -58,20 +67,18 @@ void FewRowsBuilder::copyUp(Value unit, Value step, Value ringSlot) {
   Value pair = b.mul(b.rem(unit, units), plan.lines);
   Value row = b.add(b.mul(b.shr(pair, 3), 16), b.bitAnd(pair, 7));
   Value sharer = b.rem(warp, plan.upWarps);
-  Value column = b.add(
-      b.mul(b.add(b.mul(step, plan.upWarps), sharer), plan.block), firstColumn);
-  copyRows("gate_up", slot, 4 * spec.inner * spec.hidden, b.add(row, line), 8,
-           spec.hidden, column, b.boolean(true), ringSlot);
+  Value column = b.mul(b.add(b.mul(step, plan.upWarps), sharer), plan.block);
+  copyRows("gate_up", slot, 4 * spec.inner * spec.hidden, row, 8, spec.hidden,
+           column, b.boolean(true), ringSlot);
 }
 
 void FewRowsBuilder::copyDown(Value unit, Value step, Value ringSlot) {
   Value flat = b.add(b.mul(step, plan.downWarps), b.rem(warp, plan.downWarps));
   Value expert = b.div(flat, plan.downBlocks);
-  Value column =
-      b.add(b.mul(b.rem(flat, plan.downBlocks), plan.block), firstColumn);
+  Value column = b.mul(b.rem(flat, plan.downBlocks), plan.block);
   Value valid = b.less(expert, count);
   Value slot = b.select(valid, word(plan.list, b.select(valid, expert, 0)), 0);
-  Value row = b.add(b.mul(unit, 2 * plan.lines), line);
+  Value row = b.mul(unit, 2 * plan.lines);
   copyRows("down", slot, 2 * spec.inner * spec.hidden, row, plan.lines,
            spec.inner, column, valid, ringSlot);
 }
@@ -80,21 +87,23 @@ void FewRowsBuilder::copyDown(Value unit, Value step, Value ringSlot) {
 // Products
 //===----------------------------------------------------------------------===//
 
-/// The other operand of one step, 16 bytes a lane and tile.
+/// The other operand of one step, 16 bytes a lane for each block and tile.
 SmallVector<Value> FewRowsBuilder::loadOperand(Phase phase, Value unit,
                                                Value step) {
   SmallVector<Value> operand;
-  if (phase == Up) {
-    Value sharer = b.rem(warp, plan.upWarps);
-    Value column =
-        b.add(b.mul(b.add(b.mul(step, plan.upWarps), sharer), plan.block),
-              firstColumn);
-    for (int64_t tile = 0; tile < plan.tiles; ++tile)
-      operand.push_back(loadX(unit, column, tile));
-    return operand;
+  int64_t sharers = phase == Up ? plan.upWarps : plan.downWarps;
+  Value flat = b.add(b.mul(step, sharers), b.rem(warp, sharers)), expert;
+  if (phase == Down) {
+    expert = b.div(flat, plan.downBlocks);
+    flat = b.rem(flat, plan.downBlocks);
   }
-  for (int64_t tile = 0; tile < plan.tiles; ++tile)
-    operand.push_back(loadH(step, tile));
+  Value first = b.add(b.mul(flat, plan.block), firstColumn);
+  for (int64_t block = 0; block < plan.blocks; ++block)
+    for (int64_t tile = 0; tile < plan.tiles; ++tile) {
+      Value column = b.add(first, 32 * block);
+      operand.push_back(phase == Up ? loadX(unit, column, tile)
+                                    : loadH(expert, column, tile));
+    }
   return operand;
 }
 
@@ -118,11 +127,7 @@ Value FewRowsBuilder::loadX(Value unit, Value column, int64_t tile) {
 }
 
 /// Zero for tokens that do not go to the expert.
-Value FewRowsBuilder::loadH(Value step, int64_t tile) {
-  Value flat = b.add(b.mul(step, plan.downWarps), b.rem(warp, plan.downWarps));
-  Value expert = b.div(flat, plan.downBlocks);
-  Value column =
-      b.add(b.mul(b.rem(flat, plan.downBlocks), plan.block), firstColumn);
+Value FewRowsBuilder::loadH(Value expert, Value column, int64_t tile) {
   column = b.min(column, spec.inner - 8);
   Value valid = b.less(expert, count);
   Value token = b.add(line, 8 * tile);
@@ -140,14 +145,31 @@ Value FewRowsBuilder::loadH(Value step, int64_t tile) {
   return arith::SelectOp::create(b, used, h, LLVM::ZeroOp::create(b, words));
 }
 
-/// Two products m16n8k16 per tile: a lane's four consecutive pairs of elements
-/// take the places of pairs 0 and 4 of k in the first, then in the second.
+/// What a lane multiplies of the 16 rows: 16 bytes of each half per block.
+SmallVector<Value> FewRowsBuilder::loadWeights(Value ringSlot) {
+  Value slot = ringAddress(ringSlot);
+  if (plan.blocks == 1) {
+    Value from = b.atByte(slot, b.mul(lane, 16));
+    return {b.load(words, from, 16), b.load(words, b.atByte(from, 512), 16)};
+  }
+  SmallVector<Value> halves;
+  Value flip = b.mul(b.bitAnd(line, 1), 4);
+  for (int64_t block = 0; block < plan.blocks; ++block) {
+    Value chunk = b.bitXor(b.add(quad, 4 * block), flip);
+    Value from = b.atByte(slot, b.add(b.mul(line, 128), b.mul(chunk, 16)));
+    for (int64_t half = 0; half < 2; ++half)
+      halves.push_back(b.load(words, b.atByte(from, 1024 * half), 16));
+  }
+  return halves;
+}
+
+/// Two products m16n8k16 per block and tile: a lane's four consecutive pairs of
+/// elements take the places of pairs 0 and 4 of k in the first, then in the
+/// second.
 SmallVector<Value> FewRowsBuilder::multiply(SmallVector<Value> sums,
                                             Value ringSlot,
                                             ArrayRef<Value> operand) {
-  Value from = ringAddress(ringSlot);
-  Value upper = b.load(words, from, 16);
-  Value lower = b.load(words, b.atByte(from, 512), 16);
+  SmallVector<Value> halves = loadWeights(ringSlot);
   auto part = [&](Value vector, int64_t i) -> Value {
     return LLVM::ExtractElementOp::create(b, vector, b.i32(i));
   };
@@ -155,7 +177,9 @@ SmallVector<Value> FewRowsBuilder::multiply(SmallVector<Value> sums,
                                                  SmallVector<Type>(4, f32));
   auto types = std::array{NVVM::MMATypes::bf16, NVVM::MMATypes::bf16};
   auto layouts = std::array{NVVM::MMALayout::row, NVVM::MMALayout::col};
-  for (auto [tile, x] : llvm::enumerate(operand))
+  for (auto [index, x] : llvm::enumerate(operand)) {
+    int64_t block = index / plan.tiles, tile = index % plan.tiles;
+    Value upper = halves[2 * block], lower = halves[2 * block + 1];
     for (int64_t i = 0; i < 4; i += 2) {
       SmallVector<Value> rows{part(upper, i), part(lower, i),
                               part(upper, i + 1), part(lower, i + 1)};
@@ -168,6 +192,7 @@ SmallVector<Value> FewRowsBuilder::multiply(SmallVector<Value> sums,
       for (auto [j, sum] : llvm::enumerate(mine))
         sum = LLVM::ExtractValueOp::create(b, product, j);
     }
+  }
   return sums;
 }
 
@@ -176,7 +201,7 @@ SmallVector<Value> FewRowsBuilder::consume(Phase phase, const Share &share,
   Value units = phase == Up ? share.upUnits : share.downUnits;
   Value first = phase == Up ? share.up : share.down;
   int64_t stride = spec.warps / (phase == Up ? plan.upWarps : plan.downWarps);
-  bool ahead = phase == Up ? !plan.xShared : !plan.hShared;
+  bool early = phase == Up ? !plan.xShared : !plan.hShared;
   Value steps = stepsOf(phase);
   return b.loop(
       0, units, positions,
@@ -184,23 +209,19 @@ SmallVector<Value> FewRowsBuilder::consume(Phase phase, const Share &share,
         Value unit = b.add(first, b.mul(i, stride));
         SmallVector<Value> carried(4 * plan.tiles, b.f32(0.0f));
         llvm::append_range(carried, outer);
-        // What is not in shared memory is asked for one step ahead.
-        if (ahead)
-          llvm::append_range(carried, loadOperand(phase, unit, b.i32(0)));
         SmallVector<Value> last = b.loop(
             0, steps, carried,
             [&](Value step, ValueRange s) -> SmallVector<Value> {
               ValueRange at = s.slice(4 * plan.tiles, 4);
               Cursor cursor{at[0], at[1]};
-              SmallVector<Value> operand, next;
-              if (ahead) {
-                operand = llvm::to_vector_of<Value>(s.take_back(plan.tiles));
-                next = loadOperand(phase, unit,
-                                   b.min(b.add(step, 1), b.sub(steps, 1)));
-              }
+              SmallVector<Value> operand;
+              if (early) // from far: while the weights come
+                operand = loadOperand(phase, unit, step);
               sleepSometimes(b.add(step, b.mul(unit, 31)), 0);
               NVVM::CpAsyncWaitGroupOp::create(b, plan.stages - 2);
-              if (!ahead)
+              if (plan.blocks == 2) // others' copies; the slot before is read
+                NVVM::SyncWarpOp::create(b, b.i32(-1));
+              if (!early)
                 operand = loadOperand(phase, unit, step);
               SmallVector<Value> result = multiply(
                   llvm::to_vector_of<Value>(s.take_front(4 * plan.tiles)),
@@ -210,7 +231,6 @@ SmallVector<Value> FewRowsBuilder::consume(Phase phase, const Share &share,
               llvm::append_range(result,
                                  ValueRange{after.unit, after.step,
                                             nextSlot(at[2]), nextSlot(at[3])});
-              llvm::append_range(result, next);
               return result;
             });
         SmallVector<Value> sums(

@@ -1,6 +1,7 @@
 // A CTA multiplies a block of tokens with 16 experts, its warps sharing K
-// (tensor cores) or the experts (FMA), and writes the logits.  The CTA that is
-// last for its block of tokens selects, one warp per token.
+// (tensor cores) or the experts (FMA), or with two experts, its warps sharing
+// K, and writes the logits.  The CTA that is last for its block of tokens
+// selects, one warp per token.
 #include "moe/Codegen/Router.h"
 
 #include "SelectExpertsBuilder.h"
@@ -11,7 +12,6 @@ using namespace mlir;
 using namespace moe;
 
 static constexpr int64_t warps = 8, threads = 32 * warps;
-static constexpr int64_t expertsPerBlock = 16;
 
 LogicalResult moe::verifyRouter(const RouterSpec &spec,
                                 function_ref<InFlightDiagnostic()> emitError) {
@@ -24,6 +24,9 @@ LogicalResult moe::verifyRouter(const RouterSpec &spec,
   if (spec.tokensPerBlock != 8 && spec.tokensPerBlock != 64)
     return emitError() << "router with " << spec.tokensPerBlock
                        << " tokens per block, expected 8 or 64";
+  if (spec.expertsPerBlock != 2 && spec.expertsPerBlock != 16)
+    return emitError() << "router with " << spec.expertsPerBlock
+                       << " experts per block, expected 2 or 16";
   if (spec.tokensPerBlock != 8 && !spec.usesTensorCores())
     return emitError() << "router in f32 with " << spec.tokensPerBlock
                        << " tokens per block, expected 8";
@@ -31,7 +34,7 @@ LogicalResult moe::verifyRouter(const RouterSpec &spec,
 }
 
 static int64_t getExpertBlocks(const RouterSpec &spec) {
-  return llvm::divideCeil(spec.select.experts, expertsPerBlock);
+  return llvm::divideCeil(spec.select.experts, spec.expertsPerBlock);
 }
 
 int64_t moe::getRouterBlocks(const RouterSpec &spec, int64_t tokens) {
@@ -43,8 +46,7 @@ KernelInterface moe::getRouterInterface(const RouterSpec &spec) {
   interface.name = spec.name;
   interface.threads = threads;
   int64_t cells = spec.select.groups > 1 ? 4 * warps * spec.select.experts : 0;
-  int64_t partials =
-      spec.usesTensorCores() ? warps * spec.tokensPerBlock * 64 : 0;
+  int64_t partials = 4 * warps * spec.tokensPerBlock * spec.expertsPerBlock;
   interface.sharedBytes = std::max(cells, partials) + 16;
   auto add = [&](StringRef name, ParameterKind kind = ParameterKind::Pointer) {
     interface.parameters.push_back({name.str(), kind});
@@ -119,7 +121,7 @@ void RouterBuilder::build() {
   tokenBlock = b.div(b.blockId(), getExpertBlocks(spec));
   firstToken = b.mul(tokenBlock, spec.tokensPerBlock);
   firstExpert =
-      b.mul(b.rem(b.blockId(), getExpertBlocks(spec)), expertsPerBlock);
+      b.mul(b.rem(b.blockId(), getExpertBlocks(spec)), spec.expertsPerBlock);
   spec.usesTensorCores() ? multiplyOnTensorCores() : multiplyByFMA();
   selectIfLast();
 }
@@ -275,17 +277,20 @@ SmallVector<Value> RouterBuilder::loadFour(StringRef name, Value row,
   return values;
 }
 
-/// A warp has two experts and all tokens of the block; its lanes share K.
+/// A warp has two experts and all tokens of the block; its lanes share K, all
+/// warps do where they have the same experts.
 void RouterBuilder::multiplyByFMA() {
-  constexpr int64_t mine = expertsPerBlock / warps;
-  int64_t rows = spec.tokensPerBlock;
+  constexpr int64_t mine = 2;
+  bool shareK = spec.expertsPerBlock == mine;
+  int64_t rows = spec.tokensPerBlock, sharers = shareK ? warps : 1;
   SmallVector<Value> sums(mine * rows, b.f32(0.0f));
-  Value first = b.add(firstExpert, b.mul(warp, mine));
+  Value first = shareK ? firstExpert : b.add(firstExpert, b.mul(warp, mine));
+  Value place = shareK ? thread : lane;
   sums =
-      b.loop(0, llvm::divideCeil(spec.hidden, 128), sums,
+      b.loop(0, llvm::divideCeil(spec.hidden, 128 * sharers), sums,
              [&](Value i, ValueRange before) -> SmallVector<Value> {
                SmallVector<Value> after = llvm::to_vector_of<Value>(before);
-               Value column = b.mul(b.add(b.mul(i, 32), lane), 4);
+               Value column = b.mul(b.add(b.mul(i, 32 * sharers), place), 4);
                Value inside = b.less(column, spec.hidden);
                column = b.select(inside, column, 0);
                SmallVector<SmallVector<Value>> experts;
@@ -315,9 +320,26 @@ void RouterBuilder::multiplyByFMA() {
       sum = arith::AddFOp::create(b, sum, other);
     }
     b.ifThen(b.equal(lane, static_cast<int64_t>(i)), [&] {
-      storeLogit(sum, b.add(firstToken, i % rows), b.add(first, i / rows));
+      if (shareK)
+        b.store(sum,
+                b.atElement(shared, f32, b.add(b.mul(warp, mine * rows), i)));
+      else
+        storeLogit(sum, b.add(firstToken, i % rows), b.add(first, i / rows));
     });
   }
+  if (!shareK)
+    return;
+  NVVM::BarrierOp::create(b);
+  b.ifThen(b.less(thread, mine * rows), [&] {
+    Value sum = b.f32(0.0f);
+    for (int64_t other = 0; other < warps; ++other)
+      sum = arith::AddFOp::create(
+          b, sum,
+          b.load(f32,
+                 b.atElement(shared, f32, b.add(thread, other * mine * rows))));
+    storeLogit(sum, b.add(firstToken, b.rem(thread, rows)),
+               b.add(first, b.div(thread, rows)));
+  });
 }
 
 //===----------------------------------------------------------------------===//

@@ -284,6 +284,7 @@ static FailureOr<Kernel> readRouter(Settings &settings, Location loc) {
   settings.read("logit-bias", spec.logitBias);
   settings.read("round-logits", spec.roundLogits);
   settings.read("tokens-per-block", spec.tokensPerBlock);
+  settings.read("experts-per-block", spec.expertsPerBlock);
   if (failed(readSelection(settings, spec.select, emitError)))
     return failure();
   for (StringRef type : {x, w})

@@ -19,7 +19,8 @@ enum class RouterType { BF16, F32 };
 /// - ids[tokens][topK]: i32; weights[tokens][topK]: f32
 /// - tokens: i32
 ///
-/// bf16 with bf16 runs on tensor cores, all else by f32 FMA.  Launched with
+/// bf16 with bf16 runs on tensor cores where 16 experts stand side by side, all
+/// else by f32 FMA.  Launched with
 /// getRouterBlocks CTAs; the last CTA of a block of tokens selects, none waits.
 struct RouterSpec {
   std::string name = "router";
@@ -29,10 +30,13 @@ struct RouterSpec {
   bool roundLogits = false; ///< to bf16, before the scores
   /// 8, or 64 where tokens are many (tensor cores only).
   int64_t tokensPerBlock = 8;
+  /// 16, or 2 where tokens are few: more CTAs, always by f32 FMA.
+  int64_t expertsPerBlock = 16;
   SelectExpertsSpec select;
 
   bool usesTensorCores() const {
-    return x == RouterType::BF16 && w == RouterType::BF16;
+    return x == RouterType::BF16 && w == RouterType::BF16 &&
+           expertsPerBlock == 16;
   }
 };
 
