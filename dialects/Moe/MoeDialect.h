@@ -33,6 +33,10 @@ struct Decimal {
 mlir::FailureOr<Decimal> parseDouble(mlir::AsmParser &parser);
 void printDouble(mlir::AsmPrinter &printer, double value);
 
+/// Elements that share a scale: squares of the last two dimensions in
+/// fp8_block, runs of the last one in mxfp4.
+inline constexpr int64_t fp8BlockSize = 128, mxfp4BlockSize = 32;
+
 /// Registers how the ops turn into their buffer form.
 void registerBufferizableOpInterfaceExternalModels(
     mlir::DialectRegistry &registry);

@@ -294,6 +294,35 @@ LogicalResult RegroupOp::verify() {
                  failed(table.check("offsets", results[1], {"S+1"})));
 }
 
+// (C6) of moe.grouped_matmul: the scales that a quantised weight needs.
+static LogicalResult verifyScales(GroupedMatmulOp op) {
+  auto weight = cast<ShapedType>(op.getRhs().getType());
+  bool isFp8 = isa<Float8E4M3FNType>(weight.getElementType());
+  bool isMxfp4 = isa<Float4E2M1FNType>(weight.getElementType());
+  if ((isFp8 || isMxfp4) != static_cast<bool>(op.getScales()))
+    return op.emitOpError()
+           << "has `rhs` of type " << weight
+           << (op.getScales() ? " and scales" : " and no scales")
+           << ", but scales are expected exactly when `rhs` is quantised";
+  if (!op.getScales())
+    return success();
+  SmallVector<int64_t> shape(weight.getShape());
+  size_t rank = shape.size();
+  if (isFp8)
+    shape[rank - 2] = llvm::divideCeil(shape[rank - 2], fp8BlockSize);
+  shape[rank - 1] =
+      llvm::divideCeil(shape[rank - 1], isFp8 ? fp8BlockSize : mxfp4BlockSize);
+  auto scales = cast<ShapedType>(op.getScales().getType());
+  Type element = isFp8 ? Type(Float32Type::get(op.getContext()))
+                       : Type(IntegerType::get(op.getContext(), 8));
+  if (scales.getShape() == ArrayRef<int64_t>(shape) &&
+      scales.getElementType() == element)
+    return success();
+  return op.emitOpError() << "has scales of type " << scales << ", but "
+                          << RankedTensorType::get(shape, element)
+                          << " is expected for `rhs` of type " << weight;
+}
+
 LogicalResult GroupedMatmulOp::verify() {
   if (failed(verifyTwoForms(*this, outsOf(*this), 1)))
     return failure();
@@ -342,7 +371,7 @@ LogicalResult GroupedMatmulOp::verify() {
   if (!cast<ShapedType>(getRhs().getType()).hasStaticShape())
     return emitOpError() << "has `rhs` of type " << getRhs().getType()
                          << ", but a static shape is expected";
-  return success();
+  return verifyScales(*this);
 }
 
 int64_t GroupedMatmulOp::getGroups() {

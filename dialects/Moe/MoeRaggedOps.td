@@ -176,9 +176,10 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul", [AttrSizedOperandSegments]> {
     | `gather`, `scatter` | [>= rows] i32 |
     | `row_weights` | [T, k] f32, indexed by pair |
     | `bias` | [G, P, N] or [G, N] |
+    | `scales` | of `rhs` in f8E4M3FN (128 x 128 blocks): [G, P, ceil(N / 128), ceil(K / 128)] f32; in f4E2M1FN: [G, P, N, K / 32] i8, exponents; P as in `rhs` |
     | result | [rows, N] |
 
-    `scatter` must be a permutation of [0, rows); that is the producer's duty (`moe.regroup`).
+    An element of a quantised `rhs` stands for its value times its block's scale; an exponent e for 2^(e - 127). `scatter` must be a permutation of [0, rows); that is the producer's duty (`moe.regroup`).
 
     ```mlir
     %h = moe.grouped_matmul %a, %up rows(%n) offsets(%off) gather(%order) activation(<kind = silu>)
@@ -190,22 +191,23 @@ def Moe_GroupedMatmulOp : Moe_Op<"grouped_matmul", [AttrSizedOperandSegments]> {
     - (C3) `gather_divisor` > 0; other than 1, and `row_weights`, only with `gather`
     - (C4) P = 2 exactly when the activation is gated
     - (C5) a `packed` rhs is a buffer of one dimension, as `#moe.panels` says, whose numbers agree with the table
+    - (C6) `scales` exactly when `rhs` is quantised
   }];
   let arguments = (ins Moe_Float:$lhs, Moe_Any:$rhs, Index:$rows, Optional<Moe_I32>:$offsets, Optional<Moe_I32>:$gather,
-    Optional<Moe_I32>:$scatter, Optional<Moe_F32>:$row_weights, Optional<Moe_Float>:$bias, Optional<AnyMemRef>:$outs,
+    Optional<Moe_I32>:$scatter, Optional<Moe_F32>:$row_weights, Optional<Moe_Float>:$bias, Optional<Moe_Any>:$scales, Optional<AnyMemRef>:$outs,
     OptionalAttr<Moe_ActivationAttr>:$activation, DefaultValuedAttr<I64Attr, "1">:$gather_divisor,
     OptionalAttr<Moe_PanelsAttr>:$packed);
   let results = (outs Optional<AnyRankedTensor>:$result);
   let assemblyFormat = [{
     $lhs `,` $rhs `rows` `(` $rows `)` (`offsets` `(` $offsets^ `)`)? (`gather` `(` $gather^ `)`)? (`scatter` `(` $scatter^ `)`)?
-    (`row_weights` `(` $row_weights^ `)`)? (`bias` `(` $bias^ `)`)? (`activation` `(` $activation^ `)`)?
-    (`packed` `(` $packed^ `)`)? (`outs` `(` $outs^ `)`)? attr-dict `:` functional-type(operands, results)
+    (`row_weights` `(` $row_weights^ `)`)? (`bias` `(` $bias^ `)`)? (`scales` `(` $scales^ `)`)?
+    (`activation` `(` $activation^ `)`)? (`packed` `(` $packed^ `)`)? (`outs` `(` $outs^ `)`)? attr-dict `:` functional-type(operands, results)
   }];
   let builders = [OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$lhs, "::mlir::Value":$rhs, "::mlir::Value":$rows, "::mlir::Value":$offsets,
     "::mlir::Value":$gather, "::mlir::Value":$scatter, "::mlir::Value":$row_weights, "::mlir::Value":$bias, "::mlir::Value":$outs,
-    "::moe::ActivationAttr":$activation, CArg<"uint64_t", "1">:$gather_divisor), [{
-      build($_builder, $_state, result, lhs, rhs, rows, offsets, gather, scatter, row_weights, bias, outs, activation, gather_divisor,
-            /*packed=*/PanelsAttr());
+    "::moe::ActivationAttr":$activation, CArg<"uint64_t", "1">:$gather_divisor, CArg<"::mlir::Value", "::mlir::Value()">:$scales), [{
+      build($_builder, $_state, result, lhs, rhs, rows, offsets, gather, scatter, row_weights, bias, scales, outs, activation,
+            gather_divisor, /*packed=*/PanelsAttr());
     }]>];
   let extraClassDeclaration = [{
     /// G, of either form of the weight.

@@ -26,15 +26,23 @@ static LogicalResult verifyName(EmitError emitError, StringAttr name) {
   return success();
 }
 
-// Only the first dimension may be dynamic, and that only with `rows`.
+// What weights alone may be: quantised elements and their exponents.
+static bool isStoredElement(Type type) {
+  return isa<Float8E4M3FNType, Float4E2M1FNType>(type) || type.isInteger(8);
+}
+
+// Only the first dimension may be dynamic, and that only with `rows`, which
+// values have and weights have not.
 static LogicalResult verifyShape(EmitError emitError, StringAttr name,
                                  Type type, bool rows) {
   auto tensor = dyn_cast<RankedTensorType>(type);
-  if (!tensor || !isRuntimeElement(tensor.getElementType()) ||
-      tensor.getRank() < 1)
+  if (!tensor || tensor.getRank() < 1 ||
+      (!isRuntimeElement(tensor.getElementType()) &&
+       (rows || !isStoredElement(tensor.getElementType()))))
     return emitError() << "`" << name.getValue() << "` has type " << type
                        << ", but a ranked tensor of f32, bf16, f16, i32 or "
-                          "i64 is expected";
+                          "i64 is expected"
+                       << (rows ? "" : ", or of f8E4M3FN, f4E2M1FN or i8");
   for (int64_t dim = rows ? 1 : 0; dim < tensor.getRank(); ++dim)
     if (tensor.isDynamicDim(dim))
       return emitError() << "`" << name.getValue() << "` has type " << type

@@ -46,7 +46,7 @@ def Moert_WeightAttr : Moert_Attr<"Weight", "weight"> {
     #moert.weight<name = "gate", type = tensor<8x64xf32>, sources = [#gate]>
     ```
     **Constraints**
-    - (C1) `type` is a static tensor of f32, bf16, f16, i32 or i64
+    - (C1) `type` is a static tensor of f32, bf16, f16, i32, i64, f8E4M3FN, f4E2M1FN or i8
     - (C2) there is a source, each is #moe.checkpoint and maps as many dimensions as `type` has
     - (C3) `slice`, when given, has the rank of `type`
   }];

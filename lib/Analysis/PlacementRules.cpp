@@ -41,9 +41,9 @@ static int64_t widthBlock(WeightFormat format) {
   case WeightFormat::Plain:
     return 1;
   case WeightFormat::Fp8Block:
-    return 128;
+    return fp8BlockSize;
   case WeightFormat::Mxfp4:
-    return 32;
+    return mxfp4BlockSize;
   }
   llvm_unreachable("unknown weight format");
 }
@@ -104,6 +104,16 @@ LogicalResult moe::checkSharedExpert(SharedExpertOp op, const Layout &layout) {
            << "has width S = " << width << ", which ranks=" << layout.ranks
            << " does not divide, but shared=split cuts it over all ranks; "
               "nearest legal choice: shared=replicated";
+  int64_t block = widthBlock(op.getWeightFormat());
+  if (layout.shared == SharedLayout::Split && layout.ranks > 1 &&
+      width / layout.ranks % block != 0)
+    return op.emitOpError()
+           << "has weights in format "
+           << stringifyWeightFormat(op.getWeightFormat())
+           << ", and shared=split leaves S = " << width << " / " << layout.ranks
+           << " = " << width / layout.ranks
+           << ", which is no multiple of the block's " << block
+           << "; nearest legal choice: shared=replicated";
   return success();
 }
 

@@ -6,8 +6,6 @@
 
 namespace moe::import {
 
-constexpr int64_t kMxfp4Block = 32;
-
 using Dims = llvm::ArrayRef<mlir::AffineExpr>;
 
 static FeedForward plainExperts(mlir::MLIRContext *context, const Sizes &sizes,
@@ -43,11 +41,11 @@ static FeedForward mxfp4Experts(mlir::MLIRContext *context, const Sizes &sizes,
         whole(context, (prefix + "down_proj" + suffix).str(), down.shape)};
     return std::pair(up, down);
   };
-  int64_t hBlocks = h / kMxfp4Block, iBlocks = i / kMxfp4Block;
+  int64_t hBlocks = h / mxfp4BlockSize, iBlocks = i / mxfp4BlockSize;
   std::tie(result.up, result.down) = layouts(h, i, Element::F4E2M1, "_blocks");
   // Two elements to a byte, 16 bytes to a block.
-  result.up.sources[0].storedShape = {e, 2 * i, hBlocks, kMxfp4Block / 2};
-  result.down.sources[0].storedShape = {e, h, iBlocks, kMxfp4Block / 2};
+  result.up.sources[0].storedShape = {e, 2 * i, hBlocks, mxfp4BlockSize / 2};
+  result.down.sources[0].storedShape = {e, h, iBlocks, mxfp4BlockSize / 2};
   std::tie(result.upScales, result.downScales) =
       layouts(hBlocks, iBlocks, Element::Byte, "_scales");
   return result;
@@ -64,7 +62,7 @@ Model readGptOss(FamilyInput &in) {
     config.mistake("field `swiglu_limit` is negative, but a limit of at least "
                    "0 is expected");
   if (in.quantization.format == WeightFormat::Mxfp4 &&
-      (sizes.hidden % kMxfp4Block || sizes.width % kMxfp4Block))
+      (sizes.hidden % mxfp4BlockSize || sizes.width % mxfp4BlockSize))
     config.mistake("`hidden_size` is " + std::to_string(sizes.hidden) +
                    " and `intermediate_size` " + std::to_string(sizes.width) +
                    ", but multiples of 32, the block of mxfp4, are expected");

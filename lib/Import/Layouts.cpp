@@ -7,8 +7,6 @@ using llvm::divideCeil;
 
 namespace moe::import {
 
-constexpr int64_t kFp8Block = 128;
-
 Source stacked(MLIRContext *context, std::string name,
                ArrayRef<int64_t> fileShape, unsigned dims,
                function_ref<Exprs(ArrayRef<AffineExpr>)> map) {
@@ -68,7 +66,7 @@ Weight plainWeight(MLIRContext *context, std::string name,
   return weight;
 }
 
-static int64_t fp8Blocks(int64_t size) { return divideCeil(size, kFp8Block); }
+static int64_t fp8Blocks(int64_t size) { return divideCeil(size, fp8BlockSize); }
 
 FeedForward swigluExperts(MLIRContext *context, WeightFormat format,
                           ExpertSizes sizes, const std::string &experts,
@@ -102,7 +100,7 @@ FeedForward swigluExperts(MLIRContext *context, WeightFormat format,
   bool isFp8 = format == WeightFormat::Fp8Block;
   // Blocks of a fused tensor belong to one part only where the gate's rows end
   // at a block's edge.
-  bool isFusable = !isFp8 || i % kFp8Block == 0;
+  bool isFusable = !isFp8 || i % fp8BlockSize == 0;
   std::tie(result.up, result.down) =
       layouts(i, h, isFp8 ? Element::F8E4M3 : Element::Program, "", isFusable);
   if (isFp8)

@@ -12,6 +12,12 @@ using namespace mlir;
 using namespace moe;
 using llvm::json::OStream;
 
+// Two elements of four bits stand in a byte: such a weight is one of bytes with
+// half as many in the last dimension.
+static int64_t elementsPerByte(ShapedType type) {
+  return type.getElementTypeBitWidth() == 4 ? 2 : 1;
+}
+
 static std::string spellType(Type type) {
   std::string text;
   llvm::raw_string_ostream(text) << type;
@@ -47,7 +53,7 @@ static void writeValues(OStream &json, StringRef key, ArrayAttr entries) {
 }
 
 // The map to indices of the file's tensor as one linear form over its elements.
-static void writeSource(OStream &json, CheckpointAttr source) {
+static void writeSource(OStream &json, CheckpointAttr source, int64_t perByte) {
   AffineMap map = source.getMap().getValue();
   ArrayRef<int64_t> fileShape = source.getFileShape().asArrayRef();
   MLIRContext *context = source.getContext();
@@ -71,11 +77,19 @@ static void writeSource(OStream &json, CheckpointAttr source) {
     });
     json.attribute("expert_dim", source.getExpertDim());
     json.attribute("part_dim", source.getPartDim());
-    writeInts(json, "file_shape", fileShape);
-    json.attribute("offset", offset);
+    // Checkpoints in mxfp4 have a dimension for the bytes of a block.
+    SmallVector<int64_t> stored(fileShape);
+    if (perByte > 1) {
+      stored.back() /= mxfp4BlockSize;
+      stored.push_back(mxfp4BlockSize / perByte);
+    }
+    writeInts(json, "file_shape", stored);
+    json.attribute("offset", offset / perByte);
     json.attributeArray("strides", [&] {
-      for (unsigned dim = 0; dim < map.getNumDims(); ++dim)
-        json.value(elementAt(dim) - offset);
+      for (unsigned dim = 0; dim < map.getNumDims(); ++dim) {
+        int64_t stride = elementAt(dim) - offset;
+        json.value(dim + 1 == map.getNumDims() ? stride : stride / perByte);
+      }
     });
   });
 }
@@ -83,12 +97,19 @@ static void writeSource(OStream &json, CheckpointAttr source) {
 static void writeWeight(OStream &json, moe::moert::WeightAttr weight) {
   auto type = cast<ShapedType>(weight.getType().getValue());
   SliceAttr slice = weight.getSlice();
+  int64_t perByte = elementsPerByte(type);
+  auto inBytes = [&](ArrayRef<int64_t> shape) {
+    SmallVector<int64_t> bytes(shape);
+    bytes.back() /= perByte;
+    return bytes;
+  };
   json.object([&] {
     json.attribute("name", weight.getName().getValue());
-    json.attribute("dtype", spellType(type.getElementType()));
+    json.attribute("dtype",
+                   perByte > 1 ? "i8" : spellType(type.getElementType()));
     writeInts(json, "shape",
-              slice ? slice.getShape().asArrayRef() : type.getShape());
-    writeInts(json, "local_shape", type.getShape());
+              inBytes(slice ? slice.getShape().asArrayRef() : type.getShape()));
+    writeInts(json, "local_shape", inBytes(type.getShape()));
     json.attributeArray("split", [&] {
       if (!slice)
         return;
@@ -104,7 +125,7 @@ static void writeWeight(OStream &json, moe::moert::WeightAttr weight) {
                                             : ArrayRef<int64_t>());
     json.attributeArray("sources", [&] {
       for (auto source : weight.getSources().getAsRange<CheckpointAttr>())
-        writeSource(json, source);
+        writeSource(json, source, perByte);
     });
   });
 }

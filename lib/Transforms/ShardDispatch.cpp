@@ -28,7 +28,7 @@ static int64_t slotsPerRank(ExpertsOp op, int64_t ep) {
 namespace {
 struct Product {
   Value lhs, rhs, rows, offsets;
-  Value gather = {}, scatter = {}, rowWeights = {}, bias = {};
+  Value gather = {}, scatter = {}, rowWeights = {}, bias = {}, scales = {};
   ActivationAttr activation = {};
   int64_t gatherDivisor = 1;
 
@@ -37,7 +37,8 @@ struct Product {
     int64_t width = type.getDimSize(type.getRank() - 2);
     return GroupedMatmulOp::create(b, rowsType(width, element), lhs, rhs, rows,
                                    offsets, gather, scatter, rowWeights, bias,
-                                   /*outs=*/Value(), activation, gatherDivisor)
+                                   /*outs=*/Value(), activation, gatherDivisor,
+                                   scales)
         .getResult();
   }
 };
@@ -112,6 +113,7 @@ Value LayerSharder::onOneRank(ExpertsOp op, Addend addend) {
               .gather = sorted.order,
               .rowWeights = op.getWeightOnInput() ? op.getWeights() : Value(),
               .bias = op.getUpBias(),
+              .scales = op.getUpScales(),
               .activation = op.getActivation(),
               .gatherDivisor = topK}
           .emit(builder, element);
@@ -119,7 +121,8 @@ Value LayerSharder::onOneRank(ExpertsOp op, Addend addend) {
                       .rhs = op.getDown(),
                       .rows = rows,
                       .offsets = sorted.offsets,
-                      .bias = op.getDownBias()}
+                      .bias = op.getDownBias(),
+                      .scales = op.getDownScales()}
                   .emit(builder, element);
   return combine(op, out, sorted.positions, op.getWeights(), addend);
 }
@@ -186,6 +189,7 @@ Value LayerSharder::byAllToAll(ExpertsOp op, Addend addend) {
                          .offsets = offsets,
                          .gather = order,
                          .bias = op.getUpBias(),
+                         .scales = op.getUpScales(),
                          .activation = op.getActivation()}
                      .emit(builder, element);
   Value out = Product{.lhs = hidden,
@@ -193,7 +197,8 @@ Value LayerSharder::byAllToAll(ExpertsOp op, Addend addend) {
                       .rows = allRows,
                       .offsets = offsets,
                       .scatter = order,
-                      .bias = op.getDownBias()}
+                      .bias = op.getDownBias(),
+                      .scales = op.getDownScales()}
                   .emit(builder, element);
 
   if (numEtp > 1)
@@ -246,6 +251,7 @@ Value LayerSharder::byAllGather(ExpertsOp op, Addend addend,
               .gather = sorted.order,
               .rowWeights = op.getWeightOnInput() ? weights : Value(),
               .bias = op.getUpBias(),
+              .scales = op.getUpScales(),
               .activation = op.getActivation(),
               .gatherDivisor = topK}
           .emit(builder, element);
@@ -253,7 +259,8 @@ Value LayerSharder::byAllGather(ExpertsOp op, Addend addend,
                       .rhs = op.getDown(),
                       .rows = rows,
                       .offsets = sorted.offsets,
-                      .bias = op.getDownBias()}
+                      .bias = op.getDownBias(),
+                      .scales = op.getDownScales()}
                   .emit(builder, element);
   Addend partial = partner ? sharedPartialSums(partner, both) : Addend();
   Value sums = combine(op, out, sorted.positions, weights, partial);

@@ -209,7 +209,7 @@ struct ShardLayerPass : moe::impl::ShardLayerPassBase<ShardLayerPass> {
 
 private:
   LogicalResult shard(func::FuncOp function) {
-    if (failed(checkPlacedFunction(function)) || failed(checkFormats(function)))
+    if (failed(checkPlacedFunction(function)))
       return failure();
     FailureOr<TokenRows> rows = TokenRows::compute(function);
     if (failed(rows))
@@ -224,19 +224,6 @@ private:
     weights.apply();
     LayerSharder(function, grid, placement.getBoundary()).run(*rows);
     return success();
-  }
-
-  LogicalResult checkFormats(func::FuncOp function) {
-    WalkResult walk = function.walk([](ExpertsOp op) {
-      if (op.getWeightFormat() == WeightFormat::Plain)
-        return WalkResult::advance();
-      op.emitOpError() << "has weights in format "
-                       << stringifyWeightFormat(op.getWeightFormat())
-                       << ", which can be placed but not sharded yet; the "
-                          "nearest legal choice is plain";
-      return WalkResult::interrupt();
-    });
-    return failure(walk.wasInterrupted());
   }
 };
 

@@ -11,16 +11,19 @@ Value LayerSharder::sharedProducts(SharedExpertOp op, Value x, Value rows) {
   int64_t width = cast<ShapedType>(op.getUp().getType()).getDimSize(2);
   auto hiddenType = RankedTensorType::get({ShapedType::kDynamic, width},
                                           yType.getElementType());
-  auto product = [&](Type type, Value lhs, Value rhs,
+  auto product = [&](Type type, Value lhs, Value rhs, Value scales,
                      ActivationAttr activation) {
     return GroupedMatmulOp::create(
                builder, type, lhs, rhs, rows, /*offsets=*/Value(),
                /*gather=*/Value(), /*scatter=*/Value(), /*row_weights=*/Value(),
-               /*bias=*/Value(), /*outs=*/Value(), activation)
+               /*bias=*/Value(), /*outs=*/Value(), activation,
+               /*gather_divisor=*/1, scales)
         .getResult();
   };
-  Value hidden = product(hiddenType, x, op.getUp(), op.getActivation());
-  return product(yType, hidden, op.getDown(), ActivationAttr());
+  Value hidden =
+      product(hiddenType, x, op.getUp(), op.getUpScales(), op.getActivation());
+  return product(yType, hidden, op.getDown(), op.getDownScales(),
+                 ActivationAttr());
 }
 
 // The gate of the rows in `x`, or null.

@@ -120,6 +120,8 @@ LogicalResult WeightPlanner::planExperts(ExpertsOp op) {
     downBias.firstOnly = placement.getEtp();
   return failure(failed(add(op, "up", op.getUp(), cut(2))) ||
                  failed(add(op, "down", op.getDown(), cut(2))) ||
+                 failed(add(op, "up_scales", op.getUpScales(), cut(2))) ||
+                 failed(add(op, "down_scales", op.getDownScales(), cut(2))) ||
                  failed(add(op, "up_bias", op.getUpBias(), cut(2))) ||
                  failed(add(op, "down_bias", op.getDownBias(), downBias)));
 }
@@ -136,6 +138,8 @@ LogicalResult WeightPlanner::planShared(SharedExpertOp op) {
   // up is [1, P, S, H] and down [1, H, S]: the width is dimension 2 of both.
   return failure(failed(add(op, "up", op.getUp(), cut)) ||
                  failed(add(op, "down", op.getDown(), cut)) ||
+                 failed(add(op, "up_scales", op.getUpScales(), cut)) ||
+                 failed(add(op, "down_scales", op.getDownScales(), cut)) ||
                  failed(add(op, "gate", op.getGate(), Cut())));
 }
 

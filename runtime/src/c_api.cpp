@@ -150,9 +150,9 @@ convert(const char *what, const moert_tensor *tensors, size_t count) {
     if (!tensor.name || !tensor.dtype)
       return refuse("has no ", tensor.name ? "dtype" : "name");
     std::optional<moert_dtype> dtype = dtypeFromName(tensor.dtype);
-    if (!dtype)
+    if (!dtype || !isValidDtype(*dtype))
       return refuse("has the dtype '", printable(tensor.dtype), "'",
-                    suggest(tensor.dtype, dtypeNames()));
+                    suggest(tensor.dtype, valueDtypeNames()));
     if (tensor.rank < 0 || tensor.rank > 8 || (tensor.rank && !tensor.shape))
       return refuse("has ", tensor.rank, " dimensions",
                     tensor.shape ? ", expected 0 to 8" : " and no shape");

@@ -15,6 +15,9 @@ size_t moert::dtypeSize(moert_dtype dtype) {
     return 2;
   case MOERT_I64:
     return 8;
+  case MOERT_F8E4M3:
+  case MOERT_I8:
+    return 1;
   }
   return 0;
 }
@@ -28,9 +31,13 @@ const char *moert::dtypeName(moert_dtype dtype) {
 }
 
 const std::vector<std::string> &moert::dtypeNames() {
-  static const std::vector<std::string> names = {"f32", "bf16", "i32", "i64",
-                                                 "f16"};
+  static const std::vector<std::string> names = {
+      "f32", "bf16", "i32", "i64", "f16", "f8E4M3FN", "i8"};
   return names;
+}
+
+std::vector<std::string> moert::valueDtypeNames() {
+  return {dtypeNames().begin(), dtypeNames().begin() + MOERT_F16 + 1};
 }
 
 std::optional<moert_dtype> moert::dtypeFromName(std::string_view name) {
@@ -59,6 +66,10 @@ const char *moert::fileDtypeName(FileDtype dtype) {
     return "i64";
   case FileDtype::I32:
     return "i32";
+  case FileDtype::F8E4M3:
+    return "f8E4M3FN";
+  case FileDtype::I8:
+    return "i8";
   case FileDtype::Other:
     return "another type";
   }
@@ -81,6 +92,9 @@ int64_t moert::fileDtypeSize(FileDtype dtype) {
   case FileDtype::BF16:
   case FileDtype::F16:
     return 2;
+  case FileDtype::F8E4M3:
+  case FileDtype::I8:
+    return 1;
   case FileDtype::Other:
     break;
   }
@@ -103,6 +117,10 @@ FileDtype moert::fileDtype(moert_dtype dtype) {
     return FileDtype::I64;
   case MOERT_F16:
     return FileDtype::F16;
+  case MOERT_F8E4M3:
+    return FileDtype::F8E4M3;
+  case MOERT_I8:
+    return FileDtype::I8;
   }
   return FileDtype::Other;
 }
@@ -214,6 +232,8 @@ void moert::convertElements(FileDtype from, const void *source, int64_t stride,
   const std::byte *bytes = static_cast<const std::byte *>(source);
   if (from == fileDtype(to)) {
     switch (dtypeSize(to)) {
+    case 1:
+      return copyStrided<uint8_t>(bytes, stride, target, count);
     case 2:
       return copyStrided<uint16_t>(bytes, stride, target, count);
     case 4:
@@ -248,6 +268,8 @@ double moert::elementAsDouble(FileDtype dtype, const void *data,
     return static_cast<double>(load<int64_t>(bytes + index * 8));
   case FileDtype::I32:
     return load<int32_t>(bytes + index * 4);
+  case FileDtype::F8E4M3:
+  case FileDtype::I8:
   case FileDtype::Other:
     break;
   }

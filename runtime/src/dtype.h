@@ -18,12 +18,15 @@ size_t dtypeSize(moert_dtype dtype);
 const char *dtypeName(moert_dtype dtype);
 std::optional<moert_dtype> dtypeFromName(std::string_view name);
 const std::vector<std::string> &dtypeNames();
+// Those that inputs and outputs may have.
+std::vector<std::string> valueDtypeNames();
 bool isFloat(moert_dtype dtype);
 bool isValidDtype(int32_t dtype);
 
-// An element type of the safetensors format; `Other` has a size, but nothing
+// An element type of the safetensors format; `I8` stands for bytes of either
+// sign; `Other` has a size, but nothing
 // here reads its values.
-enum class FileDtype { F64, F32, BF16, F16, I64, I32, Other };
+enum class FileDtype { F64, F32, BF16, F16, I64, I32, F8E4M3, I8, Other };
 // "f64", ...
 const char *fileDtypeName(FileDtype dtype);
 bool isFloat(FileDtype dtype);

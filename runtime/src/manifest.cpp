@@ -78,7 +78,8 @@ private:
   ArenaSize readArena(const Json &json, std::string path);
   std::vector<int> readAxes(JsonObject &object, const char *name,
                             size_t leastSize);
-  moert_dtype readDtype(JsonObject &object);
+  moert_dtype readDtype(JsonObject &object,
+                        const std::vector<std::string> &allowed);
   void checkDistinct(JsonObject &object, const char *what,
                      const std::vector<std::string> &names);
 
@@ -108,13 +109,13 @@ std::vector<int> ManifestReader::readAxes(JsonObject &object, const char *name,
   return axes;
 }
 
-moert_dtype ManifestReader::readDtype(JsonObject &object) {
+moert_dtype ManifestReader::readDtype(JsonObject &object,
+                                      const std::vector<std::string> &allowed) {
   std::string name = object.string("dtype");
-  std::optional<moert_dtype> dtype = dtypeFromName(name);
-  if (!dtype)
-    object.fail("dtype", concat("is '", printable(name), "'",
-                                suggest(name, dtypeNames())));
-  return dtype.value_or(MOERT_F32);
+  if (std::find(allowed.begin(), allowed.end(), name) == allowed.end())
+    object.fail("dtype",
+                concat("is '", printable(name), "'", suggest(name, allowed)));
+  return dtypeFromName(name).value_or(MOERT_F32);
 }
 
 void ManifestReader::checkDistinct(JsonObject &object, const char *what,
@@ -214,7 +215,7 @@ void ManifestReader::readKernels(JsonObject &object) {
   for (size_t i = 0; i < sums.size() && !object.failed(); ++i) {
     JsonObject sum(sums[i], element("sums", i), problem);
     SumKernel role;
-    role.dtype = readDtype(sum);
+    role.dtype = readDtype(sum, valueDtypeNames());
     role.kernel = static_cast<int>(sum.integer(
         "kernel", 0, static_cast<int64_t>(manifest.kernels.size()) - 1));
     sum.finish();
@@ -245,7 +246,7 @@ TensorSpec ManifestReader::readTensor(const Json &json, std::string path) {
   JsonObject object(json, std::move(path), problem);
   TensorSpec tensor;
   tensor.name = object.string("name");
-  tensor.dtype = readDtype(object);
+  tensor.dtype = readDtype(object, valueDtypeNames());
   tensor.shape = object.integers("shape", 0, MaxRank, -1, MaxDim);
   tensor.split = readAxes(object, "split", 0);
   object.finish();
@@ -410,7 +411,7 @@ Weight ManifestReader::readWeight(const Json &json, std::string path,
   JsonObject object(json, std::move(path), problem);
   Weight weight;
   weight.name = object.string("name");
-  weight.dtype = readDtype(object);
+  weight.dtype = readDtype(object, dtypeNames());
   weight.shape = object.integers("shape", 0, MaxRank, 0, MaxDim);
   size_t rank = weight.shape.size();
   weight.localShape = object.integers("local_shape", rank, rank, 0, MaxDim);

@@ -41,12 +41,12 @@ def read(path):
     return tensors
 
 
-def write(path, tensors):
-    """Arrays of the types in DTYPES, in the order given."""
+def write(path, tensors, stored=None):
+    """Arrays of the types in DTYPES, in the order given; `stored` names the file's type of tensors whose bytes stand for another one."""
     header, blobs, offset = {}, [], 0
     for name, array in tensors.items():
         blob = np.ascontiguousarray(array).tobytes()
-        header[name] = {"dtype": NAMES[array.dtype], "shape": list(array.shape),
+        header[name] = {"dtype": (stored or {}).get(name) or NAMES[array.dtype], "shape": list(array.shape),
                         "data_offsets": [offset, offset + len(blob)]}
         blobs.append(blob)
         offset += len(blob)

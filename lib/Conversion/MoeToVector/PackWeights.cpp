@@ -1,8 +1,10 @@
 // Each weight argument is judged by its uses, seen through reshapes: uses as a
 // product's weight ask for panels, uses as a bias or a gate for the weight as
-// it is. All uses of one argument must agree. Then the argument's type changes,
-// the ops are told the layout, and the prepare function is written: one loop
-// nest for each weight, shared by the team.
+// it is, uses as scales go with the weight that they scale. All uses of one
+// argument must agree. Then the argument's type changes, the ops are told the
+// layout, and the prepare function is written: one loop nest for each weight,
+// shared by the team. Quantised weights become plain numbers there.
+#include "StoredWeight.h"
 #include "Team.h"
 #include "dialects/Moe/MoeDialect.h"
 #include "dialects/Moert/MoertDialect.h"
@@ -27,8 +29,10 @@ namespace {
 /// One weight of a function: where it stands and what becomes of it.
 struct Weight {
   BlockArgument argument;
-  MemRefType raw, packed;
+  MemRefType raw;
+  MemRefType packed;             // null: scales, of use to `prepare` alone
   PanelsAttr panels;             // null: kept as it is
+  BlockArgument scales;          // of a quantised weight
   SmallVector<OpOperand *> uses; // by ops of ours
 };
 
@@ -46,8 +50,14 @@ public:
     if (weights.empty())
       return success();
     writePrepare();
-    for (Weight &weight : weights)
+    llvm::BitVector unused(function.getNumArguments());
+    for (Weight &weight : weights) {
       apply(weight);
+      if (!weight.packed)
+        unused.set(weight.argument.getArgNumber());
+    }
+    if (failed(function.eraseArguments(unused)))
+      return failure();
     function.setFunctionType(FunctionType::get(
         function.getContext(), function.getBody().getArgumentTypes(),
         function.getResultTypes()));
@@ -88,11 +98,25 @@ private:
         .Default([](Operation *) { return false; });
   }
 
+  static bool isScales(OpOperand &use) {
+    auto op = dyn_cast<GroupedMatmulOp>(use.getOwner());
+    return op && op.getScales() == use.get();
+  }
+
+  // The argument that a value is, seen through reshapes; null for none.
+  static BlockArgument argumentBehind(Value value) {
+    while (value && value.getDefiningOp() && isReshape(value.getDefiningOp()))
+      value = value.getDefiningOp()->getOperand(0);
+    return dyn_cast_or_null<BlockArgument>(value);
+  }
+
   // The layout and element type that a product wants for its weight.
   std::pair<PanelsAttr, Type> wanted(OpOperand &use) {
     auto type = cast<MemRefType>(use.get().getType());
     Type rows = getElementTypeOrSelf(use.getOwner()->getOperand(0).getType());
-    Type element = rows.isBF16() ? type.getElementType() : rows;
+    Type element = rows.isBF16() && !isQuantized(type.getElementType())
+                       ? type.getElementType()
+                       : rows;
     ArrayRef<int64_t> shape = type.getShape();
     int64_t rank = shape.size();
     int64_t groups = rank > 2 ? shape[0] : 1, parts = rank > 3 ? shape[1] : 1;
@@ -110,7 +134,10 @@ private:
                   function.getArgAttr(argument.getArgNumber(), "moe.slice");
     unsigned products = llvm::count_if(
         weight.uses, [](OpOperand *use) { return isProductWeight(*use); });
-    if (!marked && products == 0 &&
+    bool scales = !weight.uses.empty() &&
+                  llvm::all_of(weight.uses,
+                               [](OpOperand *use) { return isScales(*use); });
+    if (!marked && !scales && products == 0 &&
         llvm::none_of(weight.uses,
                       [](OpOperand *use) { return isPlainWeight(*use); }))
       return success();
@@ -123,12 +150,19 @@ private:
              << " is a weight of type " << argument.getType()
              << ", but a memref of static shape and identity layout is "
                 "expected";
+    if (scales) {
+      weights.push_back(weight);
+      return success();
+    }
     Type element = weight.raw.getElementType();
     int64_t size = weight.raw.getNumElements();
     if (products != 0) {
       std::tie(weight.panels, element) = wanted(**llvm::find_if(
           weight.uses, [](OpOperand *use) { return isProductWeight(*use); }));
       size = weight.panels.getElements();
+      if (isQuantized(weight.raw.getElementType()) &&
+          failed(findScales(weight)))
+        return failure();
       for (OpOperand *use : weight.uses) {
         bool product = isProductWeight(*use);
         if (product && wanted(*use) == std::make_pair(weight.panels, element))
@@ -141,6 +175,24 @@ private:
     }
     weight.packed = MemRefType::get({size}, element);
     weights.push_back(weight);
+    return success();
+  }
+
+  // Scales are read by `prepare`, hence an argument too, the same for all uses.
+  LogicalResult findScales(Weight &weight) {
+    for (OpOperand *use : weight.uses) {
+      auto op = dyn_cast<GroupedMatmulOp>(use->getOwner());
+      BlockArgument scales =
+          op ? argumentBehind(op.getScales()) : BlockArgument();
+      if (!scales || (weight.scales && scales != weight.scales))
+        return use->getOwner()->emitOpError()
+               << "uses the quantised argument "
+               << weight.argument.getArgNumber()
+               << (scales ? " with other scales than another op"
+                          : " with scales that are no argument of the function")
+               << ", but one argument is expected";
+      weight.scales = scales;
+    }
     return success();
   }
 
@@ -163,7 +215,24 @@ private:
     return failure(result.wasInterrupted());
   }
 
+  // Erases reshapes that nothing uses any more, from the last one on.
+  static void eraseReshapes(Operation *reshape) {
+    while (reshape && reshape->use_empty()) {
+      Operation *before = reshape->getOperand(0).getDefiningOp();
+      reshape->erase();
+      reshape = before;
+    }
+  }
+
   void apply(Weight &weight) {
+    if (!weight.packed) {
+      for (OpOperand *use : weight.uses) {
+        Operation *reshape = use->get().getDefiningOp();
+        cast<GroupedMatmulOp>(use->getOwner()).getScalesMutable().clear();
+        eraseReshapes(reshape);
+      }
+      return;
+    }
     weight.argument.setType(weight.packed);
     function.setArgAttrs(weight.argument.getArgNumber(),
                          ArrayRef<NamedAttribute>());
@@ -175,11 +244,7 @@ private:
               [&](auto op) { op.setPackedAttr(weight.panels); });
       Operation *reshape = use->get().getDefiningOp();
       use->set(weight.argument);
-      while (reshape && reshape->use_empty()) {
-        Operation *before = reshape->getOperand(0).getDefiningOp();
-        reshape->erase();
-        reshape = before;
-      }
+      eraseReshapes(reshape);
     }
   }
 
@@ -201,26 +266,38 @@ private:
     outer.setInsertionPointAfter(function);
     SmallVector<Type> types;
     for (Weight &weight : weights)
-      types.push_back(weight.raw);
+      types.push_back(storedType(weight.raw));
     for (Weight &weight : weights)
-      types.push_back(weight.packed);
+      if (weight.packed)
+        types.push_back(weight.packed);
     auto prepare = func::FuncOp::create(outer, function.getLoc(),
                                         (function.getName() + "_prepare").str(),
                                         outer.getFunctionType(types, {}));
     for (auto [index, weight] : llvm::enumerate(weights))
       if (DictionaryAttr attributes =
-              function.getArgAttrDict(weight.argument.getArgNumber()))
+              function.getArgAttrDict(weight.argument.getArgNumber());
+          attributes && storedType(weight.raw) == weight.raw)
         prepare.setArgAttrs(index, attributes);
     Block *body = prepare.addEntryBlock();
     ImplicitLocOpBuilder b(function.getLoc(), function.getContext());
     b.setInsertionPointToStart(body);
-    for (auto [index, weight] : llvm::enumerate(weights)) {
-      Value raw = flatten(b, body->getArgument(index)),
-            packed = body->getArgument(weights.size() + index);
+    llvm::DenseMap<Value, Value> rawOf;
+    for (auto [index, weight] : llvm::enumerate(weights))
+      rawOf[weight.argument] = flatten(b, body->getArgument(index));
+    unsigned next = weights.size();
+    for (Weight &weight : weights) {
+      if (!weight.packed)
+        continue;
+      Value packed = body->getArgument(next++);
       if (weight.panels)
-        writePanels(b, weight, raw, packed);
+        writePanels(b, weight,
+                    {weight.raw.getElementType(), weight.panels.getColumns(),
+                     weight.panels.getDepth(), rawOf[weight.argument],
+                     weight.scales ? rawOf[weight.scales] : Value()},
+                    packed);
       else
-        writeCopy(b, weight.packed.getNumElements(), raw, packed);
+        writeCopy(b, weight.packed.getNumElements(), rawOf[weight.argument],
+                  packed);
     }
     meet(b);
     func::ReturnOp::create(b);
@@ -228,14 +305,14 @@ private:
 
   // Columns of one panel by blocks of K, so that the lines written stay in the
   // nearest cache.
-  void writePanels(ImplicitLocOpBuilder &b, Weight &weight, Value raw,
-                   Value packed) {
+  void writePanels(ImplicitLocOpBuilder &b, Weight &weight,
+                   const StoredWeight &stored, Value packed) {
     constexpr int64_t block = 64;
     PanelsAttr panels = weight.panels;
+    Type element = weight.packed.getElementType();
     Value zero = indexConstant(b, 0),
           depth = indexConstant(b, panels.getDepth());
-    Value none = arith::ConstantOp::create(
-        b, b.getZeroAttr(weight.packed.getElementType()));
+    Value none = arith::ConstantOp::create(b, b.getZeroAttr(element));
     forEachOfTeam(
         b, indexConstant(b, panels.getGroups() * panels.getPanelsPerGroup()),
         [&](Value item) {
@@ -257,29 +334,20 @@ private:
                       b, firstColumn, arith::RemUIOp::create(b, j, partWidth));
                   Value exists = arith::CmpIOp::create(
                       b, arith::CmpIPredicate::ult, column, columns);
-                  Value row = indexAdd(
-                      b,
-                      indexMul(b,
-                               indexAdd(b,
-                                        indexMul(b, group, panels.getParts()),
-                                        part),
-                               panels.getColumns()),
-                      column);
-                  Value from = indexMul(b, row, panels.getDepth()),
-                        to = indexAdd(b, panel,
+                  Value matrix =
+                      indexAdd(b, indexMul(b, group, panels.getParts()), part);
+                  Value to = indexAdd(b, panel,
                                       indexMul(b, j, panels.getInterleave()));
                   auto branch = scf::IfOp::create(b, TypeRange(), exists,
                                                   /*withElseRegion=*/true);
                   OpBuilder::InsertionGuard guard(b);
                   b.setInsertionPointToStart(branch.thenBlock());
                   forEach(b, start, end, 1, [&](Value k) {
-                    Value value =
-                        memref::LoadOp::create(b, raw, indexAdd(b, from, k));
-                    memref::StoreOp::create(
-                        b,
-                        weight.packed.getElementType().isF32() ? toF32(b, value)
-                                                               : value,
-                        packed, place(b, panels, to, k));
+                    Value value = stored.load(b, matrix, column, k);
+                    if (value.getType() != element)
+                      value = fromF32(b, toF32(b, value), element);
+                    memref::StoreOp::create(b, value, packed,
+                                            place(b, panels, to, k));
                   });
                   b.setInsertionPointToStart(branch.elseBlock());
                   forEach(b, start, end, 1, [&](Value k) {

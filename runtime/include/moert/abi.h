@@ -22,6 +22,9 @@ typedef enum moert_dtype {
   MOERT_I32 = 2,
   MOERT_I64 = 3,
   MOERT_F16 = 4,
+  // Of weights alone, as checkpoints store them.
+  MOERT_F8E4M3 = 5,
+  MOERT_I8 = 6, // bytes: exponents of scales, pairs of four-bit elements
 } moert_dtype;
 
 // Why a program ended itself (moert_entry_fail).

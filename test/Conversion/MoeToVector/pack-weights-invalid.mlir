@@ -23,3 +23,12 @@ func.func @hidden(%x: memref<?x8xf32>, %y: memref<?x4xf32>) {
   moe.router_logits %x, %w outs(%y) : (memref<?x8xf32>, memref<4x8xf32>, memref<?x4xf32>) -> ()
   return
 }
+
+// -----
+
+func.func @computed_scales(%x: memref<?x256xf32>, %w: memref<1x128x256xf8E4M3FN>, %n: index, %y: memref<?x128xf32>) {
+  %s = memref.alloc() : memref<1x1x2xf32>
+  // expected-error @+1 {{'moe.grouped_matmul' op uses the quantised argument 1 with scales that are no argument of the function, but one argument is expected}}
+  moe.grouped_matmul %x, %w rows(%n) scales(%s) outs(%y) : (memref<?x256xf32>, memref<1x128x256xf8E4M3FN>, index, memref<1x1x2xf32>, memref<?x128xf32>) -> ()
+  return
+}

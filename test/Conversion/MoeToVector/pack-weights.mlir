@@ -45,6 +45,37 @@ func.func @router_types(%x: memref<?x8xbf16>, %w: memref<4x8xf32>, %x32: memref<
   return
 }
 
+// A quantised weight becomes numbers of the rows' type; its scales are of use to `prepare` alone.
+// CHECK-LABEL: func @quantized(
+// CHECK-SAME: %{{[^:]*}}: memref<?x256xbf16>, %[[W:[^:]*]]: memref<73728xbf16>, %{{[^:]*}}: index
+func.func @quantized(%x: memref<?x256xbf16>, %w: memref<2x130x256xf8E4M3FN> {moe.weight = #w}, %s: memref<2x2x2xf32> {moe.weight = #w}, %n: index,
+    %o: memref<3xi32>, %y: memref<?x130xbf16>) {
+  // CHECK: moe.grouped_matmul %{{.*}}, %[[W]] rows(%{{.*}}) offsets(%{{.*}}) packed(
+  moe.grouped_matmul %x, %w rows(%n) offsets(%o) scales(%s) outs(%y)
+      : (memref<?x256xbf16>, memref<2x130x256xf8E4M3FN>, index, memref<3xi32>, memref<2x2x2xf32>, memref<?x130xbf16>) -> ()
+  return
+}
+// CHECK-LABEL: func @quantized_prepare(
+// CHECK-SAME: %{{[^:]*}}: memref<66560xi8>, %[[S:[^:]*]]: memref<2x2x2xf32> {{.*}}, %[[P:[^:]*]]: memref<73728xbf16>)
+// CHECK: %[[FLAT:.*]] = memref.collapse_shape %[[S]]
+// CHECK: memref.load %[[FLAT]]
+// CHECK: memref.load %{{.*}} : memref<66560xi8>
+// CHECK: arith.mulf
+// CHECK: memref.store %{{.*}}, %[[P]]
+
+// CHECK-LABEL: func @four_bits(
+// CHECK-LABEL: func @four_bits_prepare(
+// CHECK-SAME: memref<1024xi8>, %{{.*}}: memref<2x16x2xi8>, %{{.*}}: memref<2048xf32>)
+// Two elements to a byte.
+// CHECK: memref.load %{{.*}} : memref<1024xi8>
+// CHECK: arith.extui
+// CHECK: arith.shrui
+func.func @four_bits(%x: memref<?x64xf32>, %w: memref<2x16x64xf4E2M1FN>, %s: memref<2x16x2xi8>, %n: index, %o: memref<3xi32>, %y: memref<?x16xf32>) {
+  moe.grouped_matmul %x, %w rows(%n) offsets(%o) scales(%s) outs(%y)
+      : (memref<?x64xf32>, memref<2x16x64xf4E2M1FN>, index, memref<3xi32>, memref<2x16x2xi8>, memref<?x16xf32>) -> ()
+  return
+}
+
 // No weights, no prepare function.
 // CHECK-LABEL: func @nothing
 // CHECK-NOT: nothing_prepare

@@ -42,6 +42,18 @@ func.func @logical_layer(%x: tensor<?x64xf32>, %gate: tensor<8x64xf32>, %b: tens
   return
 }
 
+// CHECK-LABEL: func @quantized_product
+func.func @quantized_product(%x: tensor<?x256xbf16>, %w8: tensor<2x130x256xf8E4M3FN>, %s8: tensor<2x2x2xf32>, %w4: tensor<2x130x256xf4E2M1FN>,
+    %s4: tensor<2x130x8xi8>, %n: index, %o: tensor<3xi32>) {
+  // CHECK: moe.grouped_matmul {{.*}} scales(%{{.*}}) : ({{.*}}tensor<2x2x2xf32>) -> tensor<?x130xbf16>
+  %a = moe.grouped_matmul %x, %w8 rows(%n) offsets(%o) scales(%s8)
+      : (tensor<?x256xbf16>, tensor<2x130x256xf8E4M3FN>, index, tensor<3xi32>, tensor<2x2x2xf32>) -> tensor<?x130xbf16>
+  // CHECK: moe.grouped_matmul {{.*}} scales(%{{.*}}) : ({{.*}}tensor<2x130x8xi8>) -> tensor<?x130xbf16>
+  %b = moe.grouped_matmul %x, %w4 rows(%n) offsets(%o) scales(%s4)
+      : (tensor<?x256xbf16>, tensor<2x130x256xf4E2M1FN>, index, tensor<3xi32>, tensor<2x130x8xi8>) -> tensor<?x130xbf16>
+  return
+}
+
 // CHECK-LABEL: func @weight_formats
 func.func @weight_formats(%x: tensor<?x256xbf16>, %ids: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<8x2x128x256xf8E4M3FN>, %down: tensor<8x256x128xf8E4M3FN>,
     %us: tensor<8x2x1x2xf32>, %ds: tensor<8x2x1xf32>) {

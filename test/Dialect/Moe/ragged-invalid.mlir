@@ -230,3 +230,30 @@ func.func @combine_in_two_forms(%r: memref<?x64xf32>, %pos: tensor<?x2xi32>, %y:
   moe.combine %r, %pos outs(%y) : (memref<?x64xf32>, tensor<?x2xi32>, memref<?x64xf32>) -> ()
   return
 }
+
+// -----
+
+// (C6)
+func.func @no_scales(%x: tensor<?x256xbf16>, %w: tensor<2x128x256xf8E4M3FN>, %n: index, %o: tensor<3xi32>) {
+  // expected-error @below {{'moe.grouped_matmul' op has `rhs` of type 'tensor<2x128x256xf8E4M3FN>' and no scales, but scales are expected exactly when `rhs` is quantised}}
+  %y = moe.grouped_matmul %x, %w rows(%n) offsets(%o) : (tensor<?x256xbf16>, tensor<2x128x256xf8E4M3FN>, index, tensor<3xi32>) -> tensor<?x128xbf16>
+  return
+}
+
+// -----
+
+func.func @scales_of_plain_numbers(%x: tensor<?x256xbf16>, %w: tensor<2x128x256xbf16>, %s: tensor<2x1x2xf32>, %n: index, %o: tensor<3xi32>) {
+  // expected-error @below {{'moe.grouped_matmul' op has `rhs` of type 'tensor<2x128x256xbf16>' and scales, but scales are expected exactly when `rhs` is quantised}}
+  %y = moe.grouped_matmul %x, %w rows(%n) offsets(%o) scales(%s)
+      : (tensor<?x256xbf16>, tensor<2x128x256xbf16>, index, tensor<3xi32>, tensor<2x1x2xf32>) -> tensor<?x128xbf16>
+  return
+}
+
+// -----
+
+func.func @scales_of_other_blocks(%x: tensor<?x256xbf16>, %w: tensor<2x130x256xf8E4M3FN>, %s: tensor<2x1x2xf32>, %n: index, %o: tensor<3xi32>) {
+  // expected-error @below {{'moe.grouped_matmul' op has scales of type 'tensor<2x1x2xf32>', but 'tensor<2x2x2xf32>' is expected for `rhs` of type 'tensor<2x130x256xf8E4M3FN>'}}
+  %y = moe.grouped_matmul %x, %w rows(%n) offsets(%o) scales(%s)
+      : (tensor<?x256xbf16>, tensor<2x130x256xf8E4M3FN>, index, tensor<3xi32>, tensor<2x1x2xf32>) -> tensor<?x130xbf16>
+  return
+}
