@@ -127,6 +127,27 @@ static std::vector<double> drawTokens(const std::vector<double> &weights,
   return loads;
 }
 
+// Of `tokens` tokens, those that choose an expert with probability `share`:
+// small means by summing up the distribution, others by its normal limit.
+static double drawLoad(double tokens, double share, Generator &random) {
+  double mean = share * tokens;
+  if (share >= 1 || mean <= 0)
+    return std::round(mean);
+  if (mean < 40 && share < 0.5) {
+    double odds = share / (1 - share), term = std::pow(1 - share, tokens),
+           at = random.uniform() - term, load = 0;
+    while (at > 0 && load < tokens) {
+      term *= (tokens - load) / (load + 1) * odds;
+      at -= term;
+      ++load;
+    }
+    return load;
+  }
+  double deviation = std::sqrt(mean * (1 - share));
+  return std::clamp(std::round(mean + deviation * random.normal()), 0.0,
+                    std::ceil(tokens));
+}
+
 std::vector<double> RoutingModel::draw(double tokens, int64_t topK,
                                        int64_t experts, uint64_t seed) const {
   topK = std::min(topK, experts);
@@ -139,9 +160,7 @@ std::vector<double> RoutingModel::draw(double tokens, int64_t topK,
   std::vector<double> loads = shares(std::move(weights), topK);
   double sum = 0;
   for (double &load : loads) {
-    double mean = load * tokens, deviation = std::sqrt(mean * (1 - load));
-    load = std::clamp(std::round(mean + deviation * random.normal()), 0.0,
-                      std::ceil(tokens));
+    load = drawLoad(tokens, load, random);
     sum += load;
   }
   if (sum > 0)

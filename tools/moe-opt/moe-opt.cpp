@@ -7,6 +7,7 @@
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "moe/Pipelines/Pipelines.h"
 #include "moe/Pipelines/Registration.h"
+#include "moe/Transforms/Passes.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -48,6 +49,13 @@ static llvm::cl::opt<bool>
                    llvm::cl::desc("put every candidate into the report"),
                    llvm::cl::cat(category));
 
+static llvm::cl::opt<std::string>
+    explain("explain",
+            llvm::cl::desc("answer a question about the layer on the machine "
+                           "that --place names: load-jitter, padding, decode, "
+                           "token-sort"),
+            llvm::cl::value_desc("question"), llvm::cl::cat(category));
+
 static int fail(const llvm::Twine &message) {
   llvm::errs() << "moe-opt: error: " << message << "\n";
   return 2;
@@ -81,7 +89,18 @@ int main(int argc, char **argv) {
   moe::CompileOptions options{
       moe::Phase::Input,   place,  target,     cpu,
       /*artifactPath=*/"", report, modelTerms, listCandidates};
-  if (!compileTo.empty()) {
+  if (!explain.empty()) {
+    if (!compileTo.empty())
+      return fail("--explain answers a question, and --compile-to compiles: "
+                  "give one of them");
+    config.setPassPipelineSetupFn([&](PassManager &manager) {
+      moe::DumpExplanationPassOptions question;
+      question.question = explain;
+      question.place = place;
+      manager.addPass(moe::createDumpExplanationPass(question));
+      return success();
+    });
+  } else if (!compileTo.empty()) {
     std::optional<moe::Phase> phase = moe::parsePhase(compileTo);
     if (!phase)
       return fail("--compile-to is '" + compileTo +
@@ -114,5 +133,7 @@ int main(int argc, char **argv) {
   llvm::raw_string_ostream stream(text);
   if (failed(MlirOptMain(stream, std::move(buffer), registry, config)))
     return 1;
-  return options.artifactPath.empty() ? writeText(output, text) : 0;
+  return options.artifactPath.empty() && explain.empty()
+             ? writeText(output, text)
+             : 0;
 }

@@ -71,6 +71,19 @@ def PlaceExpertsPass : Pass<"moe-place-experts", "::mlir::ModuleOp"> {
   let dependentDialects = ["::moe::MoeDialect", "::mlir::shard::ShardDialect"];
 }
 
+def DumpExplanationPass : Pass<"moe-dump-explanation", "::mlir::ModuleOp"> {
+  let summary = "answer one of four questions about a layer and a machine, with numbers";
+  let description = [{
+    Phase: `input`. Changes nothing. Prints, for the first layer of experts, to standard output: `load-jitter` (how much the busiest rank exceeds
+    the mean), `padding` (what a capacity and tiles of rows cost), `decode` (weight reads per rank against latency), `token-sort` (one-hot einsums
+    against sorted rows). Each states its method. docs/Placement.md shows them.
+  }];
+  let options = [
+    Option<"question", "question", "std::string", /*default=*/"", "load-jitter, padding, decode or token-sort">,
+    Option<"place", "place", "std::string", /*default=*/"", "words that name the machine, and ranks, tokens, routing, gemm where they matter">
+  ];
+}
+
 def VerifyPlacedPass : Pass<"moe-verify-placed", "::mlir::ModuleOp"> {
   let summary = "check that every layer has one legal placement, and complete phase `placed`";
   let description = [{
