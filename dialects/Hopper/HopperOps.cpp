@@ -79,10 +79,15 @@ LogicalResult TmaLoadOp::verify() {
 LogicalResult GatherRowsOp::verify() {
   Type element = getRows().getType().getTile().getElementType();
   int64_t bytes = getPitch() * element.getIntOrFloatBitWidth() / 8;
-  if (bytes > 0 && bytes % 16 == 0) // (C1)
-    return success();
-  return emitOpError() << "has rows " << bytes
-                       << " bytes apart, expected a positive multiple of 16";
+  if (bytes <= 0 || bytes % 16 != 0) // (C1)
+    return emitOpError() << "has rows " << bytes
+                         << " bytes apart, expected a positive multiple of 16";
+  int64_t divisor = getDivisor();
+  if (divisor < 1 || (divisor != 1 && !getIndex())) // (C2)
+    return emitOpError() << "divides by " << divisor << ", expected "
+                         << (getIndex() ? "a positive number"
+                                        : "1 without an index");
+  return success();
 }
 
 LogicalResult GatherLoadOp::verify() {

@@ -100,21 +100,23 @@ def Hopper_TmaLoadOp : Hopper_RingOp<"tma_load"> {
 def Hopper_GatherRowsOp : Hopper_Op<"gather_rows"> {
   let summary = "finds the source rows of a gathered tile";
   let description = [{
-    Row i of the tile is row `index[min(row + i, end - 1)]` of the matrix at `base`
-    whose rows are `pitch` elements apart.  Run by 128 threads, which share the tile:
-    eight threads per row, 16 bytes each.
+    Row i of the tile is row `index[r] / divisor`, r = min(row + i, end - 1), of the matrix
+    at `base` whose rows are `pitch` elements apart; without `index` it is row r.  Run by
+    128 threads, which share the tile: eight threads per row, 16 bytes each.
 
-    **Constraints**: (C1) the pitch is a multiple of 16 bytes.
+    **Constraints**: (C1) the pitch is a multiple of 16 bytes; (C2) the divisor is positive,
+    and 1 without `index`.
 
     ```mlir
     %rows = hopper.gather_rows %tokens[%index] from %row below %end pitch 4096
         : !hopper.gathered<128x64xbf16>
     ```
   }];
-  let arguments = (ins Hopper_Pointer:$base, Hopper_Pointer:$index, I32:$row, I32:$end, I64Attr:$pitch);
+  let arguments = (ins Hopper_Pointer:$base, Optional<Hopper_Pointer>:$index, I32:$row, I32:$end, I64Attr:$pitch,
+                       DefaultValuedAttr<I64Attr, "1">:$divisor);
   let results = (outs Hopper_GatheredType:$rows);
   let assemblyFormat = [{
-    $base `[` $index `]` `from` $row `below` $end `pitch` $pitch attr-dict `:` qualified(type($rows))
+    $base (`[` $index^ `]`)? `from` $row `below` $end `pitch` $pitch attr-dict `:` qualified(type($rows))
   }];
   let hasVerifier = 1;
 }

@@ -99,3 +99,29 @@ LogicalResult ArenaAttr::verify(EmitError emitError, int64_t constant,
                           "positive number of shares are expected";
   return success();
 }
+
+LogicalResult KernelAttr::verify(EmitError emitError, StringAttr name,
+                                 int64_t threads, int64_t cluster,
+                                 int64_t sharedBytes, int64_t ctasPerSm,
+                                 ArrayAttr params) {
+  if (failed(verifyName(emitError, name))) // (C1)
+    return failure();
+  if (threads < 1 || threads > 1024 || cluster < 1 || cluster > 16 ||
+      sharedBytes < 0 || ctasPerSm < 1) // (C1)
+    return emitError() << "`" << name.getValue() << "` has " << threads
+                       << " threads, clusters of " << cluster << ", "
+                       << sharedBytes << " bytes of shared memory and "
+                       << ctasPerSm
+                       << " CTAs per SM, but 1 to 1024, 1 to 16, no less than "
+                          "0 and 1 are expected";
+  for (Attribute param : params) { // (C2)
+    auto kind = dyn_cast<StringAttr>(param);
+    if (!kind || !llvm::is_contained(
+                     ArrayRef<StringRef>{"ptr", "i32", "i64", "f32", "map"},
+                     kind.getValue()))
+      return emitError() << "`" << name.getValue() << "` has the parameter "
+                         << param
+                         << ", but ptr, i32, i64, f32 or map is expected";
+  }
+  return success();
+}

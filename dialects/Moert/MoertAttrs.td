@@ -67,4 +67,20 @@ def Moert_ArenaAttr : Moert_Attr<"Arena", "arena"> {
   let parameters = (ins DefaultValuedParameter<"int64_t", "0">:$constant, DefaultValuedParameter<"int64_t", "0">:$per_token,
     DefaultValuedParameter<"int64_t", "0">:$per_share, DefaultValuedParameter<"int64_t", "1">:$shares);
 }
+
+def Moert_KernelAttr : Moert_Attr<"Kernel", "kernel"> {
+  let summary = "how a kernel is launched";
+  let description = [{
+    `name` is that of its `gpu.module`, later `gpu.binary`, and of the kernel's symbol in it. `params` are its parameters: `ptr`, `i32`, `i64`, `f32`, `map`.
+
+    ```mlir
+    #moert.kernel<name = "up", threads = 384, shared_bytes = 213088, params = ["ptr", "map", "i32"]>
+    ```
+    **Constraints**
+    - (C1) `name` is not empty; 1 to 1024 threads, 1 to 16 CTAs of a cluster, sizes are not negative, at least one CTA fits
+    - (C2) parameters are of the kinds above
+  }];
+  let parameters = (ins "::mlir::StringAttr":$name, "int64_t":$threads, DefaultValuedParameter<"int64_t", "1">:$cluster,
+    DefaultValuedParameter<"int64_t", "0">:$shared_bytes, DefaultValuedParameter<"int64_t", "1">:$ctas_per_sm, "::mlir::ArrayAttr":$params);
+}
 #endif

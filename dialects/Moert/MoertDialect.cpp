@@ -51,6 +51,32 @@ LogicalResult MoertDialect::verifyOperationAttribute(Operation *op,
                            << attr.getValue() << " on '" << op->getName()
                            << "'";
   }
+  auto refuse = [&](StringRef expected) {
+    return op->emitError() << "`" << name << "` is " << expected
+                           << ", but found " << attr.getValue() << " on '"
+                           << op->getName() << "'";
+  };
+  if (name == kernelsName) {
+    auto kernels = dyn_cast<ArrayAttr>(attr.getValue());
+    if (isa<ModuleOp>(op) && kernels &&
+        llvm::all_of(kernels, llvm::IsaPred<KernelAttr>))
+      return success();
+    return refuse("an array of #moert.kernel on a module");
+  }
+  if (name == sumsName) {
+    auto sums = dyn_cast<DictionaryAttr>(attr.getValue());
+    if (isa<ModuleOp>(op) && sums && llvm::all_of(sums, [](NamedAttribute sum) {
+          return isa<IntegerAttr>(sum.getValue());
+        }))
+      return success();
+    return refuse("a dictionary of i32 on a module");
+  }
+  if (name == tensorMapsName) {
+    auto count = dyn_cast<IntegerAttr>(attr.getValue());
+    if (isa<InterfaceOp>(op) && count && !count.getValue().isNegative())
+      return success();
+    return refuse("a number that is not negative on `moert.interface`");
+  }
   if (name != groupsName)
     return op->emitError() << "`" << name
                            << "` is not an attribute of operations that the "

@@ -20,6 +20,9 @@ def Moert_Dialect : Dialect {
     |---|---|---|---|---|
     | `moert.groups` | module | axes of each communication group, by number: array of array<i64> | convert-coll-to-moert | the artifact writer |
     | `moert.collectives` | `moert.interface` | digest of the function's sequence of collectives: 32 hexadecimal digits | the pipelines | the artifact writer |
+    | `moert.kernels` | module | what `moert.launch` numbers: array of #moert.kernel | convert-moe-to-kernels | convert-moert-to-llvm, the artifact writer |
+    | `moert.sums` | module | kernel that adds what ranks bring, by element type: dictionary of i32 | convert-moe-to-kernels | the artifact writer |
+    | `moert.tensor_maps` | `moert.interface` | number of slots: i64 | convert-moe-to-kernels | the artifact writer |
     | `moert.arena` | argument | unit: memref<?xi8>, the rank's scratch memory | the arena's planner | moe-lower-interface |
     | `moert.tokens` | argument | unit: index, this rank's tokens in this call | the arena's planner | moe-lower-interface |
     | `moert.max_tokens` | argument | unit: index, the session's maximum of tokens over all ranks | the arena's planner | convert-coll-to-moert, moe-lower-interface |

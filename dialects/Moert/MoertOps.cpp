@@ -130,3 +130,88 @@ LogicalResult SendOp::verify() {
 LogicalResult RecvOp::verify() {
   return verifyDense(*this, "data", cast<MemRefType>(getData().getType()));
 }
+
+//===----------------------------------------------------------------------===//
+// Devices
+//===----------------------------------------------------------------------===//
+
+static bool fitsParameter(Type type, StringRef kind) {
+  if (kind == "ptr")
+    return isa<MemRefType>(type);
+  if (kind == "i64")
+    return type.isInteger(64);
+  if (kind == "f32")
+    return type.isF32();
+  return type.isInteger(32);
+}
+
+LogicalResult LaunchOp::verify() {
+  auto module = (*this)->getParentOfType<ModuleOp>();
+  auto kernels =
+      module ? module->getAttrOfType<ArrayAttr>(kernelsName) : ArrayAttr();
+  if (!kernels) // a function on its own, or before its kernels are known
+    return success();
+  if (getKernel() >= kernels.size()) // (C1)
+    return emitOpError() << "runs kernel " << getKernel()
+                         << ", but the module has " << kernels.size();
+  auto kernel = dyn_cast<KernelAttr>(kernels[getKernel()]);
+  if (!kernel)
+    return success(); // the module's own verifier says so
+  if (kernel.getParams().size() != getArguments().size()) // (C2)
+    return emitOpError() << "has " << getArguments().size()
+                         << " arguments, but `" << kernel.getName().getValue()
+                         << "` takes " << kernel.getParams().size();
+  for (auto [index, argument, param] : llvm::enumerate(
+           getArguments(), kernel.getParams().getAsRange<StringAttr>()))
+    if (!fitsParameter(argument.getType(), param.getValue())) // (C2)
+      return emitOpError() << "has " << argument.getType() << " for argument "
+                           << index << ", but `" << kernel.getName().getValue()
+                           << "` takes " << param;
+  return success();
+}
+
+LogicalResult TensorMapOp::verify() {
+  Type element = cast<MemRefType>(getBuffer().getType()).getElementType();
+  if (!element.isBF16() && !element.isF32()) // (C1)
+    return emitOpError() << "maps elements of " << element
+                         << ", but bf16 or f32 is expected";
+  int64_t bytes = element.getIntOrFloatBitWidth() / 8;
+  int64_t pitch = getPitch(), columns = getColumns();
+  if (columns < 1 || pitch < columns || pitch * bytes % 16) // (C1)
+    return emitOpError() << "maps rows of " << columns << " elements, " << pitch
+                         << " apart, but a pitch of no fewer and a multiple "
+                            "of 16 bytes is expected";
+  int64_t boxRows = getBoxRows(), width = getBoxColumns() * bytes;
+  if (boxRows < 1 || boxRows > 256 ||
+      !llvm::is_contained({32, 64, 128}, width)) // (C2)
+    return emitOpError() << "has a box of " << boxRows << " rows of " << width
+                         << " bytes, but 1 to 256 of 32, 64 or 128 are "
+                            "expected";
+  return success();
+}
+
+static LogicalResult verifyCopied(Operation *op, Value source, Value target) {
+  if (failed(verifyBoth(op, source, target)))
+    return failure();
+  auto from = cast<MemRefType>(source.getType());
+  auto to = cast<MemRefType>(target.getType());
+  if (failed(verifyCompatibleShape(from.getShape(), to.getShape())))
+    return op->emitOpError() << "copies " << from << " to " << to
+                             << ", but equal shapes are expected";
+  return success();
+}
+
+LogicalResult CopyOp::verify() {
+  return verifyCopied(*this, getSource(), getTarget());
+}
+LogicalResult ReadOp::verify() {
+  return verifyCopied(*this, getSource(), getTarget());
+}
+
+LogicalResult StatusOp::verify() {
+  if (getType().hasStaticShape() && getType().getDimSize(0) == 1 &&
+      getType().getLayout().isIdentity()) // (C1)
+    return success();
+  return emitOpError() << "is " << getType()
+                       << ", but memref<1xi32> is expected";
+}

@@ -1,8 +1,8 @@
 // One thread per token and eight columns (16 bytes): all rows of a token are
 // requested before the first is used.
 #include "moe/Codegen/Combine.h"
+#include "Chunk.h"
 #include "moe/Codegen/DeviceBuilder.h"
-#include "moe/Codegen/ScalarMath.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "llvm/Support/MathExtras.h"
@@ -10,7 +10,7 @@
 using namespace mlir;
 using namespace moe;
 
-static constexpr int64_t threads = 128, perThread = 8;
+static constexpr int64_t threads = 128, perThread = chunk::elements;
 
 LogicalResult moe::verifyCombine(const CombineSpec &spec,
                                  function_ref<InFlightDiagnostic()> emitError) {
@@ -20,6 +20,11 @@ LogicalResult moe::verifyCombine(const CombineSpec &spec,
   if (spec.topK < 1 || spec.topK > 16)
     return emitError() << "combine of " << spec.topK
                        << " rows per token, expected 1 to 16";
+  if (!spec.positions && spec.topK != 1)
+    return emitError() << "combine of " << spec.topK
+                       << " rows per token without positions, expected 1";
+  if (spec.gate && !spec.addend)
+    return emitError() << "combine has a gate, expected an addend with it";
   return success();
 }
 
@@ -35,81 +40,67 @@ KernelInterface moe::getCombineInterface(const CombineSpec &spec) {
     interface.parameters.push_back({name.str()});
   };
   add("rows");
-  add("positions");
+  if (spec.positions)
+    add("positions");
   if (spec.weights)
     add("weights");
   if (spec.addend)
     add("addend");
+  if (spec.gate)
+    add("gate");
   add("y");
   return interface;
 }
-
-namespace {
-/// Eight bf16 as four words.
-struct Chunk {
-  static Value load(DeviceBuilder &b, Value address) {
-    return b.load(VectorType::get(4, b.getI32Type()), address, 16);
-  }
-  static SmallVector<Value> toFloats(DeviceBuilder &b, Value words) {
-    SmallVector<Value> floats;
-    for (int64_t i = 0; i < 4; ++i) {
-      Value word = LLVM::ExtractElementOp::create(b, words, b.i32(i));
-      floats.push_back(b.toFloat(b.shl(word, 16)));
-      floats.push_back(b.toFloat(b.bitAnd(word, 0xFFFF0000)));
-    }
-    return floats;
-  }
-};
-} // namespace
 
 static void buildBody(DeviceBuilder &b, const CombineSpec &spec,
                       LLVM::LLVMFuncOp function) {
   unsigned next = 0;
   Value rows = b.toGlobal(function.getArgument(next++));
-  Value positions = function.getArgument(next++);
+  Value positions = spec.positions ? function.getArgument(next++) : Value();
   Value weights = spec.weights ? function.getArgument(next++) : Value();
   Value addend =
       spec.addend ? b.toGlobal(function.getArgument(next++)) : Value();
+  Value gate = spec.gate ? function.getArgument(next++) : Value();
   Value y = b.toGlobal(function.getArgument(next++));
   int64_t parts = getCombineBlocks(spec);
   Value token = b.div(b.blockId(), parts);
-  Value chunk = b.add(b.mul(b.rem(b.blockId(), parts), threads), b.threadId());
+  Value column = b.add(b.mul(b.rem(b.blockId(), parts), threads), b.threadId());
   auto at = [&](Value base, Value row) {
-    Value wide = arith::ExtUIOp::create(b, b.getI64Type(), row);
-    Value offset = arith::MulIOp::create(b, wide, b.i64(2 * spec.columns));
-    return b.atByte(b.atByte(base, offset), b.shl(chunk, 4));
+    return chunk::at(b, base, row, spec.columns, column);
   };
-  b.ifThen(b.less(chunk, spec.columns / perThread), [&] {
+  b.ifThen(b.less(column, spec.columns / perThread), [&] {
     SmallVector<Value> chunks, kept, factors;
     Value first = b.mul(token, spec.topK);
     for (int64_t j = 0; j < spec.topK; ++j) {
       Value pair = b.add(first, j);
-      Value position =
-          b.load(b.getI32Type(), b.atElement(positions, b.getI32Type(), pair));
-      kept.push_back(b.less(-1, position));
+      Value position = token;
+      if (positions)
+        position = b.load(b.getI32Type(),
+                          b.atElement(positions, b.getI32Type(), pair));
+      kept.push_back(positions ? b.less(-1, position) : b.boolean(true));
       if (spec.weights)
         factors.push_back(
             b.load(b.getF32Type(), b.atElement(weights, b.getF32Type(), pair)));
-      chunks.push_back(Chunk::load(b, at(rows, b.max(position, 0))));
+      chunks.push_back(chunk::load(b, at(rows, b.max(position, 0))));
     }
-    Value last = addend ? Chunk::load(b, at(addend, token)) : Value();
+    Value last = addend ? chunk::load(b, at(addend, token)) : Value();
     SmallVector<Value> sums(perThread, b.f32(0.0f));
     for (int64_t j = 0; j < spec.topK; ++j)
-      for (auto [sum, x] : llvm::zip(sums, Chunk::toFloats(b, chunks[j]))) {
+      for (auto [sum, x] : llvm::zip(sums, chunk::toFloats(b, chunks[j]))) {
         Value term =
             spec.weights
                 ? LLVM::FMAOp::create(b, x, factors[j], sum).getResult()
                 : arith::AddFOp::create(b, sum, x).getResult();
         sum = arith::SelectOp::create(b, kept[j], term, sum);
       }
+    Value factor =
+        gate ? b.load(b.getF32Type(), b.atElement(gate, b.getF32Type(), token))
+             : Value();
     if (last)
-      for (auto [sum, x] : llvm::zip(sums, Chunk::toFloats(b, last)))
-        sum = arith::AddFOp::create(b, sum, x);
-    Value words = LLVM::UndefOp::create(b, VectorType::get(4, b.getI32Type()));
-    for (int64_t i = 0; i < 4; ++i)
-      words = LLVM::InsertElementOp::create(
-          b, words, createBF16Pair(b, sums[2 * i], sums[2 * i + 1]), b.i32(i));
-    b.store(words, at(y, token), 16);
+      for (auto [sum, x] : llvm::zip(sums, chunk::toFloats(b, last)))
+        sum = factor ? LLVM::FMAOp::create(b, x, factor, sum).getResult()
+                     : arith::AddFOp::create(b, sum, x).getResult();
+    chunk::store(b, chunk::fromFloats(b, sums), at(y, token));
   });
 }
 

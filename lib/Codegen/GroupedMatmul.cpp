@@ -206,8 +206,9 @@ void GroupedMatmulBuilder::gatherProducer() {
       GatheredType::get(b.getContext(), ringType.getTiles()[tokensTile]);
   forEachTile([&](OutputTile tile, Value start) {
     Value rows =
-        GatherRowsOp::create(b, rowsType, argument("x"), argument("index"),
-                             tile.row, tile.end, spec.k);
+        GatherRowsOp::create(b, rowsType, argument("x"),
+                             spec.gatherIndex ? argument("index") : Value(),
+                             tile.row, tile.end, spec.k, spec.gatherDivisor);
     b.loop(0, kBlocks, {}, [&](Value block, ValueRange) -> SmallVector<Value> {
       Value position = b.add(start, block);
       sleepSometimes(position, 0);

@@ -83,6 +83,13 @@ static LogicalResult verifyTile(const GroupedMatmulSpec &spec,
   if (spec.gather && spec.tileTokens % 16)
     return emitError() << "gathered tile has " << spec.tileTokens
                        << " tokens, expected a multiple of 16 such as 16";
+  if (spec.gatherDivisor < 1 ||
+      (spec.gatherDivisor != 1 && !(spec.gather && spec.gatherIndex)))
+    return emitError() << "index is divided by " << spec.gatherDivisor
+                       << ", expected "
+                       << (spec.gather && spec.gatherIndex
+                               ? "a positive number"
+                               : "1 without a gathered index");
   if (spec.swap && spec.skipDead)
     return emitError() << "skipDead has no effect on a swapped tile, whose "
                           "warpgroups share all tokens; leave it out";
@@ -129,7 +136,8 @@ KernelInterface moe::getGroupedMatmulInterface(const GroupedMatmulSpec &spec) {
   auto pointer = [&](StringRef name) { parameters.push_back({name.str()}); };
   if (spec.gather) {
     pointer("x");
-    pointer("index");
+    if (spec.gatherIndex)
+      pointer("index");
   } else {
     map("x", ParameterKind::MatrixMap, spec.k, spec.tileTokens, blockColumns);
   }

@@ -15,6 +15,8 @@ static StringRef toString(ParameterKind kind) {
     return "ragged_map";
   case ParameterKind::Integer:
     return "integer";
+  case ParameterKind::Integer64:
+    return "integer64";
   }
   llvm_unreachable("unknown parameter kind");
 }
@@ -58,9 +60,10 @@ LLVM::LLVMFuncOp moe::createKernelFunction(OpBuilder &builder,
   Type pointer = LLVM::LLVMPointerType::get(context);
   SmallVector<Type> types;
   for (const KernelParameter &parameter : interface.parameters)
-    types.push_back(parameter.kind == ParameterKind::Integer
-                        ? builder.getI32Type()
-                        : pointer);
+    types.push_back(
+        parameter.kind == ParameterKind::Integer     ? builder.getI32Type()
+        : parameter.kind == ParameterKind::Integer64 ? builder.getI64Type()
+                                                     : pointer);
   auto type =
       LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(context), types);
   builder.setInsertionPointToEnd(module.getBody());

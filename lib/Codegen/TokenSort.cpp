@@ -26,10 +26,18 @@ moe::verifyTokenSort(const TokenSortSpec &spec,
   if (spec.getSlots() > maxSlots)
     return emitError() << "token sort has " << spec.getSlots()
                        << " slots, expected at most " << maxSlots;
-  if (spec.getSlots() != spec.experts && !spec.table)
+  if (spec.getSlots() != spec.experts && !spec.table && !spec.window &&
+      spec.placement.empty())
     return emitError() << "token sort has " << spec.getSlots() << " slots for "
                        << spec.experts
                        << " experts, expected a table that says which";
+  if (!spec.placement.empty() &&
+      static_cast<int64_t>(spec.placement.size()) != spec.experts)
+    return emitError() << "token sort places " << spec.placement.size()
+                       << " experts, expected " << spec.experts;
+  if (spec.table && (spec.window || !spec.placement.empty()))
+    return emitError() << "token sort has a table of slots and a window or "
+                          "placement, expected one of them";
   return success();
 }
 
@@ -49,8 +57,11 @@ KernelInterface moe::getTokenSortInterface(const TokenSortSpec &spec) {
     add("counts");
   if (spec.stage != TokenSortStage::Count)
     for (StringRef name : {"order", "tokens", "positions", "offsets"})
-      add(name);
+      if (name != "tokens" || spec.tokens)
+        add(name);
   add("status");
+  if (spec.window)
+    add("first", ParameterKind::Integer);
   add("pairs", ParameterKind::Integer);
   return interface;
 }
@@ -66,6 +77,8 @@ public:
     firstRows = b.atByte(histograms, 4 * slots * warps);
     earlier = b.atByte(histograms, 4 * slots * (warps + 1) + 4);
     lane = b.lane();
+    if (!spec.placement.empty())
+      placement = makePlacement(module);
     warp = b.uniform(b.shr(b.threadId(), 5));
     mine = b.atElement(histograms, b.getI32Type(), b.mul(warp, slots));
   }
@@ -79,6 +92,8 @@ private:
   };
 
   Value argument(StringRef name);
+  Value makePlacement(gpu::GPUModuleOp module);
+  Value slotOf(Value expert);
   Value word(Value array, Operand index) {
     return b.load(b.getI32Type(), b.atElement(array, b.getI32Type(), index));
   }
@@ -97,7 +112,7 @@ private:
   const TokenSortSpec &spec;
   LLVM::LLVMFuncOp function;
   int64_t slots, warps;
-  Value histograms, firstRows, earlier, lane, warp, mine;
+  Value histograms, firstRows, earlier, lane, warp, mine, placement;
 };
 } // namespace
 
@@ -107,6 +122,31 @@ Value TokenSortBuilder::argument(StringRef name) {
     if (parameter.name == name)
       return function.getArgument(i);
   llvm_unreachable("no such parameter");
+}
+
+/// The slots of all experts as a constant array.
+Value TokenSortBuilder::makePlacement(gpu::GPUModuleOp module) {
+  OpBuilder outer = OpBuilder::atBlockBegin(module.getBody());
+  auto values = outer.getI32TensorAttr(spec.placement);
+  auto global = LLVM::GlobalOp::create(
+      outer, b.getLoc(), LLVM::LLVMArrayType::get(b.getI32Type(), spec.experts),
+      /*isConstant=*/true, LLVM::Linkage::Internal, "placement", values,
+      /*alignment=*/4, /*addrSpace=*/1);
+  return LLVM::AddressOfOp::create(b, global);
+}
+
+/// The slot of an expert here, -1 or any number outside of the slots if it is
+/// elsewhere.
+Value TokenSortBuilder::slotOf(Value expert) {
+  if (spec.table)
+    return word(argument("slots"), expert);
+  Value slot = placement ? word(placement, expert) : expert;
+  if (!spec.window)
+    return slot;
+  Value local = b.sub(slot, argument("first"));
+  Value inside =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::ult, local, b.i32(slots));
+  return b.select(inside, local, -1);
 }
 
 void TokenSortBuilder::build() {
@@ -153,7 +193,7 @@ void TokenSortBuilder::forEachStep(function_ref<void(const Step &)> body) {
     Value known = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, id,
                                         b.i32(spec.experts));
     Value bounded = b.select(known, id, 0);
-    Value slot = spec.table ? word(argument("slots"), bounded) : bounded;
+    Value slot = slotOf(bounded);
     Value valid = b.both(step.inRange, known);
     b.ifThen(
         b.both(step.inRange,
@@ -257,7 +297,8 @@ void TokenSortBuilder::place(const Step &step) {
       setWord(mine, slot, b.add(before, size));
     });
     setWord(argument("order"), row, step.pair);
-    setWord(argument("tokens"), row, b.div(step.pair, spec.topK));
+    if (spec.tokens)
+      setWord(argument("tokens"), row, b.div(step.pair, spec.topK));
   });
   b.ifThen(step.inRange, [&] {
     setWord(argument("positions"), step.pair, b.select(step.kept, row, -1));

@@ -5,6 +5,7 @@
 #include "moe/Analysis/CollectiveDigest.h"
 #include "moe/Analysis/PlacementRules.h"
 #include "moe/Analysis/PlacementSearch.h"
+#include "moe/Pipelines/DeviceKernels.h"
 #include "moe/Pipelines/Pipelines.h"
 #include "moe/Pipelines/Registration.h"
 #include "moe/Target/Artifact.h"
@@ -13,6 +14,9 @@
 
 using namespace mlir;
 using namespace moe;
+
+// The processor that host code of a device's program is made for.
+static constexpr llvm::StringLiteral kHostOfDevices = "x86-64";
 
 namespace {
 
@@ -72,13 +76,18 @@ LogicalResult CompilePass::mergeOptions(ModuleOp module, Phase done) {
                                               : options.target;
   if (target.empty())
     target = "cpu";
-  if (target != "cpu")
+  if (target != "cpu" && target != "cuda")
     return module.emitError()
-           << "--target is '" << target << "', but cpu is expected";
+           << "--target is '" << target << "', but cpu or cuda is expected";
   if (done >= Phase::Placed && asksForPlan(options.place))
     return module.emitError()
            << "--place asks for a plan, but the module is already placed by '"
            << recorded(module, "place") << "': start again from its input";
+  if (done >= Phase::Lowered && target != recorded(module, "target"))
+    return module.emitError()
+           << "--target is '" << target << "', but the module is already "
+           << "lowered for '" << recorded(module, "target")
+           << "': start again from its scheduled phase";
   if (!options.place.empty() && done >= Phase::Placed) {
     FailureOr<PlacementWords> words =
         parsePlacementWords(options.place, [&] { return module.emitError(); });
@@ -98,6 +107,15 @@ LogicalResult CompilePass::mergeOptions(ModuleOp module, Phase done) {
         "--place=\"ranks=1\"");
   if (options.to < Phase::Lowered)
     return success();
+  record(module, "target", target);
+  if (target == "cuda") {
+    if (!options.cpu.empty())
+      return module.emitError()
+             << "--cpu is '" << options.cpu << "', but with --target=cuda host "
+             << "code is for any x86-64: leave it out";
+    record(module, "cpu", kHostOfDevices);
+    return success();
+  }
 
   std::string cpu = recorded(module, "cpu").str(), error;
   if (!options.cpu.empty() || cpu.empty()) {
@@ -116,7 +134,6 @@ LogicalResult CompilePass::mergeOptions(ModuleOp module, Phase done) {
   if (failed(parseCpuTarget(cpu)))
     return module.emitError() << "was compiled for the processor '" << cpu
                               << "', which this compiler does not know";
-  record(module, "target", target);
   record(module, "cpu", cpu);
   return success();
 }
@@ -161,6 +178,15 @@ LogicalResult CompilePass::step(ModuleOp module, Phase next) {
     // What the artifact keeps for later questions.
     module->setAttr("moe.scheduled",
                     StringAttr::get(module.getContext(), printModule(module)));
+    if (recorded(module, "target") == "cuda") {
+      std::optional<std::string> toolkit = findCudaToolkit();
+      if (!toolkit)
+        module.emitRemark("there is no ptxas in PATH or CUDA_HOME: kernels are "
+                          "kept as PTX, which the driver compiles whenever the "
+                          "artifact is opened");
+      buildCudaLoweredPipeline(manager, toolkit);
+      break;
+    }
     FailureOr<CpuTarget> target = parseCpuTarget(recorded(module, "cpu"));
     buildLoweredPipeline(manager, *target);
     break;

@@ -3,7 +3,6 @@
 
 #include "mlir/Conversion/Passes.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
-#include "mlir/Dialect/GPU/Transforms/Passes.h"
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
 #include "llvm/Support/FileSystem.h"
@@ -49,10 +48,7 @@ void moe::addDeviceKernelPasses(OpPassManager &manager, DeviceFormat format,
   device.addPass(createCSEPass());
   if (format == DeviceFormat::LLVM)
     return;
-  GpuModuleToBinaryPassOptions options;
-  options.compilationTarget = format == DeviceFormat::PTX ? "isa" : "bin";
-  options.toolkitPath = toolkit.str();
-  manager.addPass(createGpuModuleToBinaryPass(options));
+  manager.addPass(createSerializeKernelsPass(format, toolkit));
 }
 
 namespace {

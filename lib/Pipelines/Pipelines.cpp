@@ -7,6 +7,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
 #include "moe/Conversion/Passes.h"
+#include "moe/Pipelines/DeviceKernels.h"
 #include "moe/Pipelines/VectorToLLVM.h"
 #include "moe/Target/CpuTarget.h"
 #include "moe/Transforms/Passes.h"
@@ -67,6 +68,32 @@ void moe::buildLoweredPipeline(OpPassManager &manager,
   manager.addPass(createExpandCopiesPass());
   // While arguments are still memrefs in the interface's order.
   manager.addPass(createLowerInterfacePass());
+  manager.addPass(createLowerAffinePass());
+  addCleanUp(manager);
+  // A failing call returns from the function, which structured control flow
+  // cannot say.
+  manager.addPass(createSCFToControlFlowPass());
+  manager.addPass(createConvertMoertToLLVMPass());
+  buildVectorToLLVMPipeline(manager);
+  manager.addPass(createVerifyLoweredPass());
+}
+
+void moe::buildCudaLoweredPipeline(OpPassManager &manager,
+                                   const std::optional<std::string> &toolkit) {
+  // First: it needs the sizes and weights that only scheduled IR shows.
+  manager.addPass(createConvertMoeToKernelsPass());
+  // Before collectives lose their form: they say what makes a count.
+  manager.addPass(createInsertCountReadsPass());
+  manager.addPass(createConvertCollToMoertPass());
+  // Also what coll.share has become.
+  manager.addPass(createConvertCopyToMoertPass());
+  // While arguments are still memrefs in the interface's order.
+  manager.addPass(createLowerInterfacePass());
+  // Device code is finished before host code becomes llvm: those passes would
+  // walk into it.
+  addDeviceKernelPasses(manager,
+                        toolkit ? DeviceFormat::Cubin : DeviceFormat::PTX,
+                        toolkit.value_or(""));
   manager.addPass(createLowerAffinePass());
   addCleanUp(manager);
   // A failing call returns from the function, which structured control flow

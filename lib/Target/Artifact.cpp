@@ -1,4 +1,5 @@
 #include "moe/Target/Artifact.h"
+#include "KernelObjects.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "moe/Target/CpuTarget.h"
 #include "moert/artifact.h"
@@ -14,6 +15,43 @@ static OwningOpRef<ModuleOp> programOf(ModuleOp module) {
     if (isa<LLVM::LLVMFuncOp, LLVM::GlobalOp>(op))
       builder.clone(op);
   return code;
+}
+
+// Device code, an entry of the archive for each kernel.
+static FailureOr<std::vector<::moert::ArtifactEntry>>
+kernelEntries(ModuleOp module) {
+  std::vector<::moert::ArtifactEntry> entries;
+  auto kernels = module->getAttrOfType<ArrayAttr>(moe::moert::kernelsName);
+  if (!kernels)
+    return entries;
+  for (auto kernel : kernels.getAsRange<moe::moert::KernelAttr>()) {
+    gpu::ObjectAttr object = lookupObject(module, kernel);
+    if (!object)
+      return module.emitError()
+             << "has no compiled code for the kernel " << kernel.getName();
+    StringRef code = object.getObject().getValue();
+    // Assembly is a text, without the zero that ends it in memory.
+    if (object.getFormat() == gpu::CompilationTarget::Assembly)
+      code = code.rtrim('\0');
+    entries.push_back({kernelEntryName(kernel, object), code});
+  }
+  return entries;
+}
+
+gpu::ObjectAttr moe::lookupObject(ModuleOp module,
+                                  moe::moert::KernelAttr kernel) {
+  auto binary = module.lookupSymbol<gpu::BinaryOp>(kernel.getName());
+  if (!binary || binary.getObjects().empty())
+    return {};
+  return dyn_cast<gpu::ObjectAttr>(binary.getObjects()[0]);
+}
+
+std::string moe::kernelEntryName(moe::moert::KernelAttr kernel,
+                                 gpu::ObjectAttr object) {
+  bool assembly = object.getFormat() == gpu::CompilationTarget::Assembly;
+  return ("kernels/" + kernel.getName().getValue() +
+          (assembly ? ".ptx" : ".cubin"))
+      .str();
 }
 
 LogicalResult moe::writeArtifact(ModuleOp module, StringRef path) {
@@ -39,6 +77,11 @@ LogicalResult moe::writeArtifact(ModuleOp module, StringRef path) {
        std::string_view(program.data(), program.size())},
       {std::string(::moert::ScheduledEntryName), scheduled.getValue()},
   };
+  FailureOr<std::vector<::moert::ArtifactEntry>> kernels =
+      kernelEntries(module);
+  if (failed(kernels))
+    return failure();
+  llvm::append_range(entries, *kernels);
   std::string error = ::moert::writeArtifact(path.str(), entries);
   if (!error.empty())
     return module.emitError(error);

@@ -4,6 +4,7 @@
 using namespace mlir;
 using namespace moe;
 
+static constexpr const char *kBaseline = "x86-64";
 static constexpr const char *kV3 = "x86-64-v3";
 static constexpr const char *kV4 = "x86-64-v4";
 
@@ -51,7 +52,7 @@ FailureOr<CpuTarget> moe::parseCpuTarget(StringRef spelling) {
   SmallVector<StringRef> parts;
   spelling.split(parts, '+');
   CpuTarget target{parts.front().str(), {}};
-  if (target.cpu != kV3 && target.cpu != kV4)
+  if (target.cpu != kBaseline && target.cpu != kV3 && target.cpu != kV4)
     return failure();
   for (StringRef feature : ArrayRef(parts).drop_front()) {
     if (feature != "avx512bf16" || !target.hasAvx512())

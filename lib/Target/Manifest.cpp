@@ -1,3 +1,4 @@
+#include "KernelObjects.h"
 #include "dialects/Coll/CollDialect.h"
 #include "dialects/Moe/MoeDialect.h"
 #include "dialects/Moert/MoertDialect.h"
@@ -154,6 +155,11 @@ static void writeFunction(OStream &json, moe::moert::InterfaceOp interface) {
     json.attribute("name", name);
     json.attribute("run", name);
     json.attribute("prepare", (name + "_prepare").str());
+    if (auto maps =
+            interface->getAttrOfType<IntegerAttr>(moe::moert::tensorMapsName)) {
+      json.attribute("bind", (name + "_bind").str());
+      json.attribute("tensor_maps", maps.getInt());
+    }
     json.attribute("layer", static_cast<int64_t>(interface.getLayer()));
     json.attribute("experts", static_cast<int64_t>(interface.getExperts()));
     json.attribute("top_k", static_cast<int64_t>(interface.getTopK()));
@@ -184,6 +190,53 @@ static void writeFunction(OStream &json, moe::moert::InterfaceOp interface) {
         "collectives",
         interface->getAttrOfType<StringAttr>("moert.collectives").getValue());
   });
+}
+
+static void writeKernels(OStream &json, ModuleOp module) {
+  auto kernels = module->getAttrOfType<ArrayAttr>(moe::moert::kernelsName);
+  auto sums = module->getAttrOfType<DictionaryAttr>(moe::moert::sumsName);
+  json.attributeArray("kernels", [&] {
+    for (auto kernel : kernels.getAsRange<moe::moert::KernelAttr>())
+      json.object([&] {
+        StringRef name = kernel.getName().getValue();
+        json.attribute("name", name);
+        json.attribute("entry",
+                       kernelEntryName(kernel, lookupObject(module, kernel)));
+        json.attribute("function", name);
+        json.attribute("threads", kernel.getThreads());
+        json.attribute("cluster", kernel.getCluster());
+        json.attribute("shared_bytes", kernel.getSharedBytes());
+        json.attribute("ctas_per_sm", kernel.getCtasPerSm());
+        json.attributeArray("params", [&] {
+          for (auto param : kernel.getParams().getAsRange<StringAttr>())
+            json.value(param.getValue());
+        });
+      });
+  });
+  json.attributeArray("sums", [&] {
+    for (NamedAttribute sum : sums)
+      json.object([&] {
+        json.attribute("dtype", sum.getName().getValue());
+        json.attribute("kernel", cast<IntegerAttr>(sum.getValue()).getInt());
+      });
+  });
+}
+
+// What a manifest of a device's program needs of its module.
+static LogicalResult checkKernels(ModuleOp module) {
+  auto kernels = module->getAttrOfType<ArrayAttr>(moe::moert::kernelsName);
+  if (!kernels || !module->hasAttr(moe::moert::sumsName))
+    return module.emitError("does not list its kernels in `moert.kernels` and "
+                            "`moert.sums`");
+  for (auto kernel : kernels.getAsRange<moe::moert::KernelAttr>())
+    if (!lookupObject(module, kernel))
+      return module.emitError()
+             << "has no compiled code for the kernel " << kernel.getName();
+  for (auto interface : module.getOps<moe::moert::InterfaceOp>())
+    if (!interface->hasAttr(moe::moert::tensorMapsName))
+      return interface.emitOpError("has no `moert.tensor_maps`, the number of "
+                                   "its tensor maps");
+  return success();
 }
 
 static void writeMesh(OStream &json, shard::GridOp grid) {
@@ -221,6 +274,11 @@ FailureOr<std::string> moe::writeManifest(ModuleOp module) {
       return interface.emitOpError(
           "has no `moert.collectives`, the digest of its collectives");
 
+  auto targetName = options.getAs<StringAttr>("target");
+  bool cuda = targetName && targetName == "cuda";
+  if (cuda && failed(checkKernels(module)))
+    return failure();
+
   std::string text;
   llvm::raw_string_ostream stream(text);
   OStream json(stream, /*IndentSize=*/1);
@@ -230,8 +288,10 @@ FailureOr<std::string> moe::writeManifest(ModuleOp module) {
     json.attribute("abi", MOERT_ABI_VERSION);
     json.attribute("producer", "moe-mlir " MOE_VERSION);
     json.attributeObject("target", [&] {
-      json.attribute("kind", "cpu");
+      json.attribute("kind", cuda ? "cuda" : "cpu");
       json.attribute("cpu", target->cpu);
+      if (cuda)
+        json.attribute("arch", "sm_90a");
       if (!target->features.empty())
         json.attributeArray("features", [&] {
           for (const std::string &feature : target->features)
@@ -252,6 +312,8 @@ FailureOr<std::string> moe::writeManifest(ModuleOp module) {
               json.value(axis);
           });
     });
+    if (cuda)
+      writeKernels(json, module);
     json.attributeArray("functions", [&] {
       for (moe::moert::InterfaceOp interface : interfaces)
         writeFunction(json, interface);

@@ -11,6 +11,7 @@
 #include "dialects/Moert/MoertDialect.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
+#include "moe/Analysis/TokenBounds.h"
 #include "moe/Transforms/Passes.h"
 
 namespace moe {
@@ -23,35 +24,9 @@ using namespace moe;
 
 namespace {
 
-constexpr int64_t kAlignment = 64;
 constexpr int64_t kNominalTokens = 4096;
 
-// a*M + b*ceil(M/shares) + c
-struct Linear {
-  int64_t perToken = 0, perShare = 0, constant = 0;
-  bool isConstant() const { return perToken == 0 && perShare == 0; }
-  Linear operator+(const Linear &o) const {
-    return {perToken + o.perToken, perShare + o.perShare,
-            constant + o.constant};
-  }
-  Linear operator*(int64_t f) const {
-    return {perToken * f, perShare * f, constant * f};
-  }
-  Linear max(const Linear &o) const {
-    return {std::max(perToken, o.perToken), std::max(perShare, o.perShare),
-            std::max(constant, o.constant)};
-  }
-  Linear aligned() const {
-    auto up = [](int64_t v) {
-      return (v + kAlignment - 1) / kAlignment * kAlignment;
-    };
-    return {up(perToken), up(perShare), up(constant)};
-  }
-  int64_t at(int64_t tokens, int64_t shares) const {
-    return perToken * tokens + perShare * ((tokens + shares - 1) / shares) +
-           constant;
-  }
-};
+using Linear = TokenBytes;
 
 struct Buffer {
   memref::AllocOp alloc;
@@ -77,9 +52,6 @@ public:
   SmallVector<Buffer> buffers;
 
 private:
-  FailureOr<Linear> bound(Value value);
-  FailureOr<Linear> boundDim(Value source, int64_t dim);
-  FailureOr<Linear> boundMap(AffineExpr expr);
   unsigned lastUse(Value value, DenseMap<Operation *, unsigned> &order);
 
   func::FuncOp function;
@@ -88,98 +60,6 @@ private:
 };
 
 } // namespace
-
-FailureOr<Linear> Planner::boundMap(AffineExpr expr) {
-  if (auto constant = dyn_cast<AffineConstantExpr>(expr))
-    return Linear{0, 0, constant.getValue()};
-  if (isa<AffineSymbolExpr>(expr))
-    return Linear{1, 0, 0};
-  auto binary = cast<AffineBinaryOpExpr>(expr);
-  FailureOr<Linear> lhs = boundMap(binary.getLHS()),
-                    rhs = boundMap(binary.getRHS());
-  if (failed(lhs) || failed(rhs))
-    return failure();
-  switch (expr.getKind()) {
-  case AffineExprKind::Add:
-    return *lhs + *rhs;
-  case AffineExprKind::Mul:
-    if (rhs->isConstant())
-      return *lhs * rhs->constant;
-    return failure();
-  case AffineExprKind::CeilDiv:
-    if (rhs->isConstant() && rhs->constant == shares && lhs->perShare == 0 &&
-        lhs->constant == 0)
-      return Linear{0, lhs->perToken, 0};
-    return failure();
-  case AffineExprKind::FloorDiv:
-    // How ceil(M / n) prints: (M + n - 1) floordiv n.
-    if (rhs->isConstant() && rhs->constant == shares && lhs->perToken == 1 &&
-        lhs->perShare == 0 && lhs->constant == shares - 1)
-      return Linear{0, 1, 0};
-    return failure();
-  default:
-    return failure();
-  }
-}
-
-FailureOr<Linear> Planner::boundDim(Value source, int64_t dim) {
-  auto type = cast<MemRefType>(source.getType());
-  if (!type.isDynamicDim(dim))
-    return Linear{0, 0, type.getDimSize(dim)};
-  if (auto argument = dyn_cast<BlockArgument>(source)) {
-    auto split = function.getArgAttrOfType<DenseI64ArrayAttr>(
-        argument.getArgNumber(), "moe.split");
-    if (dim != 0)
-      return failure();
-    if (!split || split.empty())
-      return Linear{1, 0, 0};
-    return Linear{0, 1, 0};
-  }
-  if (auto alloc = source.getDefiningOp<memref::AllocOp>())
-    return bound(alloc.getDynamicSizes()[type.getDynamicDimIndex(dim)]);
-  if (auto cast = source.getDefiningOp<memref::CastOp>())
-    return boundDim(cast.getSource(), dim);
-  return failure();
-}
-
-FailureOr<Linear> Planner::bound(Value value) {
-  if (std::optional<int64_t> constant = getConstantIntValue(value))
-    return Linear{0, 0, *constant};
-  Operation *op = value.getDefiningOp();
-  if (!op)
-    return failure();
-  if (auto rows = dyn_cast<coll::RowsOp>(op))
-    return boundMap(rows.getBound().getResult(0));
-  if (auto dim = dyn_cast<memref::DimOp>(op))
-    if (std::optional<int64_t> index = dim.getConstantIndex())
-      return boundDim(dim.getSource(), *index);
-  if (auto mul = dyn_cast<arith::MulIOp>(op)) {
-    FailureOr<Linear> lhs = bound(mul.getLhs()), rhs = bound(mul.getRhs());
-    if (failed(lhs) || failed(rhs) ||
-        (!lhs->isConstant() && !rhs->isConstant()))
-      return failure();
-    return lhs->isConstant() ? *rhs * lhs->constant : *lhs * rhs->constant;
-  }
-  if (auto add = dyn_cast<arith::AddIOp>(op)) {
-    FailureOr<Linear> lhs = bound(add.getLhs()), rhs = bound(add.getRhs());
-    if (failed(lhs) || failed(rhs))
-      return failure();
-    return *lhs + *rhs;
-  }
-  // What is subtracted in shapes is never negative: a rank's number.
-  if (auto sub = dyn_cast<arith::SubIOp>(op))
-    if (sub.getRhs().getDefiningOp<coll::IndexOp>())
-      return bound(sub.getLhs());
-  if (auto div = dyn_cast<arith::DivUIOp>(op)) {
-    FailureOr<Linear> lhs = bound(div.getLhs());
-    std::optional<int64_t> divisor = getConstantIntValue(div.getRhs());
-    if (succeeded(lhs) && divisor == shares && lhs->perToken == 1 &&
-        lhs->perShare == 0 && lhs->constant < shares)
-      return Linear{0, 1, 0};
-    return failure();
-  }
-  return failure();
-}
 
 unsigned Planner::lastUse(Value value, DenseMap<Operation *, unsigned> &order) {
   unsigned last = 0;
@@ -207,7 +87,12 @@ LogicalResult Planner::collect() {
     Linear size = {0, 0,
                    static_cast<int64_t>(type.getElementTypeBitWidth() / 8)};
     for (int64_t dim = 0; dim < type.getRank(); ++dim) {
-      FailureOr<Linear> extent = boundDim(alloc.getResult(), dim);
+      FailureOr<Linear> extent =
+          boundDimInTokens(alloc.getResult(), dim, shares);
+      // Rows of 16-bit elements end on 16 bytes: a device pads them.
+      if (succeeded(extent) && extent->isConstant() && dim > 0 &&
+          dim + 1 == type.getRank() && type.getElementTypeBitWidth() == 16)
+        extent->constant = llvm::alignTo(extent->constant, 8);
       if (failed(extent) || (!extent->isConstant() && !size.isConstant())) {
         alloc.emitOpError() << "has no bound that is linear in the number of "
                                "tokens for dimension "
@@ -257,11 +142,8 @@ Linear Planner::rewrite(Value arena, Value maxTokens) {
   for (Buffer &buffer : buffers) {
     OpBuilder b(buffer.alloc);
     Location loc = buffer.alloc.getLoc();
-    AffineExpr tokens = b.getAffineSymbolExpr(0);
     const Linear &offset = offsets[buffer.slot];
-    AffineExpr expr = tokens * offset.perToken +
-                      tokens.ceilDiv(shares) * offset.perShare +
-                      offset.constant;
+    AffineExpr expr = toExpression(offset, shares, b.getContext());
     Value start = offset.isConstant()
                       ? arith::ConstantIndexOp::create(b, loc, offset.constant)
                             .getResult()

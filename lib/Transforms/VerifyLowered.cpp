@@ -1,4 +1,5 @@
 #include "dialects/Moert/MoertDialect.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Shard/IR/ShardOps.h"
 #include "moe/Transforms/Passes.h"
@@ -12,7 +13,7 @@ using namespace mlir;
 using namespace moe;
 
 static LogicalResult verifyTop(Operation *op) {
-  if (isa<moert::InterfaceOp, shard::GridOp, LLVM::GlobalOp>(op))
+  if (isa<moert::InterfaceOp, shard::GridOp, LLVM::GlobalOp, gpu::BinaryOp>(op))
     return success();
   auto function = dyn_cast<LLVM::LLVMFuncOp>(op);
   if (!function)

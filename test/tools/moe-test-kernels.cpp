@@ -6,7 +6,11 @@
 #include "moe/Codegen/Combine.h"
 #include "moe/Codegen/FewRows.h"
 #include "moe/Codegen/GroupedMatmul.h"
+#include "moe/Codegen/MoveRows.h"
+#include "moe/Codegen/PackRows.h"
+#include "moe/Codegen/Regroup.h"
 #include "moe/Codegen/Router.h"
+#include "moe/Codegen/RowDots.h"
 #include "moe/Codegen/TokenSort.h"
 #include "moe/Pipelines/DeviceKernels.h"
 
@@ -120,6 +124,8 @@ static FailureOr<Kernel> readGroupedMatmul(Settings &settings, Location loc) {
   settings.read("pass-tiles", spec.passTiles);
   settings.read("rotate", spec.rotate);
   settings.read("jitter", spec.jitter);
+  settings.read("gather-index", spec.gatherIndex);
+  settings.read("gather-divisor", spec.gatherDivisor);
   auto emitError = [&] { return mlir::emitError(loc); };
   FailureOr<GroupedEpilogue> known = readEpilogue(epilogue, emitError);
   if (failed(known))
@@ -151,6 +157,8 @@ static FailureOr<Kernel> readFewRows(Settings &settings, Location loc) {
   settings.read("limit", spec.limit);
   settings.read("bias", spec.bias);
   settings.read("addend", spec.addend);
+  settings.read("gate", spec.gate);
+  settings.read("positions", spec.positions);
   settings.read("weight-on-input", spec.weightOnInput);
   settings.read("shares", spec.shares);
   settings.read("warps", spec.warps);
@@ -181,6 +189,13 @@ static FailureOr<Kernel> readTokenSort(Settings &settings, Location loc) {
   settings.read("slots", spec.slots);
   settings.read("top-k", spec.topK);
   settings.read("table", spec.table);
+  settings.read("window", spec.window);
+  settings.read("tokens", spec.tokens);
+  // All experts in reverse, as an example of a placement.
+  bool reversed = false;
+  settings.read("reversed", reversed);
+  for (int64_t slot = spec.experts; reversed && slot-- > 0;)
+    spec.placement.push_back(slot);
   settings.read("stage", stage);
   auto emitError = [&] { return mlir::emitError(loc); };
   auto known = llvm::StringSwitch<std::optional<TokenSortStage>>(stage)
@@ -209,6 +224,8 @@ static FailureOr<Kernel> readCombine(Settings &settings, Location loc) {
   settings.read("top-k", spec.topK);
   settings.read("weights", spec.weights);
   settings.read("addend", spec.addend);
+  settings.read("gate", spec.gate);
+  settings.read("positions", spec.positions);
   auto emitError = [&] { return mlir::emitError(loc); };
   if (!settings.getError().empty())
     return emitError() << settings.getError();
@@ -303,6 +320,89 @@ static FailureOr<Kernel> readRouter(Settings &settings, Location loc) {
                 }};
 }
 
+/// A kernel whose settings have been read into `spec`.
+template <typename Spec, typename Build>
+static FailureOr<Kernel>
+finish(Settings &settings, Location loc, LogicalResult verified,
+       const KernelInterface &interface, Spec spec, Build build) {
+  if (!settings.getError().empty())
+    return emitError(loc) << settings.getError();
+  if (failed(verified))
+    return failure();
+  return Kernel{interface, [spec, build](gpu::GPUModuleOp module) {
+                  build(module, spec);
+                  return success();
+                }};
+}
+
+static FailureOr<Kernel> readPackRows(Settings &settings, Location loc) {
+  PackRowsSpec spec;
+  settings.read("groups", spec.groups);
+  settings.read("parts", spec.parts);
+  settings.read("rows", spec.rows);
+  settings.read("columns", spec.columns);
+  settings.read("padded-rows", spec.paddedRows);
+  settings.read("padded-columns", spec.paddedColumns);
+  settings.read("source-f32", spec.sourceF32);
+  settings.read("target-f32", spec.targetF32);
+  return finish(settings, loc,
+                verifyPackRows(spec, [&] { return emitError(loc); }),
+                getPackRowsInterface(spec), spec, buildPackRows);
+}
+
+static FailureOr<Kernel> readMoveRows(Settings &settings, Location loc) {
+  MoveRowsSpec spec;
+  settings.read("columns", spec.columns);
+  settings.read("divisor", spec.divisor);
+  settings.read("scatter", spec.scatter);
+  settings.read("weights", spec.weights);
+  return finish(settings, loc,
+                verifyMoveRows(spec, [&] { return emitError(loc); }),
+                getMoveRowsInterface(spec), spec, buildMoveRows);
+}
+
+static FailureOr<Kernel> readRowDots(Settings &settings, Location loc) {
+  RowDotsSpec spec;
+  settings.read("rows", spec.rows);
+  settings.read("columns", spec.columns);
+  settings.read("bias", spec.bias);
+  settings.read("round", spec.round);
+  settings.read("sigmoid", spec.sigmoid);
+  return finish(settings, loc,
+                verifyRowDots(spec, [&] { return emitError(loc); }),
+                getRowDotsInterface(spec), spec, buildRowDots);
+}
+
+static FailureOr<Kernel> readRegroup(Settings &settings, Location loc) {
+  RegroupSpec spec;
+  settings.read("sources", spec.sources);
+  settings.read("slots", spec.slots);
+  return finish(settings, loc,
+                verifyRegroup(spec, [&] { return emitError(loc); }),
+                getRegroupInterface(spec), spec, buildRegroup);
+}
+
+static FailureOr<Kernel> readCounts(Settings &settings, Location loc) {
+  CountsSpec spec;
+  settings.read("count", spec.count);
+  return finish(settings, loc, success(), getCountsInterface(spec), spec,
+                buildCounts);
+}
+
+static FailureOr<Kernel> readSetWords(Settings &settings, Location loc) {
+  SetWordsSpec spec;
+  settings.read("count", spec.count);
+  return finish(settings, loc, success(), getSetWordsInterface(spec), spec,
+                buildSetWords);
+}
+
+static FailureOr<Kernel> readSumRanks(Settings &settings, Location loc) {
+  SumRanksSpec spec;
+  settings.read("f32", spec.f32);
+  return finish(settings, loc, success(), getSumRanksInterface(spec), spec,
+                buildSumRanks);
+}
+
 static FailureOr<Kernel> readKernel(StringRef name, Settings &settings,
                                     Location loc) {
   using Reader = FailureOr<Kernel> (*)(Settings &, Location);
@@ -313,11 +413,20 @@ static FailureOr<Kernel> readKernel(StringRef name, Settings &settings,
                     .Case("select-experts", readSelectExperts)
                     .Case("router", readRouter)
                     .Case("few-rows", readFewRows)
+                    .Case("pack-rows", readPackRows)
+                    .Case("move-rows", readMoveRows)
+                    .Case("row-dots", readRowDots)
+                    .Case("regroup", readRegroup)
+                    .Case("counts", readCounts)
+                    .Case("set-words", readSetWords)
+                    .Case("sum-ranks", readSumRanks)
                     .Default(nullptr);
   if (!reader)
     return emitError(loc) << "unknown kernel '" << name
                           << "', expected grouped-matmul, token-sort, combine, "
-                             "select-experts, router or few-rows";
+                             "select-experts, router, few-rows, pack-rows, "
+                             "move-rows, row-dots, regroup, counts, set-words "
+                             "or sum-ranks";
   return reader(settings, loc);
 }
 

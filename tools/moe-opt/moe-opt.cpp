@@ -27,7 +27,9 @@ static llvm::cl::opt<std::string> place(
         "key=value words that pin the layout, such as \"ranks=8 ep=4 etp=2\""),
     llvm::cl::value_desc("words"), llvm::cl::cat(category));
 static llvm::cl::opt<std::string>
-    target("target", llvm::cl::desc("what is compiled for: cpu"),
+    target("target",
+           llvm::cl::desc("what is compiled for: cpu (default) or "
+                          "cuda, an NVIDIA Hopper GPU"),
            llvm::cl::value_desc("name"), llvm::cl::cat(category));
 static llvm::cl::opt<std::string> cpu(
     "cpu",

@@ -9,10 +9,11 @@
 namespace moe {
 
 /// y[t] = sum over j, positions[t][j] >= 0, of weights[t][j] *
-/// rows[positions[t][j]], then addend[t]; in f32, j ascending, rounded once.
+/// rows[positions[t][j]], then gate[t] * addend[t]; in f32, j ascending,
+/// rounded once. Without `positions` row t is the one row of token t.
 ///
 /// - rows[m][columns], addend[tokens][columns], y[tokens][columns]: bf16
-/// - positions[tokens][topK]: i32; weights[tokens][topK]: f32
+/// - positions[tokens][topK]: i32; weights[tokens][topK], gate[tokens]: f32
 ///
 /// Launched with getCombineBlocks CTAs per token.
 struct CombineSpec {
@@ -20,6 +21,8 @@ struct CombineSpec {
   int64_t columns = 0, topK = 0;
   bool weights = true; ///< else 1, where the rows carry them already
   bool addend = false;
+  bool gate = false; ///< only with `addend`, else 1
+  bool positions = true;
 };
 
 mlir::LogicalResult

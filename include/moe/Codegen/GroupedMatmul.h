@@ -21,7 +21,9 @@ enum class GroupedEpilogue {
 /// y[r] = scale[r] * epilogue(x[r] w[e]^T + bias[e]) for the rows r of expert
 /// e, offsets[e] <= r < offsets[e + 1].
 ///
-/// - x[rows][k], or x[tokens][k] with `gather`, where row r is x[index[r]]
+/// - x[rows][k], or x[tokens][k] with `gather`, where row r is x[index[r] /
+///   gatherDivisor], or x[r] without `gatherIndex`: plain pointers then, so
+///   that any x may be given at each launch
 /// - w[experts * n][k]; with swiglu, blocks of 8 rows of gate and of up
 ///   alternate
 /// - offsets[experts + 1]: i32 on the device; the host never knows the rows
@@ -48,6 +50,8 @@ struct GroupedMatmulSpec {
   /// expert).
   bool skipDead = false;
   bool gather = false, rowScale = false, bias = false;
+  bool gatherIndex = true;   ///< only with `gather`
+  int64_t gatherDivisor = 1; ///< only with an index
   GroupedEpilogue epilogue = GroupedEpilogue::None;
   double alpha = 1.702, limit = 7.0; ///< of SwigluClamped
   int64_t passTiles = 16; ///< row tiles that share a pass over the columns

@@ -17,7 +17,8 @@ enum class ParameterKind {
              ///< box.columns)
   RaggedMap, ///< tensor map by value, three-dimensional, that cuts boxes to the
              ///< rows to write
-  Integer    ///< an i32
+  Integer,   ///< an i32
+  Integer64  ///< an i64
 };
 
 struct KernelParameter {

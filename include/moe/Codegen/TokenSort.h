@@ -16,9 +16,12 @@ enum class TokenSortStage { Single, Count, Place };
 ///
 /// - ids[pairs]
 /// - slots[experts]: slot of each expert here, -1 if it is elsewhere; only with
-///   `table`, else the slot is the expert
+///   `table`, else the slot is the expert, or what `placement` says of it
+/// - first: only with `window`; slots count from it, and what lies outside of
+///   [first, first + slots) is elsewhere
 /// - counts[CTAs][slots]: from Count to Place
-/// - order[pairs], tokens[pairs]: pair and token of each sorted row
+/// - order[pairs], tokens[pairs] (only with `tokens`): pair and token of each
+///   sorted row
 /// - positions[pairs]: sorted row of each pair, -1 if its expert is elsewhere
 /// - offsets[slots + 1]: first sorted row of each slot
 /// - status[1]: becomes 1 where an id is outside of [0, experts), never cleared
@@ -30,7 +33,9 @@ struct TokenSortSpec {
   int64_t experts = 0;
   int64_t slots = 0; ///< 0: one per expert
   int64_t topK = 0;
-  bool table = false;
+  bool table = false, window = false, tokens = true;
+  /// Slot of each expert, known when the kernel is made; empty: the expert.
+  llvm::SmallVector<int32_t> placement;
   TokenSortStage stage = TokenSortStage::Single;
 
   int64_t getSlots() const { return slots ? slots : experts; }

@@ -121,6 +121,54 @@ def PackWeightsPass : Pass<"moe-pack-weights", "::mlir::ModuleOp"> {
                            "::mlir::func::FuncDialect", "::moe::moert::MoertDialect"];
 }
 
+def ConvertMoeToKernelsPass : Pass<"convert-moe-to-kernels", "::mlir::ModuleOp"> {
+  let summary = "turn moe ops on buffers into launches of device kernels, and generate these";
+  let description = [{
+    Phase: `scheduled`, on memrefs; first step of the way to `lowered` on a device. Afterwards no `moe` op remains in functions with a `moert.interface`:
+    `moert.launch` of kernels that stand as `gpu.module`s beside them, in `hopper` ops; equal kernels are one. The module's `moert.kernels` says how each is launched.
+
+    | op | kernels |
+    |---|---|
+    | `moe.grouped_matmul` | a few tiles, chosen by the host from the mean rows per group; plain pointers where rows are gathered or are an input, tensor maps else |
+    | `moe.sort` | one CTA for few pairs; count and place for many |
+    | `moe.router_logits`, `moe.token_gate`, `moe.select_experts`, `moe.take`, `moe.counts`, `moe.regroup`, `moe.combine` | one each |
+    | `memref.store` of a word | one that sets it |
+
+    Weights get the form that kernels read: gate and up rows alternate in blocks of eight, rows and columns are padded with zeros to whole blocks of eight; biases
+    become f32 in the order of the weight's rows. `@f_prepare` launches the kernels that do so. `@f_bind` fills the tensor maps, which stand on the arena and on packed
+    weights alone. Memory that kernels need besides the planned buffers is appended to the arena.
+
+    ```mlir
+    moe.counts %o outs(%c) : (memref<9xi32>, memref<4x2xi32>) -> ()
+    ```
+    becomes
+    ```mlir
+    moert.launch 0 grid(%c1) (%o, %c : memref<9xi32>, memref<4x2xi32>)
+    ```
+    Refuses, with the nearest choice: other elements than bf16, hidden sizes that are no multiple of 8, routers and activations that no kernel computes, weights on the
+    experts' input, products that write an output of the function directly.
+  }];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::gpu::GPUDialect",
+                           "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect",
+                           "::moe::hopper::HopperDialect", "::moe::moert::MoertDialect"];
+}
+
+def ConvertCopyToMoertPass : Pass<"convert-copy-to-moert", "::mlir::ModuleOp"> {
+  let summary = "let the device copy what memref.copy copies";
+  let description = [{
+    Phase: a step of the way to `lowered` on a device. Requires dense rows on both sides.
+
+    ```mlir
+    memref.copy %a, %b : memref<?x64xbf16> to memref<?x64xbf16>
+    ```
+    becomes
+    ```mlir
+    moert.copy %a, %b : memref<?x64xbf16>, memref<?x64xbf16>
+    ```
+  }];
+  let dependentDialects = ["::moe::moert::MoertDialect"];
+}
+
 def LowerBf16ToBitsPass : Pass<"moe-lower-bf16-to-bits", "::mlir::ModuleOp"> {
   let summary = "keep bf16 in memory as 16-bit integers";
   let description = [{

@@ -24,6 +24,11 @@ std::optional<std::string> findCudaToolkit();
 void addDeviceKernelPasses(mlir::OpPassManager &manager, DeviceFormat format,
                            llvm::StringRef toolkit = {});
 
+/// The last of these passes: every gpu.module becomes a gpu.binary of `format`,
+/// PTX or Cubin.
+std::unique_ptr<mlir::Pass> createSerializeKernelsPass(DeviceFormat format,
+                                                       llvm::StringRef toolkit);
+
 /// Registers the pipeline `lower-device-kernels{format=llvm|ptx|cubin}`.
 void registerDeviceKernelPipeline();
 

@@ -23,7 +23,7 @@ std::optional<Phase> parsePhase(llvm::StringRef name);
 struct CompileOptions {
   Phase to = Phase::Artifact;
   std::string place;           // words of --place; empty: the module's
-  std::string target;          // "cpu"; empty: the module's, else cpu
+  std::string target;          // "cpu" or "cuda"; empty: the module's, else cpu
   std::string cpu;             // --cpu; empty: the module's, else native
   std::string artifactPath;    // where --compile-to=artifact writes
   std::string report;          // file of the plan, when `place` asks for one
@@ -43,6 +43,10 @@ void buildShardedPipeline(mlir::OpPassManager &manager);
 void buildScheduledPipeline(mlir::OpPassManager &manager);
 void buildLoweredPipeline(mlir::OpPassManager &manager,
                           const CpuTarget &target);
+/// For --target=cuda. `toolkit` is what findCudaToolkit gives; without one the
+/// kernels stay PTX.
+void buildCudaLoweredPipeline(mlir::OpPassManager &manager,
+                              const std::optional<std::string> &toolkit);
 
 } // namespace moe
 #endif

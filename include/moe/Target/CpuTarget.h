@@ -11,7 +11,7 @@ namespace moe {
 
 /// A level of x86-64 and what it has beyond that level.
 struct CpuTarget {
-  std::string cpu;                            // "x86-64-v3" or "x86-64-v4"
+  std::string cpu; // "x86-64-v3" or "x86-64-v4"; "x86-64" beside a device
   llvm::SmallVector<std::string, 1> features; // "avx512bf16"
 
   bool hasAvx512() const { return cpu == "x86-64-v4"; }

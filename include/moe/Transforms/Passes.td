@@ -224,10 +224,32 @@ def InsertTeamGuardsPass : Pass<"moe-insert-team-guards", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::linalg::LinalgDialect", "::mlir::scf::SCFDialect", "::moe::moert::MoertDialect"];
 }
 
+def InsertCountReadsPass : Pass<"moe-insert-count-reads", "::mlir::ModuleOp"> {
+  let summary = "bring counts of rows to the host where it needs them";
+  let description = [{
+    Phase: on the way from `scheduled` to `lowered` on a device, where buffers are the device's. The counts of `coll.rows` and of the `_v` collectives are read by the
+    host: behind the collective that makes them they are copied into memory of the host, once, by `moert.read`, and used from there.
+
+    ```mlir
+    coll.all_to_all %send on @ranks axes [1] outs(%recv) : (memref<4x2xi32>, memref<4x2xi32>) -> ()
+    %n = coll.rows %recv bound(affine_map<()[s0] -> (s0)>) on @ranks : memref<4x2xi32>
+    ```
+    becomes
+    ```mlir
+    %host = memref.alloca() : memref<4x2xi32>
+    coll.all_to_all %send on @ranks axes [1] outs(%recv) : (memref<4x2xi32>, memref<4x2xi32>) -> ()
+    moert.read %recv, %host : memref<4x2xi32>, memref<4x2xi32>
+    %n = coll.rows %host bound(affine_map<()[s0] -> (s0)>) on @ranks : memref<4x2xi32>
+    ```
+    Refuses counts that no op of the function writes.
+  }];
+  let dependentDialects = ["::mlir::memref::MemRefDialect", "::moe::moert::MoertDialect"];
+}
+
 def VerifyLoweredPass : Pass<"moe-verify-lowered", "::mlir::ModuleOp"> {
   let summary = "exit check of the phase `lowered`";
   let description = [{
-    Changes nothing. At the top of the module stand only functions and globals of the llvm dialect, the grid and `moert.interface`; every function
+    Changes nothing. At the top of the module stand only functions and globals of the llvm dialect, the grid, `moert.interface` and device code (`gpu.binary`); every function
     is defined, because a program calls nothing but entry points.
   }];
 }

@@ -150,8 +150,11 @@ struct GatherRowsPattern : OpConversionPattern<GatherRowsOp> {
         b, getTypeConverter()->convertType(op.getRows().getType()));
     for (int64_t pass = 0; pass < tile.getRows() / 16; ++pass) {
       Value row = b.min(b.add(first, 16 * pass), last);
-      Value source = b.load(
-          b.getI32Type(), b.atElement(adaptor.getIndex(), b.getI32Type(), row));
+      Value source = row;
+      if (Value index = adaptor.getIndex())
+        source = b.div(
+            b.load(b.getI32Type(), b.atElement(index, b.getI32Type(), row)),
+            static_cast<int64_t>(op.getDivisor()));
       Value wide = arith::ExtUIOp::create(b, b.getI64Type(), source);
       Value bytes = arith::MulIOp::create(b, wide, b.i64(pitch));
       rows = LLVM::InsertValueOp::create(b, rows, b.atByte(base, bytes), pass);

@@ -36,6 +36,13 @@ enum PrepareArgument : unsigned {
   PreparePacked,
   PrepareCount
 };
+// Of moert_bind_fn.
+enum BindArgument : unsigned {
+  BindMaxTokens = Thread,
+  BindPacked,
+  BindArena,
+  BindCount
+};
 
 struct LowerInterfacePass
     : moe::impl::LowerInterfacePassBase<LowerInterfacePass> {
@@ -57,7 +64,7 @@ public:
   // The buffer at array[index]; a dynamic first dimension has `rows` rows.
   void bindBuffer(unsigned oldIndex, unsigned array, unsigned index,
                   Value rows);
-  void bindArena(unsigned oldIndex, Value bytes);
+  void bindArena(unsigned oldIndex, unsigned index, Value bytes);
   void bindIndex(unsigned oldIndex, unsigned index);
   Value constant(int64_t value);
   ImplicitLocOpBuilder &ops() { return b; }
@@ -81,6 +88,10 @@ static SmallVector<Type> argumentTypes(MLIRContext *context, unsigned count) {
   Builder b(context);
   Type pointer = LLVM::LLVMPointerType::get(context);
   SmallVector<Type> types(count, pointer);
+  if (count == BindCount) {
+    types[BindMaxTokens] = b.getI64Type();
+    return types;
+  }
   types[Thread] = types[Threads] = b.getI32Type();
   if (count == RunCount)
     types[Tokens] = types[MaxTokens] = b.getI64Type();
@@ -135,9 +146,9 @@ void Signature::bindBuffer(unsigned oldIndex, unsigned array, unsigned index,
   old(oldIndex).replaceAllUsesWith(cast.getResult(0));
 }
 
-void Signature::bindArena(unsigned oldIndex, Value bytes) {
+void Signature::bindArena(unsigned oldIndex, unsigned index, Value bytes) {
   auto type = cast<MemRefType>(old(oldIndex).getType());
-  Value buffer = descriptor(type, argument(Arena), bytes);
+  Value buffer = descriptor(type, argument(index), bytes);
   auto cast = UnrealizedConversionCastOp::create(b, type, buffer);
   old(oldIndex).replaceAllUsesWith(cast.getResult(0));
 }
@@ -288,9 +299,9 @@ static LogicalResult checkRun(func::FuncOp function, const Roles &roles,
 }
 
 // constant + perToken * M + perShare * ceil(M / shares)
-static Value arenaBytes(Signature &signature, moert::ArenaAttr arena) {
+static Value arenaBytes(Signature &signature, Value tokens,
+                        moert::ArenaAttr arena) {
   ImplicitLocOpBuilder &b = signature.ops();
-  Value tokens = signature.argument(MaxTokens);
   Value shares = arith::CeilDivUIOp::create(
       b, tokens, signature.constant(arena.getShares()));
   Value bytes = arith::AddIOp::create(
@@ -314,7 +325,9 @@ static void lowerRun(func::FuncOp function, const Roles &roles,
   for (auto [index, old] : llvm::enumerate(roles.outputs))
     signature.bindBuffer(old, Outputs, index, tokens);
   if (roles.arena)
-    signature.bindArena(*roles.arena, arenaBytes(signature, arena));
+    signature.bindArena(
+        *roles.arena, Arena,
+        arenaBytes(signature, signature.argument(MaxTokens), arena));
   if (roles.tokens)
     signature.bindIndex(*roles.tokens, Tokens);
   if (roles.maxTokens)
@@ -339,6 +352,41 @@ static LogicalResult lowerPrepare(func::FuncOp function, size_t weights,
     signature.bindBuffer(i, PrepareWeights, i, Value());
   for (unsigned i = 0; i < packed; ++i)
     signature.bindBuffer(weights + i, PreparePacked, i, Value());
+  signature.finish();
+  return success();
+}
+
+// A bind function takes the packed weights, and what is marked.
+static LogicalResult lowerBind(func::FuncOp function,
+                               moert::InterfaceOp interface) {
+  if (failed(checkNoResults(function)))
+    return failure();
+  SmallVector<unsigned> packed;
+  std::optional<unsigned> arena, maxTokens;
+  for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+    if (function.getArgAttr(i, moert::arenaName))
+      arena = i;
+    else if (function.getArgAttr(i, moert::maxTokensName))
+      maxTokens = i;
+    else if (failed(checkBuffer(function, i, /*rows=*/false)))
+      return failure();
+    else
+      packed.push_back(i);
+  }
+  if (packed.size() != interface.getPacked().size())
+    return function.emitError()
+           << "`" << function.getSymName() << "` has " << packed.size()
+           << " packed buffers, but " << interface.getPacked().size()
+           << " are expected";
+  Signature signature(function, BindCount);
+  for (auto [index, old] : llvm::enumerate(packed))
+    signature.bindBuffer(old, BindPacked, index, Value());
+  if (arena)
+    signature.bindArena(*arena, BindArena,
+                        arenaBytes(signature, signature.argument(BindMaxTokens),
+                                   interface.getArena()));
+  if (maxTokens)
+    signature.bindIndex(*maxTokens, BindMaxTokens);
   signature.finish();
   return success();
 }
@@ -368,6 +416,10 @@ LogicalResult LowerInterfacePass::lower(moert::InterfaceOp interface) {
     func::ReturnOp::create(b, function.getLoc());
   }
   if (failed(lowerPrepare(prepare, weights, roles->packed.size())))
+    return failure();
+  auto bind = module.lookupSymbol<func::FuncOp>(
+      (interface.getFunction() + "_bind").str());
+  if (bind && failed(lowerBind(bind, interface)))
     return failure();
   lowerRun(function, *roles, interface.getArena());
   return success();

@@ -1,13 +1,10 @@
 // One pattern per kind of moert op. Calls go through the context's entry
 // table; the block is cut behind each call, and a status that is not 0 leaves
 // the function from there.
-#include "dialects/Moert/MoertDialect.h"
+#include "Patterns.h"
 #include "mlir/Conversion/LLVMCommon/ConversionTarget.h"
-#include "mlir/Conversion/LLVMCommon/Pattern.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "moe/Conversion/Passes.h"
-#include "moert/abi.h"
 
 namespace moe {
 #define GEN_PASS_DEF_CONVERTMOERTTOLLVMPASS
@@ -28,19 +25,22 @@ static_assert(static_cast<int>(moert::Failure::ExpertId) ==
 //===----------------------------------------------------------------------===//
 
 // Context, thread and threads are the first arguments of both signatures.
-static Value runtimeArgument(Operation *op, unsigned index) {
+Value moe::runtimeArgument(Operation *op, unsigned index) {
   return op->getParentOfType<func::FuncOp>().getArgument(index);
 }
 
+// That of run and prepare, or that of bind.
 static bool hasRuntimeSignature(func::FuncOp function) {
   ArrayRef<Type> types = function.getArgumentTypes();
   return !function.isExternal() && types.size() >= 3 &&
-         isa<LLVM::LLVMPointerType>(types[0]) && types[1].isInteger(32) &&
-         types[2].isInteger(32) && function.getNumResults() == 1 &&
+         isa<LLVM::LLVMPointerType>(types[0]) &&
+         ((types[1].isInteger(32) && types[2].isInteger(32)) ||
+          (types[1].isInteger(64) && isa<LLVM::LLVMPointerType>(types[2]))) &&
+         function.getNumResults() == 1 &&
          function.getResultTypes()[0].isInteger(32);
 }
 
-static int32_t dtypeOf(Type type) {
+int32_t moe::dtypeOf(Type type) {
   if (type.isF32())
     return MOERT_F32;
   if (type.isBF16())
@@ -50,7 +50,7 @@ static int32_t dtypeOf(Type type) {
   return type.isInteger(32) ? MOERT_I32 : MOERT_I64;
 }
 
-static Value loadPointer(ImplicitLocOpBuilder &b, Value base, int32_t offset) {
+Value moe::loadPointer(ImplicitLocOpBuilder &b, Value base, int32_t offset) {
   Type pointer = LLVM::LLVMPointerType::get(b.getContext());
   if (offset != 0)
     base = LLVM::GEPOp::create(b, pointer, b.getI8Type(), base,
@@ -60,8 +60,8 @@ static Value loadPointer(ImplicitLocOpBuilder &b, Value base, int32_t offset) {
 
 // Calls the entry at `offset` of the table and leaves with its status where
 // that is not 0. `op` is replaced by the call.
-static void callEntry(ConversionPatternRewriter &rewriter, Operation *op,
-                      size_t offset, ArrayRef<Value> arguments) {
+void moe::callEntry(ConversionPatternRewriter &rewriter, Operation *op,
+                    size_t offset, ArrayRef<Value> arguments) {
   ImplicitLocOpBuilder b(op->getLoc(), rewriter);
   Value context = runtimeArgument(op, 0);
   Value table = loadPointer(b, context, offsetof(moert_context, entries));
@@ -92,53 +92,12 @@ static void callEntry(ConversionPatternRewriter &rewriter, Operation *op,
 
 namespace {
 
-template <typename OpTy> struct Pattern : ConvertOpToLLVMPattern<OpTy> {
-  using ConvertOpToLLVMPattern<OpTy>::ConvertOpToLLVMPattern;
-  using Rewriter = ConversionPatternRewriter;
-
-  Value constant(ImplicitLocOpBuilder &b, Type type, int64_t value) const {
-    return LLVM::ConstantOp::create(b, b.getIntegerAttr(type, value));
-  }
-  Value i32(ImplicitLocOpBuilder &b, int64_t value) const {
-    return constant(b, b.getI32Type(), value);
-  }
-  Value i64(ImplicitLocOpBuilder &b, int64_t value) const {
-    return constant(b, b.getI64Type(), value);
-  }
-  // The address of a buffer's first element.
-  Value address(ImplicitLocOpBuilder &b, Value buffer, Value descriptor) const {
-    return LLVM::getStridedElementPtr(b, b.getLoc(), *this->getTypeConverter(),
-                                      cast<MemRefType>(buffer.getType()),
-                                      descriptor, ValueRange());
-  }
-  // Number of elements of a buffer behind its first `skip` dimensions.
-  Value elements(ImplicitLocOpBuilder &b, Value buffer, Value descriptor,
-                 int64_t skip = 0) const {
-    auto type = cast<MemRefType>(buffer.getType());
-    int64_t known = 1;
-    for (int64_t size : type.getShape().drop_front(skip))
-      known *= ShapedType::isDynamic(size) ? 1 : size;
-    Value count = i64(b, known);
-    for (int64_t dim = skip; dim < type.getRank(); ++dim)
-      if (type.isDynamicDim(dim))
-        count = LLVM::MulOp::create(
-            b, count, MemRefDescriptor(descriptor).size(b, b.getLoc(), dim));
-    return count;
-  }
-  // A row: everything behind dimension 0, which is static.
-  int64_t rowElements(Value buffer) const {
-    auto shape = cast<MemRefType>(buffer.getType()).getShape();
-    return ShapedType::getNumElements(shape.drop_front());
-  }
-  Value dtype(ImplicitLocOpBuilder &b, Value buffer) const {
-    return i32(b, dtypeOf(cast<MemRefType>(buffer.getType()).getElementType()));
-  }
-};
+template <typename OpTy> using Pattern = MoertPattern<OpTy>;
 
 // moert.thread and moert.threads: an argument of the function.
 template <typename OpTy, unsigned argument>
 struct ArgumentPattern : Pattern<OpTy> {
-  using Pattern<OpTy>::Pattern;
+  using MoertPattern<OpTy>::MoertPattern;
   LogicalResult
   matchAndRewrite(OpTy op, typename OpTy::Adaptor,
                   ConversionPatternRewriter &rewriter) const override {
@@ -150,7 +109,7 @@ struct ArgumentPattern : Pattern<OpTy> {
 };
 
 struct CoordinatePattern : Pattern<moert::CoordinateOp> {
-  using Pattern::Pattern;
+  using MoertPattern::MoertPattern;
   LogicalResult matchAndRewrite(moert::CoordinateOp op, OpAdaptor,
                                 Rewriter &rewriter) const override {
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
@@ -165,7 +124,7 @@ struct CoordinatePattern : Pattern<moert::CoordinateOp> {
 };
 
 struct BarrierPattern : Pattern<moert::TeamBarrierOp> {
-  using Pattern::Pattern;
+  using MoertPattern::MoertPattern;
   LogicalResult matchAndRewrite(moert::TeamBarrierOp op, OpAdaptor,
                                 Rewriter &rewriter) const override {
     callEntry(rewriter, op, offsetof(moert_entry_table, team_barrier), {});
@@ -174,7 +133,7 @@ struct BarrierPattern : Pattern<moert::TeamBarrierOp> {
 };
 
 struct FailPattern : Pattern<moert::FailOp> {
-  using Pattern::Pattern;
+  using MoertPattern::MoertPattern;
   LogicalResult matchAndRewrite(moert::FailOp op, OpAdaptor adaptor,
                                 Rewriter &rewriter) const override {
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
@@ -189,7 +148,7 @@ struct FailPattern : Pattern<moert::FailOp> {
 // `skip` dimensions.
 template <typename OpTy, size_t entry, bool countRecv, int64_t skip>
 struct FixedPattern : Pattern<OpTy> {
-  using Pattern<OpTy>::Pattern;
+  using MoertPattern<OpTy>::MoertPattern;
   LogicalResult
   matchAndRewrite(OpTy op, typename OpTy::Adaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
@@ -207,7 +166,7 @@ struct FixedPattern : Pattern<OpTy> {
 };
 
 template <typename OpTy, size_t entry> struct GatheredPattern : Pattern<OpTy> {
-  using Pattern<OpTy>::Pattern;
+  using MoertPattern<OpTy>::MoertPattern;
   LogicalResult
   matchAndRewrite(OpTy op, typename OpTy::Adaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
@@ -224,7 +183,7 @@ template <typename OpTy, size_t entry> struct GatheredPattern : Pattern<OpTy> {
 };
 
 struct ExchangePattern : Pattern<moert::AllToAllVOp> {
-  using Pattern::Pattern;
+  using MoertPattern::MoertPattern;
   LogicalResult matchAndRewrite(moert::AllToAllVOp op, OpAdaptor adaptor,
                                 Rewriter &rewriter) const override {
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
@@ -241,7 +200,7 @@ struct ExchangePattern : Pattern<moert::AllToAllVOp> {
 };
 
 template <typename OpTy, size_t entry> struct PeerPattern : Pattern<OpTy> {
-  using Pattern<OpTy>::Pattern;
+  using MoertPattern<OpTy>::MoertPattern;
   LogicalResult
   matchAndRewrite(OpTy op, typename OpTy::Adaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
@@ -308,6 +267,7 @@ void ConvertMoertToLLVMPass::runOnOperation() {
   LLVMTypeConverter converter(&getContext());
   RewritePatternSet patterns(&getContext());
   populatePatterns(converter, patterns);
+  populateDevicePatterns(converter, patterns);
   ConversionTarget target(getContext());
   target.addIllegalDialect<moert::MoertDialect>();
   target.addLegalOp<moert::InterfaceOp>();

@@ -1,0 +1,33 @@
+// Brings a weight into the form that the matmul kernels read.
+#ifndef MOE_CODEGEN_PACKROWS_H
+#define MOE_CODEGEN_PACKROWS_H
+
+#include "moe/Codegen/KernelModule.h"
+
+#include "mlir/IR/Diagnostics.h"
+
+namespace moe {
+
+/// target[groups][parts * paddedRows][paddedColumns] from
+/// source[groups][parts][rows][columns]: rows of two parts alternate in blocks
+/// of eight; what the source does not have is zero.
+///
+/// Launched with getPackRowsBlocks CTAs.
+struct PackRowsSpec {
+  std::string name = "pack_rows";
+  int64_t groups = 1, parts = 1, rows = 0, columns = 1;
+  int64_t paddedRows = 0, paddedColumns = 1;
+  bool sourceF32 = false, targetF32 = false; ///< else bf16
+};
+
+mlir::LogicalResult
+verifyPackRows(const PackRowsSpec &spec,
+               llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+int64_t getPackRowsBlocks(const PackRowsSpec &spec);
+KernelInterface getPackRowsInterface(const PackRowsSpec &spec);
+mlir::LLVM::LLVMFuncOp buildPackRows(mlir::gpu::GPUModuleOp module,
+                                     const PackRowsSpec &spec);
+
+} // namespace moe
+
+#endif

@@ -1,0 +1,94 @@
+// Every function with an interface, op by op in program order; each op's file
+// says how.
+#include "Conversions.h"
+#include "dialects/Coll/CollDialect.h"
+
+#include "dialects/Hopper/HopperDialect.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "moe/Conversion/Passes.h"
+
+namespace moe {
+#define GEN_PASS_DEF_CONVERTMOETOKERNELSPASS
+#include "moe/Conversion/Passes.h.inc"
+} // namespace moe
+
+using namespace mlir;
+using namespace moe;
+
+// A word that the host knows goes to the device.
+static LogicalResult convertStore(memref::StoreOp op, KernelOpBuilder &b,
+                                  DeviceFunction &function) {
+  MemRefType type = op.getMemRefType();
+  bool single = type.hasStaticShape() && type.getNumElements() == 1;
+  if (!single || !type.getElementType().isInteger(32))
+    return op.emitOpError() << "writes " << type
+                            << ", but on a device the host sets single words "
+                               "of i32 only";
+  return launchSetWords(op, b, function, op.getMemRef(), op.getValue());
+}
+
+static LogicalResult convert(Operation *op, DeviceFunction &function) {
+  KernelOpBuilder b(op->getLoc(), op);
+  return llvm::TypeSwitch<Operation *, LogicalResult>(op)
+      .Case<GroupedMatmulOp, RouterLogitsOp, TokenGateOp, SelectExpertsOp,
+            SortOp, TakeOp, CountsOp, RegroupOp, CombineOp>(
+          [&](auto moe) { return convertToKernels(moe, b, function); })
+      .Case([&](memref::StoreOp store) {
+        return convertStore(store, b, function);
+      })
+      .Default([](Operation *other) {
+        return other->emitOpError("is left on the way to a device, which has "
+                                  "no kernel for it");
+      });
+}
+
+// What the host does itself, or another step of the lowering takes.
+static bool isForTheHost(Operation *op) {
+  return isa<arith::ArithDialect, affine::AffineDialect, func::FuncDialect,
+             coll::CollDialect, moert::MoertDialect>(op->getDialect()) ||
+         isa<memref::ViewOp, memref::DimOp, memref::CopyOp, memref::CastOp,
+             memref::ExpandShapeOp, memref::CollapseShapeOp>(op);
+}
+
+namespace {
+
+struct ConvertMoeToKernels
+    : moe::impl::ConvertMoeToKernelsPassBase<ConvertMoeToKernels> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    KernelTable table(module);
+    for (auto interface : llvm::to_vector(module.getOps<moert::InterfaceOp>()))
+      if (failed(convertFunction(interface, table)))
+        return signalPassFailure();
+    table.finish();
+  }
+
+  LogicalResult convertFunction(moert::InterfaceOp interface,
+                                KernelTable &table) {
+    auto function =
+        getOperation().lookupSymbol<func::FuncOp>(interface.getFunction());
+    if (!function || function.isExternal() ||
+        !moert::markedArgument(function, moert::arenaName) ||
+        !moert::markedArgument(function, moert::maxTokensName))
+      return interface.emitOpError()
+             << "names `" << interface.getFunction()
+             << "`, but a func.func with a planned arena is expected";
+    addSumKernels(function, table);
+    DeviceFunction device(function, interface, table);
+    for (Operation &op :
+         llvm::make_early_inc_range(function.getBody().front())) {
+      if (isForTheHost(&op))
+        continue;
+      if (failed(convert(&op, device)))
+        return failure();
+      op.erase();
+    }
+    return device.finish();
+  }
+};
+
+} // namespace

@@ -1,0 +1,334 @@
+#include "DeviceFunction.h"
+
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/IRMapping.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace moe;
+
+int64_t moe::devicePitch(int64_t columns) { return llvm::alignTo(columns, 8); }
+
+static Value constantIndex(ImplicitLocOpBuilder &b, int64_t value) {
+  return arith::ConstantIndexOp::create(b, value);
+}
+
+// The buffer behind casts and reshapes.
+static Value rootOf(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (!isa<memref::ExpandShapeOp, memref::CollapseShapeOp, memref::CastOp>(
+            op))
+      break;
+    value = op->getOperand(0);
+  }
+  return value;
+}
+
+DeviceFunction::DeviceFunction(func::FuncOp function,
+                               moert::InterfaceOp interface, KernelTable &table)
+    : function(function), interface(interface), table(table) {
+  unsigned first = interface.getInputs().size();
+  for (unsigned i = 0; i < interface.getWeights().size(); ++i)
+    weights.push_back({function.getArgument(first + i), {}, false, {}});
+  arena = moert::markedArgument(function, moert::arenaName);
+  maxTokens = moert::markedArgument(function, moert::maxTokensName);
+  moert::ArenaAttr planned = interface.getArena();
+  size = {planned.getPerToken(), planned.getPerShare(), planned.getConstant()};
+  createBind();
+}
+
+//===----------------------------------------------------------------------===//
+// Weights
+//===----------------------------------------------------------------------===//
+
+DeviceFunction::Weight *DeviceFunction::find(Operation *op, Value value) {
+  for (Weight &weight : weights)
+    if (weight.argument == rootOf(value))
+      return &weight;
+  op->emitOpError() << "has a weight of type " << value.getType()
+                    << " that is no weight of the function's interface";
+  return nullptr;
+}
+
+static bool isSameForm(const PackRowsSpec &a, const PackRowsSpec &b) {
+  return a.name == b.name;
+}
+
+FailureOr<Value> DeviceFunction::packed(Operation *op, Value value,
+                                        const PackRowsSpec &form) {
+  Weight *weight = find(op, value);
+  if (!weight)
+    return failure();
+  PackRowsSpec named = form;
+  auto spell = [](bool f32) { return f32 ? "f32" : "bf16"; };
+  named.name =
+      llvm::formatv("pack_{0}x{1}x{2}x{3}_{4}_to_{5}x{6}_{7}", form.groups,
+                    form.parts, form.rows, form.columns, spell(form.sourceF32),
+                    form.paddedRows, form.paddedColumns, spell(form.targetF32));
+  if (weight->asked && (!weight->form || !isSameForm(*weight->form, named)))
+    return op->emitOpError()
+           << "uses argument " << weight->argument.getArgNumber()
+           << " in another form than the op before it, but one is expected";
+  if (failed(verifyPackRows(named, [&] { return op->emitOpError(); })))
+    return failure();
+  weight->asked = true;
+  weight->form = named;
+  Builder b(op->getContext());
+  Type element = form.targetF32 ? Type(b.getF32Type()) : b.getBF16Type();
+  weight->packedType = MemRefType::get(
+      {form.groups * form.parts * form.paddedRows * form.paddedColumns},
+      element);
+  return Value(weight->argument);
+}
+
+FailureOr<Value> DeviceFunction::unpacked(Operation *op, Value value) {
+  Weight *weight = find(op, value);
+  if (!weight)
+    return failure();
+  if (weight->asked && weight->form)
+    return op->emitOpError()
+           << "uses argument " << weight->argument.getArgNumber()
+           << " as it is, but the op before it in a packed form";
+  weight->asked = true;
+  return Value(weight->argument);
+}
+
+// A weight that is kept, or that nothing uses, is copied.
+void DeviceFunction::writePrepare() {
+  OpBuilder outer(function);
+  outer.setInsertionPointAfter(function);
+  SmallVector<Type> types;
+  for (Weight &weight : weights)
+    types.push_back(weight.argument.getType());
+  for (Weight &weight : weights)
+    types.push_back(weight.packedType);
+  auto prepare = func::FuncOp::create(outer, function.getLoc(),
+                                      (function.getName() + "_prepare").str(),
+                                      outer.getFunctionType(types, {}));
+  Block *body = prepare.addEntryBlock();
+  ImplicitLocOpBuilder b(function.getLoc(), function.getContext());
+  b.setInsertionPointToStart(body);
+  for (auto [index, weight] : llvm::enumerate(weights)) {
+    Value raw = body->getArgument(index),
+          target = body->getArgument(weights.size() + index);
+    if (!weight.form) {
+      int64_t rank = cast<MemRefType>(raw.getType()).getRank();
+      if (rank != 1)
+        raw = memref::CollapseShapeOp::create(
+            b, raw,
+            SmallVector<ReassociationIndices>{
+                llvm::to_vector(llvm::seq<int64_t>(0, rank))});
+      moert::CopyOp::create(b, raw, target);
+      continue;
+    }
+    int32_t number = table.add(
+        getPackRowsInterface(*weight.form),
+        [&](gpu::GPUModuleOp module) { buildPackRows(module, *weight.form); });
+    moert::LaunchOp::create(b, number,
+                            constantIndex(b, getPackRowsBlocks(*weight.form)),
+                            ValueRange{raw, target});
+  }
+  func::ReturnOp::create(b);
+}
+
+//===----------------------------------------------------------------------===//
+// Memory
+//===----------------------------------------------------------------------===//
+
+bool DeviceFunction::isInArena(Value buffer) {
+  auto view = buffer.getDefiningOp<memref::ViewOp>();
+  return view && view.getSource() == arena;
+}
+
+Value DeviceFunction::scratch(ImplicitLocOpBuilder &b, TokenBytes bytes,
+                              MemRefType type, ValueRange sizes) {
+  AffineExpr start = toExpression(size, getShares(), b.getContext());
+  Value offset = affine::AffineApplyOp::create(b, AffineMap::get(0, 1, start),
+                                               ValueRange{maxTokens});
+  size = size + bytes.aligned();
+  return memref::ViewOp::create(b, type, arena, offset, sizes);
+}
+
+FailureOr<Value> DeviceFunction::scratchRows(ImplicitLocOpBuilder &b,
+                                             Operation *op, Value rows,
+                                             int64_t columns) {
+  FailureOr<TokenBytes> bound = boundInTokens(rows, getShares());
+  if (failed(bound))
+    return op->emitOpError("needs memory for its rows, but their number has no "
+                           "bound that is linear in the number of tokens");
+  return scratch(
+      b, *bound * (2 * devicePitch(columns)),
+      MemRefType::get({ShapedType::kDynamic, columns}, b.getBF16Type()), rows);
+}
+
+//===----------------------------------------------------------------------===//
+// Tensor maps
+//===----------------------------------------------------------------------===//
+
+void DeviceFunction::createBind() {
+  OpBuilder outer(function);
+  outer.setInsertionPointAfter(function);
+  Type unknown = MemRefType::get({1}, outer.getBF16Type());
+  SmallVector<Type> types(weights.size(), unknown);
+  types.push_back(arena.getType());
+  types.push_back(outer.getIndexType());
+  bind = func::FuncOp::create(outer, function.getLoc(),
+                              (function.getName() + "_bind").str(),
+                              outer.getFunctionType(types, {}));
+  Attribute unit = outer.getUnitAttr();
+  bind.setArgAttr(weights.size(), moert::arenaName, unit);
+  bind.setArgAttr(weights.size() + 1, moert::maxTokensName, unit);
+  outer.setInsertionPointToStart(bind.addEntryBlock());
+  func::ReturnOp::create(outer, function.getLoc());
+}
+
+// Clones what an index is made from, which arguments decide alone.
+static Value cloneIndex(OpBuilder &b, Value value, IRMapping &mapping) {
+  if (Value known = mapping.lookupOrNull(value))
+    return known;
+  Operation *op = value.getDefiningOp();
+  if (!op)
+    return {};
+  for (Value operand : op->getOperands())
+    if (!cloneIndex(b, operand, mapping))
+      return {};
+  b.clone(*op, mapping);
+  return mapping.lookup(value);
+}
+
+FailureOr<int32_t> DeviceFunction::slot(Operation *op, Value buffer,
+                                        const KernelParameter &parameter) {
+  std::string key = llvm::formatv(
+      "{0} {1} {2} {3} {4} {5}", buffer.getAsOpaquePointer(),
+      static_cast<int>(parameter.kind), parameter.columns, parameter.boxRows,
+      parameter.boxColumns, parameter.elementBytes);
+  auto [known, isNew] = slotOf.try_emplace(key, slots);
+  if (!isNew)
+    return known->second;
+  Block &body = bind.getBody().front();
+  ImplicitLocOpBuilder b(op->getLoc(), body.getTerminator());
+  bool ragged = parameter.kind == ParameterKind::RaggedMap;
+  auto create = [&](Value base, Value rows) {
+    moert::TensorMapOp::create(b, slots, base, rows, parameter.columns,
+                               parameter.columns, parameter.boxRows,
+                               parameter.boxColumns, ragged);
+    return slots++;
+  };
+  for (auto [index, weight] : llvm::enumerate(weights)) {
+    if (weight.argument != buffer)
+      continue;
+    BlockArgument base = body.getArgument(index);
+    base.setType(weight.packedType);
+    return create(base, constantIndex(b, weight.packedType.getNumElements() /
+                                             parameter.columns));
+  }
+  auto view = buffer.getDefiningOp<memref::ViewOp>();
+  if (!isInArena(buffer))
+    return op->emitOpError() << "maps a buffer of type " << buffer.getType()
+                             << ", but one in the arena or a packed weight is "
+                                "expected";
+  IRMapping mapping;
+  Value all = body.getArgument(weights.size());
+  mapping.map(maxTokens, body.getArgument(weights.size() + 1));
+  Value offset = cloneIndex(b, view.getByteShift(), mapping);
+  if (!offset)
+    return op->emitOpError("maps a buffer whose place in the arena depends on "
+                           "more than the maximum of tokens");
+  // As many rows as there are to the arena's end: no box reaches further.
+  int64_t pitch = parameter.columns * parameter.elementBytes;
+  Value bytes = memref::DimOp::create(b, all, 0);
+  Value rest = arith::SubIOp::create(b, bytes, offset);
+  Value rows = arith::DivUIOp::create(b, rest, constantIndex(b, pitch));
+  auto type =
+      MemRefType::get({ShapedType::kDynamic, parameter.columns},
+                      cast<MemRefType>(buffer.getType()).getElementType());
+  Value base = memref::ViewOp::create(b, type, all, offset, ValueRange{rows});
+  return create(base, rows);
+}
+
+//===----------------------------------------------------------------------===//
+// Launches
+//===----------------------------------------------------------------------===//
+
+LogicalResult DeviceFunction::launch(ImplicitLocOpBuilder &b, Operation *op,
+                                     const KernelInterface &kernel,
+                                     int32_t number, Value grid,
+                                     Arguments arguments) {
+  SmallVector<Value> values;
+  for (const KernelParameter &parameter : kernel.parameters) {
+    auto given = llvm::find_if(arguments, [&](const auto &argument) {
+      return argument.first == parameter.name;
+    });
+    assert(given != arguments.end() && "a parameter without a value");
+    Value value = given->second;
+    switch (parameter.kind) {
+    case ParameterKind::Pointer:
+      break;
+    case ParameterKind::MatrixMap:
+    case ParameterKind::RaggedMap: {
+      FailureOr<int32_t> number = slot(op, value, parameter);
+      if (failed(number))
+        return failure();
+      value = arith::ConstantOp::create(b, b.getI32IntegerAttr(*number));
+      break;
+    }
+    case ParameterKind::Integer:
+    case ParameterKind::Integer64:
+      if (value.getType().isIndex())
+        value = arith::IndexCastOp::create(
+            b,
+            parameter.kind == ParameterKind::Integer ? b.getI32Type()
+                                                     : b.getI64Type(),
+            value);
+      break;
+    }
+    values.push_back(value);
+  }
+  moert::LaunchOp::create(b, number, grid, values);
+  return success();
+}
+
+LogicalResult DeviceFunction::finish() {
+  for (auto [index, weight] : llvm::enumerate(weights)) {
+    auto raw = dyn_cast<MemRefType>(weight.argument.getType());
+    if (!raw || !raw.hasStaticShape() || !raw.getLayout().isIdentity())
+      return function.emitError()
+             << "argument " << weight.argument.getArgNumber()
+             << " is a weight of type " << weight.argument.getType()
+             << ", but a memref of static shape and identity layout is "
+                "expected";
+    if (!weight.form)
+      weight.packedType =
+          MemRefType::get({raw.getNumElements()}, raw.getElementType());
+  }
+  writePrepare();
+  // Reshapes of weights have no users any more.
+  for (Operation &op :
+       llvm::make_early_inc_range(llvm::reverse(function.getBody().front())))
+    if (isOpTriviallyDead(&op))
+      op.erase();
+  for (auto [index, weight] : llvm::enumerate(weights)) {
+    weight.argument.setType(weight.packedType);
+    bind.getBody().front().getArgument(index).setType(weight.packedType);
+    function.setArgAttrs(weight.argument.getArgNumber(),
+                         ArrayRef<NamedAttribute>());
+  }
+  for (func::FuncOp changed : {function, bind})
+    changed.setFunctionType(
+        FunctionType::get(function.getContext(),
+                          changed.getBody().front().getArgumentTypes(), {}));
+  interface.setArenaAttr(moert::ArenaAttr::get(function.getContext(),
+                                               size.constant, size.perToken,
+                                               size.perShare, getShares()));
+  SmallVector<int64_t> bytes;
+  for (Weight &weight : weights)
+    bytes.push_back(weight.packedType.getNumElements() *
+                    weight.packedType.getElementTypeBitWidth() / 8);
+  interface.setPacked(bytes);
+  interface->setAttr(moert::tensorMapsName,
+                     Builder(function.getContext()).getI64IntegerAttr(slots));
+  return success();
+}

@@ -1,0 +1,83 @@
+// One function on its way to a device: its weights, tensor maps and memory.
+#ifndef MOE_LIB_CONVERSION_MOETOKERNELS_DEVICEFUNCTION_H
+#define MOE_LIB_CONVERSION_MOETOKERNELS_DEVICEFUNCTION_H
+
+#include "KernelTable.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "moe/Analysis/TokenBounds.h"
+#include "moe/Codegen/PackRows.h"
+
+namespace moe {
+
+/// Elements from one row of a bf16 matrix to the next in the device's memory:
+/// rows end on 16 bytes.
+int64_t devicePitch(int64_t columns);
+
+class DeviceFunction {
+public:
+  DeviceFunction(mlir::func::FuncOp function, moert::InterfaceOp interface,
+                 KernelTable &table);
+
+  /// Arguments of a launch by the names of the kernel's parameters. Integers
+  /// are given as index values, tensor maps as the buffers to be mapped.
+  using Arguments = llvm::ArrayRef<std::pair<llvm::StringRef, mlir::Value>>;
+
+  /// Launches kernel `number`, whose interface is given. Fails, with a message
+  /// at `op`, where a buffer cannot be mapped.
+  mlir::LogicalResult launch(mlir::ImplicitLocOpBuilder &b, mlir::Operation *op,
+                             const KernelInterface &interface, int32_t number,
+                             mlir::Value grid, Arguments arguments);
+
+  /// Asks for a weight in a packed form, or as it is. All uses of one weight
+  /// must agree. The result is the weight's argument.
+  mlir::FailureOr<mlir::Value> packed(mlir::Operation *op, mlir::Value weight,
+                                      const PackRowsSpec &form);
+  mlir::FailureOr<mlir::Value> unpacked(mlir::Operation *op,
+                                        mlir::Value weight);
+
+  /// Memory behind the planned buffers, `bytes` at most.
+  mlir::Value scratch(mlir::ImplicitLocOpBuilder &b, TokenBytes bytes,
+                      mlir::MemRefType type, mlir::ValueRange sizes = {});
+  /// Room for `rows` rows of `columns` bf16; fails, with a message at `op`,
+  /// where their number has no bound.
+  mlir::FailureOr<mlir::Value> scratchRows(mlir::ImplicitLocOpBuilder &b,
+                                           mlir::Operation *op,
+                                           mlir::Value rows, int64_t columns);
+
+  /// Whether a buffer lies in the arena, so that tensor maps may stand on it.
+  bool isInArena(mlir::Value buffer);
+
+  KernelTable &kernels() { return table; }
+  int64_t getShares() { return interface.getArena().getShares(); }
+
+  /// Writes the prepare and bind functions, the weights' new types, and what
+  /// the interface says of memory.
+  mlir::LogicalResult finish();
+
+private:
+  struct Weight {
+    mlir::BlockArgument argument;
+    std::optional<PackRowsSpec> form; // none: as it is, or not asked for yet
+    bool asked = false;
+    mlir::MemRefType packedType;
+  };
+  Weight *find(mlir::Operation *op, mlir::Value value);
+  mlir::FailureOr<int32_t> slot(mlir::Operation *op, mlir::Value buffer,
+                                const KernelParameter &parameter);
+  void writePrepare();
+  void createBind();
+
+  mlir::func::FuncOp function, bind;
+  moert::InterfaceOp interface;
+  KernelTable &table;
+  llvm::SmallVector<Weight> weights;
+  mlir::BlockArgument arena, maxTokens;
+  TokenBytes size; // of the arena so far
+  int32_t slots = 0;
+  llvm::StringMap<int32_t> slotOf;
+};
+
+} // namespace moe
+
+#endif

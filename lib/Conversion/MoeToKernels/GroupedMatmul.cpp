@@ -1,0 +1,271 @@
+// A grouped product in a few tiles, one of which the host chooses at run time.
+#include "Conversions.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "moe/Codegen/GroupedMatmul.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace moe;
+
+namespace {
+
+/// Where a tile stops to be the best, in mean rows per group
+/// (docs/GpuCodegen.md).
+struct Bucket {
+  int64_t mostRows; // 0: no end
+  GroupedMatmulSpec spec;
+};
+
+class Conversion {
+public:
+  Conversion(GroupedMatmulOp op, KernelOpBuilder &b, DeviceFunction &function)
+      : op(op), b(b), function(function) {}
+  LogicalResult run();
+
+private:
+  LogicalResult readShapes();
+  LogicalResult readEpilogue();
+  LogicalResult readRows();
+  LogicalResult readWeights();
+  LogicalResult readTarget();
+  SmallVector<Bucket> buckets();
+  LogicalResult launchFrom(ArrayRef<Bucket> rest);
+  LogicalResult launch(GroupedMatmulSpec spec);
+
+  GroupedMatmulOp op;
+  KernelOpBuilder &b;
+  DeviceFunction &function;
+  GroupedMatmulSpec spec;
+  int64_t parts = 1, columns = 0, depth = 0; // of the op, unpadded
+  Value rows, index, weights, bias, offsets, target;
+};
+
+} // namespace
+
+LogicalResult Conversion::readShapes() {
+  if (failed(expectBF16(op, "rows", op.getLhs())) ||
+      failed(expectBF16(op, "a weight", op.getRhs())) ||
+      failed(expectBF16(op, "a result", op.getOuts())))
+    return failure();
+  ArrayRef<int64_t> shape = cast<MemRefType>(op.getRhs().getType()).getShape();
+  if (shape.size() < 3)
+    return op.emitOpError() << "has a weight of type " << op.getRhs().getType()
+                            << ", but one that is not packed is expected";
+  spec.experts = shape[0];
+  parts = shape.size() == 4 ? shape[1] : 1;
+  columns = shape[shape.size() - 2];
+  depth = shape.back();
+  spec.n = parts * devicePitch(columns);
+  spec.k = devicePitch(depth);
+  return success();
+}
+
+LogicalResult Conversion::readEpilogue() {
+  std::optional<ActivationAttr> activation = op.getActivation();
+  if (!activation)
+    return success();
+  bool plain = activation->getAlpha() == 1.0 && activation->getLimit() == 0.0 &&
+               activation->getUpOffset() == 0.0;
+  bool clamped =
+      activation->getLimit() > 0.0 && activation->getUpOffset() == 1.0;
+  if (activation->getKind() != ActivationKind::Silu ||
+      !activation->getGated() || (!plain && !clamped))
+    return op.emitOpError()
+           << "has the activation " << *activation
+           << ", but on a device gated silu is expected, plain or with a "
+              "limit and an up_offset of 1; compile for --target=cpu";
+  spec.epilogue =
+      plain ? GroupedEpilogue::Swiglu : GroupedEpilogue::SwigluClamped;
+  if (clamped) {
+    spec.alpha = activation->getAlpha();
+    spec.limit = activation->getLimit();
+  }
+  return success();
+}
+
+// Rows come by plain pointers where they are gathered or are the caller's, else
+// through a tensor map.
+LogicalResult Conversion::readRows() {
+  rows = op.getLhs();
+  index = op.getGather();
+  spec.gatherIndex = static_cast<bool>(index);
+  spec.gatherDivisor = index ? op.getGatherDivisor() : 1;
+  if (op.getRowWeights()) {
+    // Weighted rows are rounded before the product, as the op says.
+    FailureOr<Value> weighted =
+        function.scratchRows(b, op, op.getRows(), depth);
+    if (failed(weighted))
+      return failure();
+    RowMove move;
+    move.from = rows;
+    move.index = index;
+    move.weights = op.getRowWeights();
+    move.to = *weighted;
+    move.rows = op.getRows();
+    move.columns = depth;
+    move.divisor = op.getGatherDivisor();
+    rows = *weighted;
+    spec.gatherIndex = false;
+    spec.gatherDivisor = 1;
+    return launchMove(op, b, function, move);
+  }
+  bool mapped = function.isInArena(rows);
+  spec.gather = index || !mapped;
+  if (!mapped && depth % 8 != 0)
+    return op.emitOpError() << "reads rows of " << depth
+                            << " elements that the caller gives, but a "
+                               "multiple of 8 is expected on a device";
+  return success();
+}
+
+LogicalResult Conversion::readWeights() {
+  PackRowsSpec form;
+  form.groups = spec.experts;
+  form.parts = parts;
+  form.rows = columns;
+  form.columns = depth;
+  form.paddedRows = devicePitch(columns);
+  form.paddedColumns = spec.k;
+  FailureOr<Value> packed = function.packed(op, op.getRhs(), form);
+  if (failed(packed))
+    return failure();
+  weights = *packed;
+  if (!op.getBias())
+    return success();
+  spec.bias = true;
+  form.columns = form.paddedColumns = 1;
+  form.sourceF32 = getElementTypeOrSelf(op.getBias().getType()).isF32();
+  form.targetF32 = true;
+  FailureOr<Value> packedBias = function.packed(op, op.getBias(), form);
+  if (failed(packedBias))
+    return failure();
+  bias = *packedBias;
+  return success();
+}
+
+LogicalResult Conversion::readTarget() {
+  offsets = op.getOffsets();
+  if (!offsets) {
+    offsets =
+        function.scratch(b, {0, 0, 8}, MemRefType::get({2}, b.getI32Type()));
+    if (failed(launchSetWords(op, b, function, offsets,
+                              {constantIndex(b, 0), op.getRows()})))
+      return failure();
+  }
+  target = op.getOuts();
+  if (!op.getScatter() && function.isInArena(target))
+    return success();
+  // The kernel writes consecutive rows through a tensor map.
+  FailureOr<Value> room = function.scratchRows(b, op, op.getRows(), columns);
+  if (failed(room))
+    return failure();
+  target = *room;
+  return success();
+}
+
+SmallVector<Bucket> Conversion::buckets() {
+  GroupedMatmulSpec few = spec, some = spec, many = spec;
+  few.swap = true;
+  few.tileWeights = 128;
+  few.tileTokens = 32;
+  many.tileWeights = spec.n <= 64                             ? 64
+                     : spec.n <= 128                          ? 128
+                     : spec.n % 256 != 0 && spec.n % 192 == 0 ? 192
+                                                              : 256;
+  some.tileWeights = many.tileWeights;
+  some.skipDead = true;
+  return {{48, few}, {96, some}, {0, many}};
+}
+
+static std::string nameOf(const GroupedMatmulSpec &spec) {
+  std::string name =
+      llvm::formatv("matmul_e{0}_n{1}_k{2}_{3}x{4}", spec.experts, spec.n,
+                    spec.k, spec.tileTokens, spec.tileWeights);
+  if (spec.swap)
+    name += "_swap";
+  if (spec.skipDead)
+    name += "_skip";
+  if (spec.gather)
+    name += spec.gatherIndex ? "_gather" : "_plain";
+  if (spec.gatherDivisor != 1)
+    name += llvm::formatv("_div{0}", spec.gatherDivisor);
+  if (spec.bias)
+    name += "_bias";
+  if (spec.epilogue == GroupedEpilogue::Swiglu)
+    name += "_swiglu";
+  if (spec.epilogue == GroupedEpilogue::SwigluClamped)
+    name +=
+        llvm::formatv("_clamped_{0}_{1}",
+                      llvm::utohexstr(llvm::bit_cast<uint64_t>(spec.alpha)),
+                      llvm::utohexstr(llvm::bit_cast<uint64_t>(spec.limit)));
+  return name;
+}
+
+LogicalResult Conversion::launch(GroupedMatmulSpec variant) {
+  if (failed(verifyGroupedMatmul(variant, [&] { return op.emitOpError(); })))
+    return failure();
+  variant.name = nameOf(variant);
+  KernelInterface interface = getGroupedMatmulInterface(variant);
+  int32_t number =
+      function.kernels().add(interface, [&](gpu::GPUModuleOp module) {
+        buildGroupedMatmul(module, variant);
+      });
+  return function.launch(b, op, interface, number, constantIndex(b, -1),
+                         {{"x", rows},
+                          {"index", index},
+                          {"w", weights},
+                          {"y", target},
+                          {"offsets", offsets},
+                          {"bias", bias}});
+}
+
+LogicalResult Conversion::launchFrom(ArrayRef<Bucket> rest) {
+  const Bucket &bucket = rest.front();
+  if (rest.size() == 1)
+    return launch(bucket.spec);
+  Value most = constantIndex(b, bucket.mostRows * spec.experts);
+  Value fits =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::ule, op.getRows(), most);
+  auto branch = scf::IfOp::create(b, fits, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  if (failed(launch(bucket.spec)))
+    return failure();
+  b.setInsertionPointToStart(branch.elseBlock());
+  return launchFrom(rest.drop_front());
+}
+
+LogicalResult Conversion::run() {
+  if (failed(readShapes()) || failed(readEpilogue()) || failed(readRows()) ||
+      failed(readWeights()) || failed(readTarget()) ||
+      failed(launchFrom(buckets())))
+    return failure();
+  if (target == op.getOuts())
+    return success();
+  if (!op.getScatter()) {
+    auto type = cast<MemRefType>(op.getOuts().getType());
+    if (devicePitch(columns) != columns)
+      return op.emitOpError()
+             << "writes rows of " << columns << " elements to " << type
+             << ", but a multiple of 8 is expected on a "
+                "device";
+    moert::CopyOp::create(b, target, op.getOuts());
+    return success();
+  }
+  RowMove move;
+  move.from = target;
+  move.index = op.getScatter();
+  move.to = op.getOuts();
+  move.rows = op.getRows();
+  move.columns = columns;
+  move.scatter = true;
+  return launchMove(op, b, function, move);
+}
+
+LogicalResult moe::convertToKernels(GroupedMatmulOp op, KernelOpBuilder &b,
+                                    DeviceFunction &function) {
+  return Conversion(op, b, function).run();
+}
