@@ -14,6 +14,7 @@ config.environment["PATH"] = os.pathsep.join(path)
 config.environment["PYTHONDONTWRITEBYTECODE"] = "1"
 config.substitutions.append(("%golden", os.path.join(config.moe_build, "test", "golden")))
 config.substitutions.append(("%python", "/usr/bin/python3"))
+config.substitutions.append(("%moe_bin", os.path.join(config.moe_build, "bin")))
 config.substitutions.append(("%source", config.moe_source))
 config.substitutions.append(("%build", config.moe_build))
 if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):

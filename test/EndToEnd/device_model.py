@@ -1,0 +1,222 @@
+"""What each generated kernel computes, in NumPy on host memory, by the kernel's name: the name says all that a kernel is made from."""
+
+import ctypes
+import re
+import struct
+
+import numpy as np
+
+
+def to_bf16(values):
+    """Rounds to bf16 (nearest, ties to even), as uint16."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    return np.where(np.isnan(values), 0x7FC0, (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def from_bf16(bits):
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def memory(address, count, dtype):
+    """`count` elements at an address."""
+    size = max(int(count), 1) * np.dtype(dtype).itemsize
+    return np.frombuffer((ctypes.c_char * size).from_address(address), dtype)[:int(count)]
+
+
+def matrix(address, rows, columns):
+    return memory(address, rows * columns, np.uint16).reshape(rows, columns)
+
+
+def sigmoid(x):
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-x))
+
+
+def decode_double(hexadecimal):
+    return struct.unpack(">d", struct.pack(">Q", int(hexadecimal, 16)))[0]
+
+
+def sort(match, a):
+    slots, top_k, stage = int(match["slots"]), int(match["k"]), match["stage"]
+    if stage == "_count":
+        return
+    place = [int(p) for p in match["at"].split("_")[1:]] if match["at"] else list(range(int(match["experts"])))
+    pairs = a["pairs"]
+    ids = memory(a["ids"], pairs, np.int32)
+    found = np.array([place[e] for e in ids], np.int32) - (a["first"] if match["window"] else 0)
+    kept = (found >= 0) & (found < slots)
+    order = memory(a["order"], pairs, np.int32)
+    positions = memory(a["positions"], pairs, np.int32)
+    offsets = memory(a["offsets"], slots + 1, np.int32)
+    sorted_pairs = np.array(sorted(np.flatnonzero(kept), key=lambda p: (found[p], p)), np.int32)
+    order[:len(sorted_pairs)] = sorted_pairs
+    positions[:] = -1
+    positions[sorted_pairs] = np.arange(len(sorted_pairs))
+    offsets[:] = np.concatenate([[0], np.cumsum([(found[kept] == s).sum() for s in range(slots)])])
+
+
+def matmul(match, a, maps):
+    experts, n, k = int(match["experts"]), int(match["n"]), int(match["k"])
+    offsets = memory(a["offsets"], experts + 1, np.int32)
+    rows = int(offsets[-1])
+    if match["gather"]:
+        index = memory(a["index"], rows, np.int32) // int(match["divisor"] or 1) if match["gather"] == "_gather" else np.arange(rows)
+        x = matrix(a["x"], int(index.max(initial=-1)) + 1, k)[index]
+    else:
+        assert maps[a["x"]].dims[0] == k and maps[a["x"]].box[1] == int(match["tokens"]) and maps[a["x"]].dims[1] >= rows
+        x = matrix(maps[a["x"]].base, rows, k)
+    w = maps[a["w"]]
+    assert w.dims[0] == k and w.dims[1] == experts * n and w.box[1] == int(match["weights"]), (w.dims[:2], w.box[:2], match.string)
+    w = from_bf16(matrix(w.base, experts * n, k)).reshape(experts, n, k)
+    y = maps[a["y"]]
+    height = y.box[1]
+    assert y.rank == 3 and y.dims[1] == height and y.dims[2] >= rows + height + 1 and y.strides[0] == y.strides[1] == 2 * y.dims[0]
+    y = matrix(y.base + height * y.strides[0], rows, y.dims[0])
+    for e in range(experts):
+        span = slice(offsets[e], offsets[e + 1])
+        v = from_bf16(x[span]) @ w[e].T
+        if match["bias"]:
+            v = v + memory(a["bias"], experts * n, np.float32).reshape(experts, n)[e]
+        if match["epilogue"]:
+            blocks = v.reshape(len(v), n // 16, 2, 8)
+            gate, up = blocks[:, :, 0].reshape(len(v), n // 2), blocks[:, :, 1].reshape(len(v), n // 2)
+            alpha = 1.0
+            if match["alpha"]:
+                alpha, limit = decode_double(match["alpha"]), decode_double(match["limit"])
+                gate, up = np.minimum(gate, limit), np.clip(up, -limit, limit) + 1
+            v = gate * sigmoid(alpha * gate) * up
+        y[span] = to_bf16(v)
+
+
+def combine(match, a, rows):
+    columns, top_k = int(match["columns"]), int(match["k"])
+    tokens = rows // -(-columns // 1024)
+    positions = np.arange(tokens)[:, None] if match["order"] else memory(a["positions"], tokens * top_k, np.int32).reshape(tokens, top_k)
+    x = from_bf16(matrix(a["rows"], int(positions.max(initial=-1)) + 1, columns))
+    weights = memory(a["weights"], tokens * top_k, np.float32).reshape(tokens, top_k) if match["weights"] else np.ones((tokens, top_k))
+    total = np.zeros((tokens, columns), np.float32)
+    for j in range(top_k):
+        kept = positions[:, j] >= 0
+        total[kept] += weights[kept, j, None] * x[positions[kept, j]]
+    if match["addend"]:
+        addend = from_bf16(matrix(a["addend"], tokens, columns))
+        total = total + addend * (memory(a["gate"], tokens, np.float32)[:, None] if match["gate"] else 1)
+    matrix(a["y"], tokens, columns)[:] = to_bf16(total)
+
+
+def move(match, a, grid):
+    columns, divisor = int(match["columns"]), int(match["divisor"] or 1)
+    rows = grid // -(-columns // 1024)
+    index = memory(a["index"], rows, np.int32)
+    if match["kind"] == "scatter":
+        matrix(a["y"], rows, columns)[index] = matrix(a["x"], rows, columns)
+        return
+    values = matrix(a["x"], int(index.max(initial=-1)) // divisor + 1, columns)[index // divisor]
+    if match["weights"]:
+        weights = memory(a["weights"], int(index.max(initial=-1)) + 1, np.float32)[index]
+        values = to_bf16(from_bf16(values) * weights[:, None])
+    matrix(a["y"], rows, columns)[:] = values
+
+
+def row_dots(match, a, tokens):
+    rows, columns = int(match["rows"]), int(match["columns"])
+    y = from_bf16(matrix(a["x"], tokens, columns)) @ from_bf16(matrix(a["w"], rows, columns)).T
+    if match["bias"]:
+        y = y + memory(a["bias"], rows, np.float32)
+    if match["rounded"]:
+        y = from_bf16(to_bf16(y))
+    if match["sigmoid"]:
+        y = sigmoid(y)
+    memory(a["y"], tokens * rows, np.float32)[:] = y.reshape(-1)
+
+
+def select(match, a, router_of):
+    tokens, experts = a["tokens"], int(match["experts"])
+    logits = memory(a["logits"], tokens * experts, np.float32).reshape(tokens, experts)
+    bias = memory(a["bias"], experts, np.float32) if match["bias"] else None
+    for t in range(tokens):
+        ids, weights = router_of(match, logits[t].astype(np.float64), bias)
+        top_k = len(ids)
+        memory(a["ids"], tokens * top_k, np.int32).reshape(tokens, top_k)[t] = ids
+        memory(a["weights"], tokens * top_k, np.float32).reshape(tokens, top_k)[t] = weights
+
+
+def pack(match, a):
+    groups, parts, rows, columns = (int(match[key]) for key in ("groups", "parts", "rows", "columns"))
+    padded_rows, padded_columns = int(match["padded_rows"]), int(match["padded_columns"])
+    kinds = {"f32": np.float32, "bf16": np.uint16}
+    source = memory(a["source"], groups * parts * rows * columns, kinds[match["source"]]).reshape(groups, parts, rows, columns)
+    target = memory(a["target"], groups * parts * padded_rows * padded_columns, kinds[match["target"]])
+    if match["source"] != match["target"]:
+        source = from_bf16(source)
+    padded = np.zeros((groups, parts, padded_rows, padded_columns), target.dtype)
+    padded[:, :, :rows, :columns] = source
+    if parts == 2:
+        padded = padded.reshape(groups, 2, padded_rows // 8, 8, padded_columns).transpose(0, 2, 1, 3, 4)
+    target[:] = padded.reshape(-1)
+
+
+def regroup(match, a):
+    sources, slots = int(match["sources"]), int(match["slots"])
+    counts = memory(a["counts"], sources * slots, np.int32).reshape(sources, slots)
+    rows = np.split(np.arange(counts.sum()), np.cumsum(counts.reshape(-1))[:-1])
+    memory(a["order"], counts.sum(), np.int32)[:] = np.concatenate([rows[p * slots + s] for s in range(slots) for p in range(sources)])
+    memory(a["offsets"], slots + 1, np.int32)[:] = np.concatenate([[0], np.cumsum(counts.sum(0))])
+
+
+KERNELS = {
+    r"sort_e(?P<experts>\d+)_s(?P<slots>\d+)_k(?P<k>\d+)(?P<window>_window)?(?P<stage>_count|_place)?(?P<at>_at[_\d-]+)?": sort,
+    r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(?P<gather>_gather|_plain)?"
+    r"(_div(?P<divisor>\d+))?(?P<bias>_bias)?(?P<epilogue>_swiglu|_clamped_(?P<alpha>[0-9A-F]+)_(?P<limit>[0-9A-F]+))?": matmul,
+    r"combine_(?P<columns>\d+)_k(?P<k>\d+)(?P<order>_in_order)?(?P<weights>_weighted)?(?P<addend>_addend)?(?P<gate>_gated)?": combine,
+    r"(?P<kind>gather|scatter)_rows_(?P<columns>\d+)(_div(?P<divisor>\d+))?(?P<weights>_weighted)?": move,
+    r"row_dots_(?P<rows>\d+)x(?P<columns>\d+)(?P<bias>_bias)?(?P<rounded>_rounded)?(?P<sigmoid>_sigmoid)?": row_dots,
+    r"select_(?P<k>\d+)of(?P<experts>\d+)_(?P<score>softmax|sigmoid)(?P<after>_after)?(?P<bias>_bias)?(?P<normalized>_normalized)?"
+    r"_g(?P<kept>\d+)of(?P<groups>\d+)_(?P<group_score>\d)(_zero|_inf)_(?P<epsilon>[0-9A-F]+)_(?P<scale>[0-9A-F]+)": select,
+    r"pack_(?P<groups>\d+)x(?P<parts>\d+)x(?P<rows>\d+)x(?P<columns>\d+)_(?P<source>\w+)_to_(?P<padded_rows>\d+)x(?P<padded_columns>\d+)_(?P<target>\w+)": pack,
+    r"regroup_(?P<sources>\d+)x(?P<slots>\d+)": regroup,
+    r"counts_(?P<count>\d+)": lambda match, a: memory(a["counts"], int(match["count"]), np.int32).__setitem__(
+        slice(None), np.diff(memory(a["offsets"], int(match["count"]) + 1, np.int32))),
+    r"set_words_(?P<count>\d+)": lambda match, a: memory(a["target"], int(match["count"]), np.int32).__setitem__(
+        slice(None), [a[f"word{i}"] for i in range(int(match["count"]))]),
+}
+
+
+def parameter_names(name, match):
+    """The names of a kernel's parameters, as its builder orders them."""
+    optional = lambda key, *names: list(names) if match.groupdict().get(key) else []
+    if name.startswith("sort"):
+        outputs = [] if match["stage"] == "_count" else ["order", "positions", "offsets"]
+        return ["ids"] + optional("stage", "counts") + outputs + ["status"] + optional("window", "first") + ["pairs"]
+    if name.startswith("matmul"):
+        return ["x"] + (["index"] if match["gather"] == "_gather" else []) + ["w", "y", "offsets"] + optional("bias", "bias")
+    if name.startswith("combine"):
+        return ["rows"] + ([] if match["order"] else ["positions"]) + optional("weights", "weights") + optional("addend", "addend") + optional(
+            "gate", "gate") + ["y"]
+    if name.startswith(("gather", "scatter")):
+        return ["x", "index"] + optional("weights", "weights") + ["y"]
+    if name.startswith("row_dots"):
+        return ["x", "w"] + optional("bias", "bias") + ["y"]
+    if name.startswith("select"):
+        return ["logits"] + optional("bias", "bias") + ["ids", "weights", "tokens"]
+    if name.startswith("pack"):
+        return ["source", "target"]
+    if name.startswith("regroup"):
+        return ["counts", "order", "offsets"]
+    if name.startswith("counts"):
+        return ["offsets", "counts"]
+    return ["target"] + [f"word{i}" for i in range(int(match["count"]))]
+
+
+def launch(name, grid, values, maps, router_of):
+    """Runs one kernel; `values` are its arguments in order."""
+    for pattern, body in KERNELS.items():
+        match = re.fullmatch(pattern, name)
+        if not match:
+            continue
+        names = parameter_names(name, match)
+        assert len(names) == len(values), f"{name} gets {len(values)} arguments for {names}"
+        arguments = dict(zip(names, values))
+        extra = {matmul: (maps,), combine: (grid,), move: (grid,), row_dots: (grid,), select: (router_of,)}.get(body, ())
+        return body(match, arguments, *extra)
+    raise KeyError(f"no model of the kernel {name}")
