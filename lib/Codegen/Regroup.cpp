@@ -164,3 +164,29 @@ LLVM::LLVMFuncOp moe::buildSetWords(gpu::GPUModuleOp module,
                        });
                      });
 }
+
+KernelInterface moe::getZeroWordsInterface(const ZeroWordsSpec &spec) {
+  KernelInterface interface = pointersOnly(spec.name, {"target"});
+  interface.parameters.push_back({"count", ParameterKind::Integer});
+  return interface;
+}
+
+LLVM::LLVMFuncOp moe::buildZeroWords(gpu::GPUModuleOp module,
+                                     const ZeroWordsSpec &spec) {
+  return buildKernel(
+      module, getZeroWordsInterface(spec),
+      [&](DeviceBuilder &b, LLVM::LLVMFuncOp function) {
+        Value step = b.mul(b.gridSize(), threads);
+        Value count = function.getArgument(1);
+        Value rounds = b.div(b.add(count, b.sub(step, 1)), step);
+        Value first = b.add(b.mul(b.blockId(), threads), b.threadId());
+        b.loop(0, rounds, {},
+               [&](Value round, ValueRange) -> SmallVector<Value> {
+                 Value i = b.add(b.mul(round, step), first);
+                 b.ifThen(b.less(i, count), [&] {
+                   setWord(b, function.getArgument(0), i, b.i32(0));
+                 });
+                 return {};
+               });
+      });
+}

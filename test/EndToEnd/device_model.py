@@ -55,6 +55,17 @@ def sort(match, a):
     offsets[:] = np.concatenate([[0], np.cumsum([(found[kept] == s).sum() for s in range(slots)])])
 
 
+def activate(match, v):
+    """Rows of gate and up in alternating blocks of eight."""
+    blocks = v.reshape(len(v), v.shape[1] // 16, 2, 8)
+    gate, up = (blocks[:, :, part].reshape(len(v), v.shape[1] // 2) for part in (0, 1))
+    alpha = 1.0
+    if match["alpha"]:
+        alpha, limit = decode_double(match["alpha"]), decode_double(match["limit"])
+        gate, up = np.minimum(gate, limit), np.clip(up, -limit, limit) + 1
+    return gate * sigmoid(alpha * gate) * up
+
+
 def matmul(match, a, maps):
     experts, n, k = int(match["experts"]), int(match["n"]), int(match["k"])
     offsets = memory(a["offsets"], experts + 1, np.int32)
@@ -78,13 +89,7 @@ def matmul(match, a, maps):
         if match["bias"]:
             v = v + memory(a["bias"], experts * n, np.float32).reshape(experts, n)[e]
         if match["epilogue"]:
-            blocks = v.reshape(len(v), n // 16, 2, 8)
-            gate, up = blocks[:, :, 0].reshape(len(v), n // 2), blocks[:, :, 1].reshape(len(v), n // 2)
-            alpha = 1.0
-            if match["alpha"]:
-                alpha, limit = decode_double(match["alpha"]), decode_double(match["limit"])
-                gate, up = np.minimum(gate, limit), np.clip(up, -limit, limit) + 1
-            v = gate * sigmoid(alpha * gate) * up
+            v = activate(match, v)
         y[span] = to_bf16(v)
 
 
@@ -141,6 +146,40 @@ def select(match, a, router_of):
         memory(a["weights"], tokens * top_k, np.float32).reshape(tokens, top_k)[t] = weights
 
 
+def router(match, a, router_of):
+    tokens, experts, hidden = a["tokens"], int(match["experts"]), int(match["hidden"])
+    assert not memory(a["state"], max(-(-tokens // int(match["by"])), 1), np.int32).any(), "the router's state is not zero"
+    read = lambda address, rows, kind: (from_bf16(matrix(address, rows, hidden)) if kind == "bf16" else
+                                        memory(address, rows * hidden, np.float32).reshape(rows, hidden))
+    logits = read(a["x"], tokens, match["x"]) @ read(a["w"], experts, match["w"]).T
+    if match["biased"]:
+        logits = logits + memory(a["logit_bias"], experts, np.float32)
+    if match["rounded"]:
+        logits = from_bf16(to_bf16(logits))
+    memory(a["logits"], tokens * experts, np.float32)[:] = logits.reshape(-1)
+    select(match, a, router_of)
+
+
+def few_rows(match, a):
+    assert a["tokens"] == 1 and int(match["tokens"]) == 1 and not memory(a["state"], 4, np.int32).any()
+    experts, hidden, inner, top_k = (int(match[key]) for key in ("experts", "hidden", "inner", "k"))
+    memory(a["hidden_rows"], top_k * inner, np.uint16)[:] = 0
+    x = from_bf16(matrix(a["x"], 1, hidden))[0]
+    total = np.zeros(hidden, np.float32)
+    for e, weight in zip(memory(a["ids"], top_k, np.int32), memory(a["weights"], top_k, np.float32)):
+        h = from_bf16(matrix(a["gate_up"], experts * 2 * inner, hidden)[e * 2 * inner:][:2 * inner]) @ x
+        if match["bias"]:
+            h = h + memory(a["up_bias"], experts * 2 * inner, np.float32)[e * 2 * inner:][:2 * inner]
+        h = from_bf16(to_bf16(activate(match, h[None])[0]))
+        y = from_bf16(matrix(a["down"], experts * hidden, inner)[e * hidden:][:hidden]) @ h
+        if match["bias"]:
+            y = y + memory(a["down_bias"], experts * hidden, np.float32)[e * hidden:][:hidden]
+        total += weight * y
+    if match["addend"]:
+        total = total + from_bf16(matrix(a["addend"], 1, hidden))[0]
+    matrix(a["y"], 1, hidden)[0] = to_bf16(total)
+
+
 def pack(match, a):
     groups, parts, rows, columns = (int(match[key]) for key in ("groups", "parts", "rows", "columns"))
     padded_rows, padded_columns = int(match["padded_rows"]), int(match["padded_columns"])
@@ -164,19 +203,24 @@ def regroup(match, a):
     memory(a["offsets"], slots + 1, np.int32)[:] = np.concatenate([[0], np.cumsum(counts.sum(0))])
 
 
+EPILOGUE = r"(?P<epilogue>_swiglu|_clamped_(?P<alpha>[0-9A-F]+)_(?P<limit>[0-9A-F]+))?"
+SELECT = (r"select_(?P<k>\d+)of(?P<experts>\d+)_(?P<score>softmax|sigmoid)(?P<after>_after)?(?P<bias>_bias)?(?P<normalized>_normalized)?"
+          r"_g(?P<kept>\d+)of(?P<groups>\d+)_(?P<group_score>\d)(_zero|_inf)_(?P<epsilon>[0-9A-F]+)_(?P<scale>[0-9A-F]+)")
 KERNELS = {
     r"sort_e(?P<experts>\d+)_s(?P<slots>\d+)_k(?P<k>\d+)(?P<window>_window)?(?P<stage>_count|_place)?(?P<at>_at[_\d-]+)?": sort,
     r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(?P<gather>_gather|_plain)?"
-    r"(_div(?P<divisor>\d+))?(?P<bias>_bias)?(?P<epilogue>_swiglu|_clamped_(?P<alpha>[0-9A-F]+)_(?P<limit>[0-9A-F]+))?": matmul,
+    r"(_div(?P<divisor>\d+))?(?P<bias>_bias)?" + EPILOGUE: matmul,
+    r"few_rows_e(?P<experts>\d+)_h(?P<hidden>\d+)_i(?P<inner>\d+)_k(?P<k>\d+)_t(?P<tokens>\d+)(?P<bias>_bias)?(?P<addend>_addend)?" + EPILOGUE: few_rows,
+    r"router_(?P<hidden>\d+)_(?P<x>\w+?)_(?P<w>bf16|f32)(?P<biased>_biased)?(?P<rounded>_rounded)?_by(?P<by>\d+)_" + SELECT: router,
     r"combine_(?P<columns>\d+)_k(?P<k>\d+)(?P<order>_in_order)?(?P<weights>_weighted)?(?P<addend>_addend)?(?P<gate>_gated)?": combine,
     r"(?P<kind>gather|scatter)_rows_(?P<columns>\d+)(_div(?P<divisor>\d+))?(?P<weights>_weighted)?": move,
     r"row_dots_(?P<rows>\d+)x(?P<columns>\d+)(?P<bias>_bias)?(?P<rounded>_rounded)?(?P<sigmoid>_sigmoid)?": row_dots,
-    r"select_(?P<k>\d+)of(?P<experts>\d+)_(?P<score>softmax|sigmoid)(?P<after>_after)?(?P<bias>_bias)?(?P<normalized>_normalized)?"
-    r"_g(?P<kept>\d+)of(?P<groups>\d+)_(?P<group_score>\d)(_zero|_inf)_(?P<epsilon>[0-9A-F]+)_(?P<scale>[0-9A-F]+)": select,
+    SELECT: select,
     r"pack_(?P<groups>\d+)x(?P<parts>\d+)x(?P<rows>\d+)x(?P<columns>\d+)_(?P<source>\w+)_to_(?P<padded_rows>\d+)x(?P<padded_columns>\d+)_(?P<target>\w+)": pack,
     r"regroup_(?P<sources>\d+)x(?P<slots>\d+)": regroup,
     r"counts_(?P<count>\d+)": lambda match, a: memory(a["counts"], int(match["count"]), np.int32).__setitem__(
         slice(None), np.diff(memory(a["offsets"], int(match["count"]) + 1, np.int32))),
+    r"zero_words": lambda match, a: memory(a["target"], a["count"], np.int32).fill(0),
     r"set_words_(?P<count>\d+)": lambda match, a: memory(a["target"], int(match["count"]), np.int32).__setitem__(
         slice(None), [a[f"word{i}"] for i in range(int(match["count"]))]),
 }
@@ -199,6 +243,13 @@ def parameter_names(name, match):
         return ["x", "w"] + optional("bias", "bias") + ["y"]
     if name.startswith("select"):
         return ["logits"] + optional("bias", "bias") + ["ids", "weights", "tokens"]
+    if name.startswith("router"):
+        return ["x", "w"] + optional("biased", "logit_bias") + optional("bias", "bias") + ["logits", "state", "ids", "weights", "tokens"]
+    if name.startswith("few_rows"):
+        return ["x", "ids", "weights", "gate_up", "down"] + optional("bias", "up_bias", "down_bias") + optional("addend", "addend") + [
+            "hidden_rows", "state", "y", "tokens"]
+    if name.startswith("zero"):
+        return ["target", "count"]
     if name.startswith("pack"):
         return ["source", "target"]
     if name.startswith("regroup"):
@@ -217,6 +268,6 @@ def launch(name, grid, values, maps, router_of):
         names = parameter_names(name, match)
         assert len(names) == len(values), f"{name} gets {len(values)} arguments for {names}"
         arguments = dict(zip(names, values))
-        extra = {matmul: (maps,), combine: (grid,), move: (grid,), row_dots: (grid,), select: (router_of,)}.get(body, ())
+        extra = {matmul: (maps,), combine: (grid,), move: (grid,), row_dots: (grid,), select: (router_of,), router: (router_of,)}.get(body, ())
         return body(match, arguments, *extra)
     raise KeyError(f"no model of the kernel {name}")

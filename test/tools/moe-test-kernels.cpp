@@ -11,6 +11,7 @@
 #include "moe/Codegen/Regroup.h"
 #include "moe/Codegen/Router.h"
 #include "moe/Codegen/RowDots.h"
+#include "moe/Codegen/SumRanks.h"
 #include "moe/Codegen/TokenSort.h"
 #include "moe/Pipelines/DeviceKernels.h"
 
@@ -157,8 +158,6 @@ static FailureOr<Kernel> readFewRows(Settings &settings, Location loc) {
   settings.read("limit", spec.limit);
   settings.read("bias", spec.bias);
   settings.read("addend", spec.addend);
-  settings.read("gate", spec.gate);
-  settings.read("positions", spec.positions);
   settings.read("weight-on-input", spec.weightOnInput);
   settings.read("shares", spec.shares);
   settings.read("warps", spec.warps);
@@ -396,6 +395,12 @@ static FailureOr<Kernel> readSetWords(Settings &settings, Location loc) {
                 buildSetWords);
 }
 
+static FailureOr<Kernel> readZeroWords(Settings &settings, Location loc) {
+  ZeroWordsSpec spec;
+  return finish(settings, loc, success(), getZeroWordsInterface(spec), spec,
+                buildZeroWords);
+}
+
 static FailureOr<Kernel> readSumRanks(Settings &settings, Location loc) {
   SumRanksSpec spec;
   settings.read("f32", spec.f32);
@@ -419,14 +424,15 @@ static FailureOr<Kernel> readKernel(StringRef name, Settings &settings,
                     .Case("regroup", readRegroup)
                     .Case("counts", readCounts)
                     .Case("set-words", readSetWords)
+                    .Case("zero-words", readZeroWords)
                     .Case("sum-ranks", readSumRanks)
                     .Default(nullptr);
   if (!reader)
     return emitError(loc) << "unknown kernel '" << name
                           << "', expected grouped-matmul, token-sort, combine, "
                              "select-experts, router, few-rows, pack-rows, "
-                             "move-rows, row-dots, regroup, counts, set-words "
-                             "or sum-ranks";
+                             "move-rows, row-dots, regroup, counts, set-words, "
+                             "zero-words or sum-ranks";
   return reader(settings, loc);
 }
 

@@ -46,6 +46,14 @@ KernelInterface getSetWordsInterface(const SetWordsSpec &spec);
 mlir::LLVM::LLVMFuncOp buildSetWords(mlir::gpu::GPUModuleOp module,
                                      const SetWordsSpec &spec);
 
+/// target[i] = 0, i < count, an i32. Any number of CTAs is right.
+struct ZeroWordsSpec {
+  std::string name = "zero_words";
+};
+KernelInterface getZeroWordsInterface(const ZeroWordsSpec &spec);
+mlir::LLVM::LLVMFuncOp buildZeroWords(mlir::gpu::GPUModuleOp module,
+                                      const ZeroWordsSpec &spec);
+
 } // namespace moe
 
 #endif

@@ -5,6 +5,8 @@
 
 #include "DeviceFunction.h"
 #include "dialects/Moe/MoeDialect.h"
+#include "moe/Codegen/GroupedMatmul.h"
+#include "moe/Codegen/SelectExperts.h"
 
 namespace moe {
 
@@ -28,6 +30,44 @@ mlir::LogicalResult convertToKernels(RegroupOp op, KernelOpBuilder &b,
                                      DeviceFunction &function);
 mlir::LogicalResult convertToKernels(CombineOp op, KernelOpBuilder &b,
                                      DeviceFunction &function);
+
+/// A router's product and the selection from its logits, in one kernel.
+mlir::LogicalResult convertToKernels(RouterLogitsOp logits,
+                                     SelectExpertsOp select, KernelOpBuilder &b,
+                                     DeviceFunction &function);
+
+/// The ops from the sort to the combined output of experts that are all on this
+/// rank.
+struct WholeLayer {
+  SortOp sort;
+  GroupedMatmulOp up, down;
+  CombineOp combine;
+};
+/// The layer that begins with `sort`, if one kernel can compute it for a single
+/// token.
+std::optional<WholeLayer> matchWholeLayer(SortOp sort);
+/// One kernel where there is one token, the ops' own kernels else.
+mlir::LogicalResult convertToKernels(const WholeLayer &layer,
+                                     KernelOpBuilder &b,
+                                     DeviceFunction &function);
+
+/// The epilogue of an activation; none if no kernel has it.
+struct EpilogueChoice {
+  GroupedEpilogue kind = GroupedEpilogue::None;
+  double alpha = 1.702, limit = 7.0;
+};
+std::optional<EpilogueChoice> chooseEpilogue(ActivationAttr activation);
+std::string spellEpilogue(GroupedEpilogue kind, double alpha, double limit);
+
+/// What the weight and the bias of a grouped matmul are packed to.
+PackRowsSpec packedWeightForm(GroupedMatmulOp op);
+PackRowsSpec packedBiasForm(GroupedMatmulOp op);
+
+/// What a selection from logits computes; fails, with a message, where no
+/// kernel does.
+mlir::FailureOr<SelectExpertsSpec> readSelection(SelectExpertsOp op);
+/// What the bias of logits is packed to.
+PackRowsSpec logitBiasForm(RouterLogitsOp op);
 
 /// Sets the first words of an i32 buffer to index values.
 mlir::LogicalResult launchSetWords(mlir::Operation *op, KernelOpBuilder &b,

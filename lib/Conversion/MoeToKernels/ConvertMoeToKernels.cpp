@@ -67,6 +67,40 @@ struct ConvertMoeToKernels
     table.finish();
   }
 
+  // Converts `op`, and those behind it that share a kernel with it; `done` are
+  // these in order.
+  static LogicalResult convertNext(Operation *op, DeviceFunction &device,
+                                   SmallVectorImpl<Operation *> &done) {
+    done.push_back(op);
+    if (auto logits = dyn_cast<RouterLogitsOp>(op)) {
+      SelectExpertsOp select = nextSelection(logits);
+      if (!select)
+        return convert(op, device);
+      done.push_back(select);
+      KernelOpBuilder b(op->getLoc(), select);
+      return convertToKernels(logits, select, b, device);
+    }
+    if (auto sort = dyn_cast<SortOp>(op))
+      if (std::optional<WholeLayer> layer = matchWholeLayer(sort)) {
+        done.append({layer->up, layer->down, layer->combine});
+        KernelOpBuilder b(op->getLoc(), op);
+        return convertToKernels(*layer, b, device);
+      }
+    return convert(op, device);
+  }
+
+  // The selection from these logits, if it is the next op with a kernel.
+  static SelectExpertsOp nextSelection(RouterLogitsOp logits) {
+    Operation *next = logits->getNextNode();
+    while (next && isForTheHost(next) &&
+           !isa<coll::CollDialect>(next->getDialect()))
+      next = next->getNextNode();
+    auto select = dyn_cast_or_null<SelectExpertsOp>(next);
+    if (select && select.getLogits() == logits.getOuts())
+      return select;
+    return {};
+  }
+
   LogicalResult convertFunction(moert::InterfaceOp interface,
                                 KernelTable &table) {
     auto function =
@@ -79,13 +113,17 @@ struct ConvertMoeToKernels
              << "`, but a func.func with a planned arena is expected";
     addSumKernels(function, table);
     DeviceFunction device(function, interface, table);
-    for (Operation &op :
-         llvm::make_early_inc_range(function.getBody().front())) {
-      if (isForTheHost(&op))
+    for (Operation *op = &function.getBody().front().front(); op;) {
+      if (isForTheHost(op)) {
+        op = op->getNextNode();
         continue;
-      if (failed(convert(&op, device)))
+      }
+      SmallVector<Operation *> done;
+      if (failed(convertNext(op, device, done)))
         return failure();
-      op.erase();
+      op = done.back()->getNextNode();
+      for (Operation *converted : llvm::reverse(done))
+        converted->erase();
     }
     return device.finish();
   }

@@ -4,6 +4,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/IRMapping.h"
+#include "moe/Codegen/Regroup.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -150,6 +151,33 @@ Value DeviceFunction::scratch(ImplicitLocOpBuilder &b, TokenBytes bytes,
                                                ValueRange{maxTokens});
   size = size + bytes.aligned();
   return memref::ViewOp::create(b, type, arena, offset, sizes);
+}
+
+Value DeviceFunction::zeroedScratch(ImplicitLocOpBuilder &b, TokenBytes bytes,
+                                    MemRefType type, ValueRange sizes) {
+  Block &body = bind.getBody().front();
+  ImplicitLocOpBuilder inBind(b.getLoc(), body.getTerminator());
+  ZeroWordsSpec spec;
+  int32_t number =
+      table.add(getZeroWordsInterface(spec),
+                [&](gpu::GPUModuleOp module) { buildZeroWords(module, spec); });
+  auto apply = [&](const TokenBytes &value) -> Value {
+    AffineExpr expr = toExpression(value, getShares(), b.getContext());
+    return affine::AffineApplyOp::create(
+        inBind, AffineMap::get(0, 1, expr),
+        ValueRange{body.getArgument(weights.size() + 1)});
+  };
+  Value start = apply(size);
+  Value words = arith::DivUIOp::create(inBind, apply(bytes.aligned()),
+                                       constantIndex(inBind, 4));
+  Type i32 = b.getI32Type();
+  Value target = memref::ViewOp::create(
+      inBind, MemRefType::get({ShapedType::kDynamic}, i32),
+      body.getArgument(weights.size()), start, ValueRange{words});
+  Value count = arith::IndexCastOp::create(inBind, i32, words);
+  moert::LaunchOp::create(inBind, number, constantIndex(inBind, -1),
+                          ValueRange{target, count});
+  return scratch(b, bytes, type, sizes);
 }
 
 FailureOr<Value> DeviceFunction::scratchRows(ImplicitLocOpBuilder &b,

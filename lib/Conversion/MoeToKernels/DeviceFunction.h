@@ -39,6 +39,9 @@ public:
   /// Memory behind the planned buffers, `bytes` at most.
   mlir::Value scratch(mlir::ImplicitLocOpBuilder &b, TokenBytes bytes,
                       mlir::MemRefType type, mlir::ValueRange sizes = {});
+  /// The same, zero before the function first runs.
+  mlir::Value zeroedScratch(mlir::ImplicitLocOpBuilder &b, TokenBytes bytes,
+                            mlir::MemRefType type, mlir::ValueRange sizes = {});
   /// Room for `rows` rows of `columns` bf16; fails, with a message at `op`,
   /// where their number has no bound.
   mlir::FailureOr<mlir::Value> scratchRows(mlir::ImplicitLocOpBuilder &b,

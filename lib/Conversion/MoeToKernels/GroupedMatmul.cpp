@@ -10,6 +10,10 @@
 using namespace mlir;
 using namespace moe;
 
+/// Weight rows from which rows are better moved first than gathered for each
+/// tile of columns (benchmarks/gpu/results).
+static constexpr int64_t wideWeights = 8192;
+
 namespace {
 
 /// Where a tile stops to be the best, in mean rows per group
@@ -63,26 +67,43 @@ LogicalResult Conversion::readShapes() {
   return success();
 }
 
+std::optional<EpilogueChoice> moe::chooseEpilogue(ActivationAttr activation) {
+  bool plain = activation.getAlpha() == 1.0 && activation.getLimit() == 0.0 &&
+               activation.getUpOffset() == 0.0;
+  bool clamped = activation.getLimit() > 0.0 && activation.getUpOffset() == 1.0;
+  if (activation.getKind() != ActivationKind::Silu || !activation.getGated() ||
+      (!plain && !clamped))
+    return std::nullopt;
+  if (plain)
+    return EpilogueChoice{GroupedEpilogue::Swiglu};
+  return EpilogueChoice{GroupedEpilogue::SwigluClamped, activation.getAlpha(),
+                        activation.getLimit()};
+}
+
+std::string moe::spellEpilogue(GroupedEpilogue kind, double alpha,
+                               double limit) {
+  if (kind == GroupedEpilogue::None)
+    return "";
+  if (kind == GroupedEpilogue::Swiglu)
+    return "_swiglu";
+  return llvm::formatv("_clamped_{0}_{1}",
+                       llvm::utohexstr(llvm::bit_cast<uint64_t>(alpha)),
+                       llvm::utohexstr(llvm::bit_cast<uint64_t>(limit)));
+}
+
 LogicalResult Conversion::readEpilogue() {
   std::optional<ActivationAttr> activation = op.getActivation();
   if (!activation)
     return success();
-  bool plain = activation->getAlpha() == 1.0 && activation->getLimit() == 0.0 &&
-               activation->getUpOffset() == 0.0;
-  bool clamped =
-      activation->getLimit() > 0.0 && activation->getUpOffset() == 1.0;
-  if (activation->getKind() != ActivationKind::Silu ||
-      !activation->getGated() || (!plain && !clamped))
+  std::optional<EpilogueChoice> choice = chooseEpilogue(*activation);
+  if (!choice)
     return op.emitOpError()
            << "has the activation " << *activation
            << ", but on a device gated silu is expected, plain or with a "
               "limit and an up_offset of 1; compile for --target=cpu";
-  spec.epilogue =
-      plain ? GroupedEpilogue::Swiglu : GroupedEpilogue::SwigluClamped;
-  if (clamped) {
-    spec.alpha = activation->getAlpha();
-    spec.limit = activation->getLimit();
-  }
+  spec.epilogue = choice->kind;
+  spec.alpha = choice->alpha;
+  spec.limit = choice->limit;
   return success();
 }
 
@@ -93,21 +114,22 @@ LogicalResult Conversion::readRows() {
   index = op.getGather();
   spec.gatherIndex = static_cast<bool>(index);
   spec.gatherDivisor = index ? op.getGatherDivisor() : 1;
-  if (op.getRowWeights()) {
-    // Weighted rows are rounded before the product, as the op says.
-    FailureOr<Value> weighted =
-        function.scratchRows(b, op, op.getRows(), depth);
-    if (failed(weighted))
+  bool movesPay = index && spec.n >= wideWeights &&
+                  succeeded(boundInTokens(op.getRows(), function.getShares()));
+  // Weighted rows are rounded before the product, as the op says.
+  if (op.getRowWeights() || movesPay) {
+    FailureOr<Value> moved = function.scratchRows(b, op, op.getRows(), depth);
+    if (failed(moved))
       return failure();
     RowMove move;
     move.from = rows;
     move.index = index;
     move.weights = op.getRowWeights();
-    move.to = *weighted;
+    move.to = *moved;
     move.rows = op.getRows();
     move.columns = depth;
     move.divisor = op.getGatherDivisor();
-    rows = *weighted;
+    rows = *moved;
     spec.gatherIndex = false;
     spec.gatherDivisor = 1;
     return launchMove(op, b, function, move);
@@ -121,25 +143,37 @@ LogicalResult Conversion::readRows() {
   return success();
 }
 
-LogicalResult Conversion::readWeights() {
+PackRowsSpec moe::packedWeightForm(GroupedMatmulOp op) {
+  ArrayRef<int64_t> shape = cast<MemRefType>(op.getRhs().getType()).getShape();
   PackRowsSpec form;
-  form.groups = spec.experts;
-  form.parts = parts;
-  form.rows = columns;
-  form.columns = depth;
-  form.paddedRows = devicePitch(columns);
-  form.paddedColumns = spec.k;
-  FailureOr<Value> packed = function.packed(op, op.getRhs(), form);
+  form.groups = shape[0];
+  form.parts = shape.size() == 4 ? shape[1] : 1;
+  form.rows = shape[shape.size() - 2];
+  form.columns = shape.back();
+  form.paddedRows = devicePitch(form.rows);
+  form.paddedColumns = devicePitch(form.columns);
+  return form;
+}
+
+PackRowsSpec moe::packedBiasForm(GroupedMatmulOp op) {
+  PackRowsSpec form = packedWeightForm(op);
+  form.columns = form.paddedColumns = 1;
+  form.sourceF32 = getElementTypeOrSelf(op.getBias().getType()).isF32();
+  form.targetF32 = true;
+  return form;
+}
+
+LogicalResult Conversion::readWeights() {
+  FailureOr<Value> packed =
+      function.packed(op, op.getRhs(), packedWeightForm(op));
   if (failed(packed))
     return failure();
   weights = *packed;
   if (!op.getBias())
     return success();
   spec.bias = true;
-  form.columns = form.paddedColumns = 1;
-  form.sourceF32 = getElementTypeOrSelf(op.getBias().getType()).isF32();
-  form.targetF32 = true;
-  FailureOr<Value> packedBias = function.packed(op, op.getBias(), form);
+  FailureOr<Value> packedBias =
+      function.packed(op, op.getBias(), packedBiasForm(op));
   if (failed(packedBias))
     return failure();
   bias = *packedBias;
@@ -194,13 +228,7 @@ static std::string nameOf(const GroupedMatmulSpec &spec) {
     name += llvm::formatv("_div{0}", spec.gatherDivisor);
   if (spec.bias)
     name += "_bias";
-  if (spec.epilogue == GroupedEpilogue::Swiglu)
-    name += "_swiglu";
-  if (spec.epilogue == GroupedEpilogue::SwigluClamped)
-    name +=
-        llvm::formatv("_clamped_{0}_{1}",
-                      llvm::utohexstr(llvm::bit_cast<uint64_t>(spec.alpha)),
-                      llvm::utohexstr(llvm::bit_cast<uint64_t>(spec.limit)));
+  name += spellEpilogue(spec.epilogue, spec.alpha, spec.limit);
   return name;
 }
 

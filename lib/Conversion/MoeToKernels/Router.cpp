@@ -31,6 +31,15 @@ static LogicalResult launchRowDots(Operation *op, KernelOpBuilder &b,
                          {{"x", x}, {"w", *kept}, {"bias", bias}, {"y", out}});
 }
 
+PackRowsSpec moe::logitBiasForm(RouterLogitsOp op) {
+  auto bias = cast<MemRefType>(op.getBias().getType());
+  PackRowsSpec form;
+  form.rows = form.paddedRows = bias.getDimSize(0);
+  form.sourceF32 = bias.getElementType().isF32();
+  form.targetF32 = true;
+  return form;
+}
+
 LogicalResult moe::convertToKernels(RouterLogitsOp op, KernelOpBuilder &b,
                                     DeviceFunction &function) {
   auto weight = cast<MemRefType>(op.getWeight().getType());
@@ -44,11 +53,8 @@ LogicalResult moe::convertToKernels(RouterLogitsOp op, KernelOpBuilder &b,
   spec.round = !op.getMatmulF32();
   Value bias;
   if (spec.bias) {
-    PackRowsSpec form;
-    form.rows = form.paddedRows = spec.rows;
-    form.sourceF32 = getElementTypeOrSelf(op.getBias().getType()).isF32();
-    form.targetF32 = true;
-    FailureOr<Value> packed = function.packed(op, op.getBias(), form);
+    FailureOr<Value> packed =
+        function.packed(op, op.getBias(), logitBiasForm(op));
     if (failed(packed))
       return failure();
     bias = *packed;
@@ -81,7 +87,7 @@ static std::string unsupported(RouterAttr router) {
   return {};
 }
 
-static FailureOr<SelectExpertsSpec> selectSpec(SelectExpertsOp op) {
+FailureOr<SelectExpertsSpec> moe::readSelection(SelectExpertsOp op) {
   RouterAttr router = op.getRouter();
   if (std::string why = unsupported(router); !why.empty())
     return op.emitOpError() << why;
@@ -120,7 +126,7 @@ static FailureOr<SelectExpertsSpec> selectSpec(SelectExpertsOp op) {
 
 LogicalResult moe::convertToKernels(SelectExpertsOp op, KernelOpBuilder &b,
                                     DeviceFunction &function) {
-  FailureOr<SelectExpertsSpec> spec = selectSpec(op);
+  FailureOr<SelectExpertsSpec> spec = readSelection(op);
   if (failed(spec))
     return failure();
   Value bias;

@@ -105,3 +105,54 @@ moert.interface @shared on @ranks layer 0 experts 1 top_k 1 slots [0]
   inputs [#moert.value<name = "x", type = tensor<?x64xbf16>, split = []>, #moert.value<name = "c", type = tensor<2x1xi32>, split = []>]
   outputs [#moert.value<name = "y", type = tensor<?x64xbf16>, split = []>]
   weights [#moert.weight<name = "down", type = tensor<1x64x64xbf16>, sources = [#d]>] packed [] arena <per_token = 192, shares = 2>
+
+// -----
+
+// A router is one kernel, in blocks of 8 tokens or, for many, 64; its counters are zeroed by @bind. Experts that are all here are one kernel for one token.
+#g = #moe.checkpoint<names = ["g"], file_shape = [4, 64], map = affine_map<(e, h) -> (e, h)>>
+#w = #moe.checkpoint<names = ["w"], file_shape = [4, 2, 64, 64], map = affine_map<(e, p, i, h) -> (e, p, i, h)>>
+#d = #moe.checkpoint<names = ["d"], file_shape = [4, 64, 64], map = affine_map<(e, h, i) -> (e, h, i)>>
+shard.grid @ranks(shape = 1x1x1) {coll.axes = ["edp", "ep", "etp"]}
+// CHECK: name = "zero_words"
+// CHECK-SAME: name = "router_64_bf16_bf16_rounded_by8_select_2of4_softmax_
+// CHECK-SAME: name = "router_64_bf16_bf16_rounded_by64_
+// CHECK-SAME: name = "few_rows_e4_h64_i64_k2_t1_swiglu"
+// CHECK-LABEL: func.func @one_token(
+func.func @one_token(%x: memref<?x64xbf16>, %g: memref<4x64xbf16>, %w: memref<4x2x64x64xbf16>, %d: memref<4x64x64xbf16>, %y: memref<?x64xbf16>, %ids: memref<?x2xi32>,
+                     %rw: memref<?x2xf32>, %arena: memref<?xi8> {moert.arena}, %max: index {moert.max_tokens}) {
+  %c0 = arith.constant 0 : index
+  %c2 = arith.constant 2 : index
+  %n = memref.dim %x, %c0 : memref<?x64xbf16>
+  %l = memref.view %arena[%c0][%n] : memref<?xi8> to memref<?x4xf32>
+  // CHECK: arith.cmpi ule, %{{.*}}, %c2048
+  // CHECK: moert.launch 1 {{.*}} (%arg0, %arg1, %{{.*}}, %{{.*}}, %arg5, %arg6, %{{.*}} : memref<?x64xbf16>, memref<256xbf16>, memref<?x4xf32>, memref<?xi32>, memref<?x2xi32>, memref<?x2xf32>, i32)
+  // CHECK: } else {
+  // CHECK: moert.launch 2
+  moe.router_logits %x, %g outs(%l) : (memref<?x64xbf16>, memref<4x64xbf16>, memref<?x4xf32>) -> ()
+  moe.select_experts %l router(<top_k = 2>) outs(%rw, %ids) : (memref<?x4xf32>, memref<?x2xf32>, memref<?x2xi32>) -> ()
+  %pairs = arith.muli %n, %c2 : index
+  %order = memref.view %arena[%c0][%pairs] : memref<?xi8> to memref<?xi32>
+  %pos = memref.view %arena[%c0][%n] : memref<?xi8> to memref<?x2xi32>
+  %off = memref.view %arena[%c0][] : memref<?xi8> to memref<5xi32>
+  // CHECK: %[[ONE:.*]] = arith.cmpi eq
+  // CHECK: scf.if %[[ONE]] {
+  // CHECK: moert.launch 3 grid(%c-1) (%arg0, %arg5, %arg6, %arg2, %arg3, %{{.*}}, %{{.*}}, %arg4, %c1_i32 :
+  // CHECK: } else {
+  // CHECK: moert.launch 4
+  moe.sort %ids experts 4 slots [0, 1, 2, 3] window 4 outs(%order, %pos, %off) : (memref<?x2xi32>, memref<?xi32>, memref<?x2xi32>, memref<5xi32>) -> ()
+  %h = memref.view %arena[%c0][%pairs] : memref<?xi8> to memref<?x64xbf16>
+  moe.grouped_matmul %x, %w rows(%pairs) offsets(%off) gather(%order) activation(<kind = silu>) outs(%h) {gather_divisor = 2 : i64}
+      : (memref<?x64xbf16>, memref<4x2x64x64xbf16>, index, memref<5xi32>, memref<?xi32>, memref<?x64xbf16>) -> ()
+  %p = memref.view %arena[%c0][%pairs] : memref<?xi8> to memref<?x64xbf16>
+  moe.grouped_matmul %h, %d rows(%pairs) offsets(%off) outs(%p) : (memref<?x64xbf16>, memref<4x64x64xbf16>, index, memref<5xi32>, memref<?x64xbf16>) -> ()
+  moe.combine %p, %pos weights(%rw) outs(%y) : (memref<?x64xbf16>, memref<?x2xi32>, memref<?x2xf32>, memref<?x64xbf16>) -> ()
+  return
+}
+// CHECK: func.func @one_token_bind
+// CHECK: moert.launch 0 grid(%c-1) (%{{.*}}, %{{.*}} : memref<?xi32>, i32)
+moert.interface @one_token on @ranks layer 0 experts 4 top_k 2 slots [0, 1, 2, 3]
+  inputs [#moert.value<name = "x", type = tensor<?x64xbf16>, split = []>]
+  outputs [#moert.value<name = "y", type = tensor<?x64xbf16>, split = []>, #moert.value<name = "expert_ids", type = tensor<?x2xi32>, split = []>,
+           #moert.value<name = "expert_weights", type = tensor<?x2xf32>, split = []>]
+  weights [#moert.weight<name = "gate", type = tensor<4x64xbf16>, sources = [#g]>, #moert.weight<name = "up", type = tensor<4x2x64x64xbf16>, sources = [#w]>,
+           #moert.weight<name = "down", type = tensor<4x64x64xbf16>, sources = [#d]>] packed [] arena <per_token = 1024>

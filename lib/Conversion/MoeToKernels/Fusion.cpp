@@ -1,0 +1,265 @@
+// Neighbouring ops that one kernel computes: a router, and a whole layer of one
+// token.
+#include "Conversions.h"
+
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "moe/Codegen/FewRows.h"
+#include "moe/Codegen/Router.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+using namespace moe;
+
+//===----------------------------------------------------------------------===//
+// Router
+//===----------------------------------------------------------------------===//
+
+/// Tokens up to which blocks of 8 are faster than blocks of 64.
+static constexpr int64_t smallBlocksUpTo = 2048;
+
+static LogicalResult launchRouter(RouterLogitsOp logits, SelectExpertsOp select,
+                                  KernelOpBuilder &b, DeviceFunction &function,
+                                  RouterSpec spec,
+                                  DeviceFunction::Arguments arguments) {
+  if (failed(verifyRouter(spec, [&] { return logits.emitOpError(); })))
+    return failure();
+  auto spell = [](RouterType type) {
+    return type == RouterType::F32 ? "f32" : "bf16";
+  };
+  spec.name = llvm::formatv("router_{0}_{1}_{2}{3}{4}_by{5}_{6}", spec.hidden,
+                            spell(spec.x), spell(spec.w),
+                            spec.logitBias ? "_biased" : "",
+                            spec.roundLogits ? "_rounded" : "",
+                            spec.tokensPerBlock, spec.select.name);
+  KernelInterface interface = getRouterInterface(spec);
+  int32_t number = function.kernels().add(
+      interface, [&](gpu::GPUModuleOp module) { buildRouter(module, spec); });
+  Value tokens = rowCount(b, logits.getX());
+  Value blocks = arith::CeilDivUIOp::create(
+      b, tokens, constantIndex(b, spec.tokensPerBlock));
+  int64_t perBlock = getRouterBlocks(spec, spec.tokensPerBlock);
+  SmallVector<std::pair<StringRef, Value>> all(arguments);
+  all.push_back({"tokens", tokens});
+  return function.launch(b, select, interface, number,
+                         timesFactor(b, blocks, perBlock), all);
+}
+
+LogicalResult moe::convertToKernels(RouterLogitsOp logits,
+                                    SelectExpertsOp select, KernelOpBuilder &b,
+                                    DeviceFunction &function) {
+  FailureOr<SelectExpertsSpec> chosen = readSelection(select);
+  if (failed(chosen))
+    return failure();
+  RouterSpec spec;
+  spec.select = *chosen;
+  spec.hidden = cast<MemRefType>(logits.getX().getType()).getDimSize(1);
+  auto typeOf = [](Value value) {
+    return getElementTypeOrSelf(value.getType()).isF32() ? RouterType::F32
+                                                         : RouterType::BF16;
+  };
+  spec.x = typeOf(logits.getX());
+  spec.w = typeOf(logits.getWeight());
+  spec.logitBias = static_cast<bool>(logits.getBias());
+  spec.roundLogits = !logits.getMatmulF32();
+  FailureOr<Value> weight = function.unpacked(logits, logits.getWeight());
+  if (failed(weight))
+    return failure();
+  Value logitBias, selectionBias;
+  if (spec.logitBias) {
+    FailureOr<Value> packed =
+        function.packed(logits, logits.getBias(), logitBiasForm(logits));
+    if (failed(packed))
+      return failure();
+    logitBias = *packed;
+  }
+  if (spec.select.bias) {
+    FailureOr<Value> kept =
+        function.unpacked(select, select.getSelectionBias());
+    if (failed(kept))
+      return failure();
+    selectionBias = *kept;
+  }
+  // One word per block of tokens, however small the blocks.
+  Value tokens = rowCount(b, logits.getX());
+  FailureOr<TokenBytes> most = boundInTokens(tokens, function.getShares());
+  if (failed(most))
+    most = boundDimInTokens(logits.getX(), 0, function.getShares());
+  if (failed(most))
+    return logits.emitOpError("has tokens without a bound that is linear in "
+                              "the number of tokens");
+  Value state = function.zeroedScratch(
+      b, *most * 4, MemRefType::get({ShapedType::kDynamic}, b.getI32Type()),
+      tokens);
+  std::pair<StringRef, Value> arguments[] = {
+      {"x", logits.getX()},         {"w", *weight},
+      {"logit_bias", logitBias},    {"bias", selectionBias},
+      {"logits", logits.getOuts()}, {"state", state},
+      {"ids", select.getOuts()[1]}, {"weights", select.getOuts()[0]}};
+  if (!spec.usesTensorCores())
+    return launchRouter(logits, select, b, function, spec, arguments);
+  Value few = arith::CmpIOp::create(b, arith::CmpIPredicate::ule, tokens,
+                                    constantIndex(b, smallBlocksUpTo));
+  auto branch = scf::IfOp::create(b, few, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  if (failed(launchRouter(logits, select, b, function, spec, arguments)))
+    return failure();
+  b.setInsertionPointToStart(branch.elseBlock());
+  spec.tokensPerBlock = 64;
+  return launchRouter(logits, select, b, function, spec, arguments);
+}
+
+//===----------------------------------------------------------------------===//
+// Whole layers
+//===----------------------------------------------------------------------===//
+
+// What the host computes between kernels; may move before them.
+static bool isSize(Operation *op) {
+  return isa<memref::ViewOp, memref::DimOp, affine::AffineApplyOp>(op) ||
+         isa<arith::ArithDialect>(op->getDialect());
+}
+
+// The next op that is no size.
+static Operation *nextStep(Operation *op) {
+  do
+    op = op->getNextNode();
+  while (op && isSize(op));
+  return op;
+}
+
+static bool isIdentity(SortOp sort) {
+  ArrayRef<int32_t> slots = sort.getSlots();
+  for (auto [slot, expert] : llvm::enumerate(slots))
+    if (static_cast<int32_t>(slot) != expert)
+      return false;
+  return !sort.getFirst() &&
+         slots.size() == static_cast<size_t>(sort.getExperts());
+}
+
+static FewRowsSpec fewRowsSpec(WholeLayer layer) {
+  PackRowsSpec down = packedWeightForm(layer.down);
+  EpilogueChoice epilogue = *chooseEpilogue(*layer.up.getActivation());
+  FewRowsSpec spec;
+  spec.experts = down.groups;
+  spec.hidden = down.rows;
+  spec.inner = down.paddedColumns;
+  spec.topK = layer.sort.getTopK();
+  spec.epilogue = epilogue.kind;
+  spec.alpha = epilogue.alpha;
+  spec.limit = epilogue.limit;
+  spec.bias = static_cast<bool>(layer.up.getBias());
+  spec.addend = static_cast<bool>(layer.combine.getAddend());
+  return spec;
+}
+
+std::optional<WholeLayer> moe::matchWholeLayer(SortOp sort) {
+  auto up = dyn_cast_or_null<GroupedMatmulOp>(nextStep(sort));
+  auto down = up ? dyn_cast_or_null<GroupedMatmulOp>(nextStep(up)) : nullptr;
+  auto combine = down ? dyn_cast_or_null<CombineOp>(nextStep(down)) : nullptr;
+  if (!combine || !isIdentity(sort))
+    return std::nullopt;
+  Value order = sort.getOuts()[0], positions = sort.getOuts()[1],
+        offsets = sort.getOuts()[2];
+  bool rises = up.getOffsets() == offsets && up.getGather() == order &&
+               up.getGatherDivisor() == static_cast<uint64_t>(sort.getTopK()) &&
+               !up.getScatter() && !up.getRowWeights() && up.getActivation() &&
+               chooseEpilogue(*up.getActivation());
+  bool falls =
+      down.getLhs() == up.getOuts() && down.getOffsets() == offsets &&
+      !down.getGather() && !down.getScatter() && !down.getActivation() &&
+      static_cast<bool>(down.getBias()) == static_cast<bool>(up.getBias());
+  bool joins = combine.getRows() == down.getOuts() &&
+               combine.getPositions() == positions && combine.getWeights() &&
+               !combine.getAddendGate();
+  auto isBF16 = [](Value value) {
+    return getElementTypeOrSelf(value.getType()).isBF16();
+  };
+  bool bf16 = isBF16(up.getLhs()) && isBF16(up.getRhs()) &&
+              isBF16(down.getRhs()) && isBF16(combine.getOuts());
+  if (!rises || !falls || !joins || !bf16)
+    return std::nullopt;
+  WholeLayer layer{sort, up, down, combine};
+  // What the kernel refuses is computed by the others.
+  ScopedDiagnosticHandler silent(sort.getContext(),
+                                 [](Diagnostic &) { return success(); });
+  if (failed(verifyFewRows(fewRowsSpec(layer),
+                           [&] { return sort.emitOpError(); })))
+    return std::nullopt;
+  return layer;
+}
+
+static LogicalResult launchWholeLayer(WholeLayer layer, KernelOpBuilder &b,
+                                      DeviceFunction &function) {
+  GroupedMatmulOp up = layer.up, down = layer.down;
+  CombineOp combine = layer.combine;
+  FewRowsSpec spec = fewRowsSpec(layer);
+  spec.name =
+      llvm::formatv("few_rows_e{0}_h{1}_i{2}_k{3}_t{4}{5}{6}{7}", spec.experts,
+                    spec.hidden, spec.inner, spec.topK, spec.maxTokens,
+                    spec.bias ? "_bias" : "", spec.addend ? "_addend" : "",
+                    spellEpilogue(spec.epilogue, spec.alpha, spec.limit));
+  auto packed = [&](GroupedMatmulOp op, Value weight,
+                    const PackRowsSpec &form) -> FailureOr<Value> {
+    return function.packed(op, weight, form);
+  };
+  FailureOr<Value> gateUp = packed(up, up.getRhs(), packedWeightForm(up));
+  FailureOr<Value> fall = packed(down, down.getRhs(), packedWeightForm(down));
+  FailureOr<Value> upBias{Value()}, downBias{Value()};
+  if (spec.bias) {
+    upBias = packed(up, up.getBias(), packedBiasForm(up));
+    downBias = packed(down, down.getBias(), packedBiasForm(down));
+  }
+  if (failed(gateUp) || failed(fall) || failed(upBias) || failed(downBias))
+    return failure();
+  int64_t rows = spec.maxTokens * spec.topK;
+  Value hidden =
+      function.scratch(b, {0, 0, 2 * rows * spec.inner},
+                       MemRefType::get({rows, spec.inner}, b.getBF16Type()));
+  Value state = function.zeroedScratch(b, {0, 0, 16},
+                                       MemRefType::get({4}, b.getI32Type()));
+  KernelInterface interface = getFewRowsInterface(spec);
+  int32_t number = function.kernels().add(
+      interface, [&](gpu::GPUModuleOp module) { buildFewRows(module, spec); });
+  return function.launch(b, up, interface, number, constantIndex(b, -1),
+                         {{"x", up.getLhs()},
+                          {"ids", layer.sort->getOperand(0)},
+                          {"weights", combine.getWeights()},
+                          {"gate_up", *gateUp},
+                          {"down", *fall},
+                          {"up_bias", *upBias},
+                          {"down_bias", *downBias},
+                          {"addend", combine.getAddend()},
+                          {"hidden_rows", hidden},
+                          {"state", state},
+                          {"y", combine.getOuts()},
+                          {"tokens", constantIndex(b, 1)}});
+}
+
+LogicalResult moe::convertToKernels(const WholeLayer &layer, KernelOpBuilder &b,
+                                    DeviceFunction &function) {
+  SortOp sort = layer.sort;
+  for (Operation *op = sort->getNextNode(); op != layer.combine;) {
+    Operation *next = op->getNextNode();
+    if (isSize(op))
+      op->moveBefore(sort);
+    op = next;
+  }
+  b.setInsertionPoint(sort);
+  Value one =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                            rowCount(b, sort.getIds()), constantIndex(b, 1));
+  auto branch = scf::IfOp::create(b, one, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  if (failed(launchWholeLayer(layer, b, function)))
+    return failure();
+  b.setInsertionPointToStart(branch.elseBlock());
+  if (failed(convertToKernels(layer.sort, b, function)) ||
+      failed(convertToKernels(layer.up, b, function)) ||
+      failed(convertToKernels(layer.down, b, function)))
+    return failure();
+  return convertToKernels(layer.combine, b, function);
+}
