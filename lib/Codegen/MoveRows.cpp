@@ -45,6 +45,7 @@ KernelInterface moe::getMoveRowsInterface(const MoveRowsSpec &spec) {
 
 static void buildBody(DeviceBuilder &b, const MoveRowsSpec &spec,
                       LLVM::LLVMFuncOp function) {
+  b.awaitPredecessors();
   Value x = b.toGlobal(function.getArgument(0));
   Value index = function.getArgument(1);
   Value y = b.toGlobal(function.getArguments().back());

@@ -60,6 +60,7 @@ KernelInterface moe::getPackRowsInterface(const PackRowsSpec &spec) {
 
 static void buildBody(DeviceBuilder &b, const PackRowsSpec &spec,
                       LLVM::LLVMFuncOp function) {
+  b.awaitPredecessors();
   Value source = b.toGlobal(function.getArgument(0));
   Value target = b.toGlobal(function.getArgument(1));
   int64_t step = perThread(spec), pieces = spec.paddedColumns / step;

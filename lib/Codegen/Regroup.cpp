@@ -28,6 +28,7 @@ buildKernel(gpu::GPUModuleOp module, const KernelInterface &interface,
   LLVM::LLVMFuncOp function = createKernelFunction(builder, module, interface);
   builder.setInsertionPointToStart(&function.getBody().front());
   DeviceBuilder b(module.getLoc(), builder);
+  b.awaitPredecessors();
   body(b, function);
   return function;
 }

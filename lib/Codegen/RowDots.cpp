@@ -50,6 +50,7 @@ static Value sumOverWarp(DeviceBuilder &b, Value value) {
 
 static void buildBody(DeviceBuilder &b, const RowDotsSpec &spec,
                       LLVM::LLVMFuncOp function) {
+  b.awaitPredecessors();
   Value x = b.toGlobal(function.getArgument(0));
   Value w = b.toGlobal(function.getArgument(1));
   Value y = function.getArguments().back();

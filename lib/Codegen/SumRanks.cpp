@@ -24,6 +24,7 @@ KernelInterface moe::getSumRanksInterface(const SumRanksSpec &spec) {
 
 static void buildBody(DeviceBuilder &b, const SumRanksSpec &spec,
                       LLVM::LLVMFuncOp function) {
+  b.awaitPredecessors();
   Value target = b.toGlobal(function.getArgument(0)),
         source = b.toGlobal(function.getArgument(1));
   Value count = function.getArgument(2), stride = function.getArgument(3),

@@ -181,8 +181,9 @@ LogicalResult CompilePass::step(ModuleOp module, Phase next) {
     if (recorded(module, "target") == "cuda") {
       std::optional<std::string> toolkit = findCudaToolkit();
       if (!toolkit)
-        module.emitRemark("there is no ptxas in PATH or CUDA_HOME: kernels are "
-                          "kept as PTX, which the driver compiles whenever the "
+        module.emitRemark("there is no ptxas in PATH, CUDA_HOME or where "
+                          "scripts/install-deps puts one: kernels are kept as "
+                          "PTX, which the driver compiles whenever the "
                           "artifact is opened");
       buildCudaLoweredPipeline(manager, toolkit);
       break;

@@ -21,14 +21,23 @@ std::optional<std::string> moe::findCudaToolkit() {
     StringRef bin = llvm::sys::path::parent_path(real);
     return llvm::sys::path::parent_path(bin).str();
   }
-  const char *home = std::getenv("CUDA_HOME");
-  if (!home)
-    return std::nullopt;
-  SmallString<128> tool(home);
-  llvm::sys::path::append(tool, "bin", "ptxas");
-  if (!llvm::sys::fs::can_execute(tool))
-    return std::nullopt;
-  return std::string(home);
+  auto has = [](StringRef toolkit) {
+    SmallString<128> tool(toolkit);
+    llvm::sys::path::append(tool, "bin", "ptxas");
+    return llvm::sys::fs::can_execute(tool);
+  };
+  if (const char *home = std::getenv("CUDA_HOME"); home && has(home))
+    return std::string(home);
+  // Where scripts/install-deps puts one.
+  SmallString<128> own;
+  if (const char *data = std::getenv("XDG_DATA_HOME"); data && *data)
+    own = data;
+  else if (llvm::sys::path::home_directory(own))
+    llvm::sys::path::append(own, ".local", "share");
+  llvm::sys::path::append(own, "moe-mlir", "cuda");
+  if (has(own))
+    return own.str().str();
+  return std::nullopt;
 }
 
 void moe::addDeviceKernelPasses(OpPassManager &manager, DeviceFormat format,

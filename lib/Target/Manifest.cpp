@@ -207,6 +207,8 @@ static void writeKernels(OStream &json, ModuleOp module) {
         json.attribute("cluster", kernel.getCluster());
         json.attribute("shared_bytes", kernel.getSharedBytes());
         json.attribute("ctas_per_sm", kernel.getCtasPerSm());
+        // All our kernels wait themselves for what comes before them.
+        json.attribute("early", 1);
         json.attributeArray("params", [&] {
           for (auto param : kernel.getParams().getAsRange<StringAttr>())
             json.value(param.getValue());

@@ -132,6 +132,8 @@ def ConvertMoeToKernelsPass : Pass<"convert-moe-to-kernels", "::mlir::ModuleOp">
     | `moe.grouped_matmul` | a few tiles, chosen by the host from the mean rows per group; plain pointers where rows are gathered or are an input, tensor maps else |
     | `moe.sort` | one CTA for few pairs; count and place for many |
     | `moe.router_logits`, `moe.token_gate`, `moe.select_experts`, `moe.take`, `moe.counts`, `moe.regroup`, `moe.combine` | one each |
+    | `moe.router_logits` with the `moe.select_experts` behind it | one for both |
+    | `moe.sort` to `moe.combine` with all experts on this rank | one for all where there is one token, chosen by the host |
     | `memref.store` of a word | one that sets it |
 
     Weights get the form that kernels read: gate and up rows alternate in blocks of eight, rows and columns are padded with zeros to whole blocks of eight; biases
@@ -145,8 +147,8 @@ def ConvertMoeToKernelsPass : Pass<"convert-moe-to-kernels", "::mlir::ModuleOp">
     ```mlir
     moert.launch 0 grid(%c1) (%o, %c : memref<9xi32>, memref<4x2xi32>)
     ```
-    Refuses, with the nearest choice: other elements than bf16, hidden sizes that are no multiple of 8, routers and activations that no kernel computes, weights on the
-    experts' input, products that write an output of the function directly.
+    Refuses, with the nearest choice: other elements than bf16, hidden sizes that are no multiple of 8, routers and activations that no kernel computes, and ops that
+    have none, such as dense leftovers.
   }];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::gpu::GPUDialect",
                            "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect",

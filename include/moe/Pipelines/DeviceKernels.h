@@ -16,7 +16,8 @@ enum class DeviceFormat {
 };
 
 /// The folder (above bin/) of the ptxas in use: that of PATH, else of
-/// CUDA_HOME; none if neither has one.
+/// CUDA_HOME, else what scripts/install-deps brought (moe-mlir/cuda in
+/// XDG_DATA_HOME or ~/.local/share); none if none has one.
 std::optional<std::string> findCudaToolkit();
 
 /// Lowers every gpu.module below a builtin.module.  `toolkit` is what

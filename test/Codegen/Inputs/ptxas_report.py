@@ -13,8 +13,9 @@ CLEAN = "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads"
 
 
 def find_ptxas():
-    found = shutil.which("ptxas")
-    return found or os.path.join(os.environ["CUDA_HOME"], "bin", "ptxas")
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    folders = [os.path.join(os.environ.get("CUDA_HOME", ""), "bin"), os.path.join(data, "moe-mlir", "cuda", "bin")]
+    return shutil.which("ptxas") or next(found for folder in folders if (found := shutil.which("ptxas", path=folder)))
 
 
 def main():
