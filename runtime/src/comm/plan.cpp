@@ -133,6 +133,45 @@ std::string moert::explainMismatch(const Collective &fromCall,
                 ", which expects ", expected / rowBytes(toCall));
 }
 
+Status moert::checkAgreement(const std::vector<Collective> &calls,
+                             const std::vector<int> &ranks, int me) {
+  int members = static_cast<int>(ranks.size());
+  bool good = true;
+  for (int other = 0; other < members && good; ++other)
+    good = fits(calls[other], calls[me], members, other, me) &&
+           fits(calls[me], calls[other], members, me, other);
+  if (good)
+    return {};
+  for (int to = 0; to < members; ++to)
+    for (int from = 0; from < members; ++from)
+      if (std::string text =
+              explainMismatch(calls[from], calls[to], ranks, from, to);
+          !text.empty())
+        return Status::error(MOERT_ERROR_COLLECTIVE, text);
+  return {};
+}
+
+void moert::countMoved(const Collective &call, int members, int me,
+                       Counter &counter) {
+  ++counter.calls;
+  int64_t bytes = call.count * static_cast<int64_t>(dtypeSize(call.dtype));
+  if (call.kind == CollectiveKind::Send || call.kind == CollectiveKind::Recv) {
+    (call.kind == CollectiveKind::Send ? counter.bytesSent
+                                       : counter.bytesReceived) += bytes;
+    return;
+  }
+  for (int peer = 0; peer < members; ++peer) {
+    if (peer == me)
+      continue;
+    counter.bytesSent += sendBlock(call, members, me, peer).size;
+    counter.bytesReceived += recvBlock(call, members, me, peer).size;
+    if (call.kind == CollectiveKind::AllReduce) {
+      counter.bytesSent += reduceShare(call, members, me).size;
+      counter.bytesReceived += reduceShare(call, members, peer).size;
+    }
+  }
+}
+
 static bool hasCounts(CollectiveKind kind) {
   return kind == CollectiveKind::AllGatherV ||
          kind == CollectiveKind::ReduceScatterV ||

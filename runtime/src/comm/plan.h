@@ -34,6 +34,14 @@ std::string explainMismatch(const Collective &fromCall,
                             const Collective &toCall,
                             const std::vector<int> &ranks, int from, int to);
 
+// Whether member `me` fits with all others; the error names the first pair that
+// does not fit, so that it is the same on each rank and in each run.
+Status checkAgreement(const std::vector<Collective> &calls,
+                      const std::vector<int> &ranks, int me);
+
+// Adds what one call moves to and from other ranks.
+void countMoved(const Collective &call, int members, int me, Counter &counter);
+
 } // namespace moert
 
 #endif

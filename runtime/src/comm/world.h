@@ -1,0 +1,33 @@
+// What the ranks of this process share: who they are, and how they fail.
+#ifndef MOERT_COMM_WORLD_H
+#define MOERT_COMM_WORLD_H
+
+#include "comm/communicator.h"
+
+#include <memory>
+#include <vector>
+
+namespace moert {
+
+class Rendezvous;
+
+class World {
+public:
+  virtual ~World() = default;
+
+  // The ranks whose programs run in this process.
+  virtual const std::vector<int> &ranksHere() const = 0;
+  // One for each of them; the world must outlive it.
+  virtual std::unique_ptr<Communicator> endpoint(int rank) = 0;
+  // Before each job, when no rank is inside a collective. Fails where an
+  // earlier failure cannot be undone: of a job of several processes.
+  virtual Status reset() = 0;
+  // What made the first failed rank fail, "rank 3: ..."; ok if none has.
+  virtual Status failure() const = 0;
+  // The way to other processes; null if there are none.
+  virtual Rendezvous *rendezvous() { return nullptr; }
+};
+
+} // namespace moert
+
+#endif
