@@ -35,6 +35,11 @@ Result<std::shared_ptr<Artifact>> Artifact::openMemory(std::string_view bytes) {
   return artifact;
 }
 
+std::string_view Artifact::digest() const {
+  std::string_view bytes = file ? file->bytes() : std::string_view(copy);
+  return bytes.substr(bytes.size() - 32); // checked when it was opened
+}
+
 std::string_view Artifact::entry(std::string_view name) const {
   for (const ArtifactEntry &candidate : content)
     if (candidate.name == name)

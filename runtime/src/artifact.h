@@ -20,6 +20,10 @@ public:
   const Manifest &manifest() const { return parsed; }
   const std::string &manifestText() const { return text; }
   const std::vector<ArtifactEntry> &entries() const { return content; }
+  // Of all bytes, as the file itself says at its end.
+  std::string_view digest() const;
+  // Its path; empty if it was opened from memory.
+  std::string path() const { return file ? file->path() : std::string(); }
   // Empty if there is no such entry.
   std::string_view entry(std::string_view name) const;
   // Null if there is none of this name; `name` empty: the only one.

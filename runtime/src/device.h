@@ -4,7 +4,7 @@
 #define MOERT_DEVICE_H
 
 #include "artifact.h"
-#include "comm/local.h"
+#include "comm/mover.h"
 #include "device_memory.h"
 #include "moert/abi.h"
 

@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include "checked.h"
+#include "launch/processes.h"
 #include "weights.h"
 
 #include <new>
@@ -21,9 +22,6 @@ static Status checkOptions(const SessionOptions &options) {
   auto refuse = [](const auto &...args) {
     return Status::error(MOERT_ERROR_INVALID_ARGUMENT, args...);
   };
-  if (options.communicator != "local")
-    return refuse("there is no communicator '", printable(options.communicator),
-                  "'", suggest(options.communicator, {"local"}));
   if (options.maxTokens < 0 || options.maxTokens > MaxTokens)
     return refuse("max_tokens is ", options.maxTokens, ", expected 0 to ",
                   MaxTokens);
@@ -44,7 +42,7 @@ Session::open(std::shared_ptr<Artifact> artifact, SessionOptions options) {
   std::unique_ptr<Session> session(
       new Session(std::move(artifact), std::move(options)));
   session->fn = *function;
-  MOERT_TRY(session->start());
+  MOERT_TRY(session->forAll(session->start()));
   return session;
 }
 
@@ -76,7 +74,7 @@ Status Session::start() {
   MOERT_TRY(makeRanks());
   MOERT_TRY(allocate());
   Result<std::unique_ptr<WorkerPool>> workers =
-      WorkerPool::start(ranks(), threadsPerRank);
+      WorkerPool::start(static_cast<int>(ranksHere().size()), threadsPerRank);
   if (!workers.ok())
     return workers.status();
   pool = std::move(*workers);
@@ -89,12 +87,43 @@ Status Session::start() {
   return prepare([](Rank &, int) {}, none);
 }
 
+Status Session::forAll(const Status &status) const {
+  if (!status.ok() && world && world->rendezvous())
+    world->rendezvous()->fail(status);
+  return status;
+}
+
+// The processes of the job meet, and make sure that they do the same.
+Status Session::joinWorld() {
+  Result<std::unique_ptr<World>> opened =
+      openWorld(topology, {options.communicator, options.launch, options.mpi,
+                           options.timeoutSeconds, options.onFailure});
+  if (!opened.ok())
+    return opened.status();
+  world = std::move(*opened);
+  if (!world->rendezvous())
+    return {};
+  if (!device->isHost() && options.communicator == "mpi")
+    return Status::error(MOERT_ERROR_UNSUPPORTED,
+                         "the communicator mpi moves host memory, the artifact "
+                         "is for ",
+                         device->name());
+  std::string name = concat("'", artifact->path(), "' with function `",
+                            fn->name, "` for ", options.maxTokens, " tokens");
+  return checkSame(
+      *world->rendezvous(),
+      {{"program", name,
+        concat(artifact->digest(), " ", fn->name, " ", options.maxTokens)}});
+}
+
 Status Session::makeRanks() {
-  threadsPerRank = options.threads ? options.threads : defaultThreads(ranks());
+  MOERT_TRY(joinWorld());
+  threadsPerRank = options.threads ? options.threads
+                                   : defaultThreads(world->ranksOnProcessors());
   if (!device->isHost())
     threadsPerRank = 1; // it puts work into the queue
-  world = std::make_unique<LocalWorld>(topology, options.timeoutSeconds);
-  for (int rank = 0; rank < ranks(); ++rank) {
+  members.resize(static_cast<size_t>(ranks()));
+  for (int rank : ranksHere()) {
     Result<std::unique_ptr<Queue>> queue = device->makeQueue(*fn);
     if (!queue.ok())
       return queue.status().in(concat("rank ", rank));
@@ -102,9 +131,9 @@ Status Session::makeRanks() {
         device->makeMover(queue->get(), rank);
     if (!mover.ok())
       return mover.status().in(concat("rank ", rank));
-    members.push_back(std::make_unique<Rank>(
+    members[static_cast<size_t>(rank)] = std::make_unique<Rank>(
         rank, topology, threadsPerRank, std::move(*queue),
-        world->endpoint(rank, std::move(*mover))));
+        world->endpoint(rank, std::move(*mover)));
   }
   return {};
 }
@@ -118,19 +147,20 @@ Status Session::allocate() {
   held.arenaBytes = *arenaBytes;
   for (int64_t bytes : fn->packedBytes)
     held.packedBytes += bytes;
-  for (int rank = 0; rank < ranks(); ++rank) {
+  arenas.resize(static_cast<size_t>(ranks()));
+  packed.resize(arenas.size());
+  packedPointers.resize(arenas.size());
+  for (int rank : ranksHere()) {
     Result<Memory> arena = device->allocate(*arenaBytes, "the arena");
     if (!arena.ok())
       return arena.status().in(concat("rank ", rank));
-    arenas.push_back(std::move(*arena));
-    packed.emplace_back();
-    packedPointers.emplace_back();
+    arenas[rank] = std::move(*arena);
     for (int64_t bytes : fn->packedBytes) {
       Result<Memory> buffer = device->allocate(bytes, "packed weights");
       if (!buffer.ok())
         return buffer.status().in(concat("rank ", rank));
-      packedPointers.back().push_back(buffer->data());
-      packed.back().push_back(std::move(*buffer));
+      packedPointers[rank].push_back(buffer->data());
+      packed[rank].push_back(std::move(*buffer));
     }
   }
   calls.resize(static_cast<size_t>(ranks()));
@@ -161,11 +191,11 @@ Status Session::bind() {
 // queues if it `finishes`; the status is that of the rank that failed first.
 Status Session::runOnAll(const std::function<int32_t(Rank &, int thread)> &body,
                          bool finishes) {
-  world->reset();
-  for (std::unique_ptr<Rank> &rank : members)
-    rank->team.reset();
-  pool->run([&](int number, int thread) {
-    Rank &rank = *members[static_cast<size_t>(number)];
+  MOERT_TRY(world->reset());
+  for (int rank : ranksHere())
+    members[rank]->team.reset();
+  pool->run([&](int index, int thread) {
+    Rank &rank = *members[ranksHere()[static_cast<size_t>(index)]];
     int32_t code = MOERT_OK;
     try {
       if (rank.queue)
@@ -187,9 +217,9 @@ Status Session::runOnAll(const std::function<int32_t(Rank &, int thread)> &body,
   });
   MOERT_TRY(world->failure());
   // A rank may have failed without the world hearing of it.
-  for (std::unique_ptr<Rank> &rank : members)
-    if (Status status = rank->team.status(); !status.ok())
-      return status.in(concat("rank ", rank->number));
+  for (int rank : ranksHere())
+    if (Status status = members[rank]->team.status(); !status.ok())
+      return status.in(concat("rank ", rank));
   return {};
 }
 
@@ -207,6 +237,10 @@ Status Session::prepare(const Fill &fill,
 }
 
 Status Session::loadWeights(const std::string &path) {
+  return forAll(load(path));
+}
+
+Status Session::load(const std::string &path) {
   Result<std::shared_ptr<Checkpoint>> checkpoint = Checkpoint::open(path);
   if (!checkpoint.ok())
     return checkpoint.status();
@@ -214,6 +248,10 @@ Status Session::loadWeights(const std::string &path) {
       WeightLoader::open(*fn, topology, *checkpoint, options.log);
   if (!loader.ok())
     return loader.status();
+  if (world->rendezvous())
+    MOERT_TRY(
+        checkSame(*world->rendezvous(),
+                  {{"checkpoint", concat("'", path, "'"), loader->digest()}}));
   return makeWeights([&](size_t weight, int rank, void *host) -> Status {
     loader->read(weight, rank, host);
     return {};

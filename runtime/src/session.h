@@ -4,7 +4,7 @@
 
 #include "aligned_buffer.h"
 #include "artifact.h"
-#include "comm/local.h"
+#include "comm/world.h"
 #include "device.h"
 #include "rank.h"
 #include "session_tensors.h"
@@ -18,8 +18,8 @@
 namespace moert {
 
 struct SessionOptions {
-  std::string function; // empty: the only one
-  std::string communicator = "local";
+  std::string function;               // empty: the only one
+  std::string communicator = "local"; // "local" or "mpi"
   std::string device;   // "cpu" or "cuda"; empty: what the artifact is for
   int deviceNumber = 0; // which of several GPUs
   int64_t maxTokens = 0;
@@ -27,6 +27,11 @@ struct SessionOptions {
   bool checkReplicas = false;
   double timeoutSeconds = 300;
   std::function<void(const std::string &)> log;
+  // Where ranks are processes: who started them, which MPI they use, and whom
+  // to tell at once of failures elsewhere.
+  std::optional<Launch> launch;
+  std::string mpi;
+  std::function<void(const std::string &)> onFailure;
 };
 
 struct SessionMemory {
@@ -53,12 +58,19 @@ public:
   // driver's default stream.
   Status enqueue(void *stream, const std::vector<HostTensor> &inputs,
                  const std::vector<HostTensor> &outputs);
+  // Where ranks are processes: completes the outputs of a run at rank 0, with
+  // the rows of all ranks. Called by all processes.
+  Status gatherOutputs(const std::vector<HostTensor> &outputs);
   // Waits for what was enqueued last, and says whether it failed.
   Status wait();
 
   const Function &function() const { return *fn; }
   int ranks() const { return topology.ranks(); }
   int threads() const { return threadsPerRank; }
+  // Those whose programs run in this process; the others have no counters here.
+  const std::vector<int> &ranksHere() const { return world->ranksHere(); }
+  // The way to other processes; null if there are none.
+  Rendezvous *rendezvous() const { return world->rendezvous(); }
   const Counters &counters(int rank) const {
     return members[static_cast<size_t>(rank)]->communicator->counters();
   }
@@ -91,9 +103,15 @@ private:
   Session(std::shared_ptr<Artifact> artifact, SessionOptions options);
   Status start();
   Status makeRanks();
+  Status joinWorld();
   Status allocate();
   Status bind();
   Status checkReady() const;
+  // A failure of this process is one of the whole job.
+  Status forAll(const Status &status) const;
+  Status load(const std::string &path);
+  Status call(const std::vector<HostTensor> &inputs,
+              const std::vector<HostTensor> &outputs);
   // Fills a rank's slices; called by each of its threads.
   using Fill = std::function<void(Rank &, int thread)>;
   Status prepare(const Fill &fill,
@@ -122,8 +140,8 @@ private:
   moert_bind_fn bindFunction = nullptr; // not on cpu
   Topology topology;
   int threadsPerRank = 1;
-  std::unique_ptr<LocalWorld> world;
-  std::vector<std::unique_ptr<Rank>> members;
+  std::unique_ptr<World> world;
+  std::vector<std::unique_ptr<Rank>> members;      // null: in another process
   std::vector<Memory> arenas;                      // by rank
   std::vector<std::vector<Memory>> packed;         // by rank
   std::vector<std::vector<void *>> packedPointers; // by rank

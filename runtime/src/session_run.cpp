@@ -2,9 +2,11 @@
 #include "session.h"
 
 #include "checked.h"
+#include "launch/rendezvous.h"
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 
 using namespace moert;
 
@@ -32,7 +34,7 @@ Status Session::placeOutput(size_t output, const HostTensor *global,
                             int64_t tokens) {
   const TensorSpec &spec = fn->outputs[output];
   std::vector<void *> firstOf(static_cast<size_t>(topology.sizeOf(spec.split)));
-  for (int rank = 0; rank < ranks(); ++rank) {
+  for (int rank : ranksHere()) {
     size_t share = static_cast<size_t>(topology.indexOn(spec.split, rank));
     int64_t bytes = shareSize(spec, rank, tokens) * spec.rowBytes();
     Scratch &own = scratch[rank][output];
@@ -57,18 +59,22 @@ Status Session::placeOutput(size_t output, const HostTensor *global,
   return {};
 }
 
+static Status replicaDiffers(int rank, const TensorSpec &spec) {
+  return Status::error(MOERT_ERROR_PROGRAM, "rank ", rank,
+                       " has another output `", spec.name,
+                       "` than the rank it should be equal to");
+}
+
 Status Session::checkEqual() const {
   for (size_t output = 0; output < fn->outputs.size(); ++output) {
     const TensorSpec &spec = fn->outputs[output];
-    for (int rank = 0; rank < ranks(); ++rank) {
+    for (int rank : ranksHere()) {
       const void *expected = scratch[rank][output].expected;
       int64_t bytes =
           shareSize(spec, rank, calls[rank].tokens) * spec.rowBytes();
       if (expected && std::memcmp(expected, calls[rank].hostOutputs[output],
                                   static_cast<size_t>(bytes)) != 0)
-        return Status::error(MOERT_ERROR_PROGRAM, "rank ", rank,
-                             " has another output `", spec.name,
-                             "` than the rank it should be equal to");
+        return replicaDiffers(rank, spec);
     }
   }
   return {};
@@ -107,7 +113,7 @@ Status Session::stageOutput(int rank, size_t output) {
 Status Session::stage() {
   if (device->isHost())
     return {};
-  for (int rank = 0; rank < ranks(); ++rank) {
+  for (int rank : ranksHere()) {
     for (size_t i = 0; i < fn->inputs.size(); ++i) {
       Memory &memory = staging[rank].inputs[i];
       if (memory.data())
@@ -161,6 +167,11 @@ int32_t Session::runRank(Rank &rank, int thread) {
 
 Status Session::run(const std::vector<HostTensor> &inputs,
                     const std::vector<HostTensor> &outputs) {
+  return forAll(call(inputs, outputs));
+}
+
+Status Session::call(const std::vector<HostTensor> &inputs,
+                     const std::vector<HostTensor> &outputs) {
   MOERT_TRY(checkReady());
   Result<int64_t> tokens =
       checkTensors(*fn, inputs, outputs, options.maxTokens);
@@ -168,7 +179,7 @@ Status Session::run(const std::vector<HostTensor> &inputs,
     return tokens.status();
   totalTokens = *tokens;
   alignas(64) static char nothing[64]; // what an empty tensor points to
-  for (int rank = 0; rank < ranks(); ++rank) {
+  for (int rank : ranksHere()) {
     Call &call = calls[rank];
     call.tokens = 0;
     for (size_t i = 0; i < fn->inputs.size(); ++i) {
@@ -206,15 +217,60 @@ Status Session::run(const std::vector<HostTensor> &inputs,
   return options.checkReplicas ? checkEqual() : Status();
 }
 
+Status Session::gatherOutputs(const std::vector<HostTensor> &outputs) {
+  Rendezvous *meeting = world->rendezvous();
+  if (!meeting)
+    return {};
+  for (const HostTensor &output : outputs) {
+    auto spec = std::find_if(fn->outputs.begin(), fn->outputs.end(),
+                             [&](const TensorSpec &candidate) {
+                               return candidate.name == output.name;
+                             });
+    auto rowsOf = [&](int rank) {
+      return std::span(static_cast<char *>(output.data) +
+                           shareBegin(*spec, rank, totalTokens) *
+                               spec->rowBytes(),
+                       static_cast<size_t>(shareSize(*spec, rank, totalTokens) *
+                                           spec->rowBytes()));
+    };
+    auto mine = rowsOf(meeting->rank());
+    Result<std::vector<std::string>> all = meeting->gather(
+        "output " + output.name, std::string_view(mine.data(), mine.size()));
+    if (!all.ok())
+      return all.status();
+    // Shares that were filled; replicas must be equal to them.
+    std::vector<bool> filled(static_cast<size_t>(topology.sizeOf(spec->split)));
+    for (size_t rank = 0; rank < all->size(); ++rank) {
+      auto rows = rowsOf(static_cast<int>(rank));
+      const std::string &got = (*all)[rank];
+      if (got.size() != rows.size())
+        return forAll(Status::error(
+            MOERT_ERROR_INVALID_ARGUMENT, "rank ", rank, " has ", got.size(),
+            " bytes of output `", output.name, "`, ", rows.size(),
+            " are expected; do all processes have the same input?"));
+      size_t share = static_cast<size_t>(
+          topology.indexOn(spec->split, static_cast<int>(rank)));
+      bool isReplica = filled[share];
+      filled[share] = true;
+      if (!isReplica)
+        std::copy(got.begin(), got.end(), rows.begin());
+      else if (options.checkReplicas &&
+               !std::equal(got.begin(), got.end(), rows.begin()))
+        return forAll(replicaDiffers(static_cast<int>(rank), *spec));
+    }
+  }
+  return {};
+}
+
 Status Session::enqueue(void *stream, const std::vector<HostTensor> &inputs,
                         const std::vector<HostTensor> &outputs) {
   if (device->isHost())
     return Status::error(MOERT_ERROR_INVALID_ARGUMENT,
                          "the device cpu has no streams; run with host "
                          "tensors, or compile with --target=cuda");
-  if (members.size() != 1)
+  if (ranksHere().size() != 1)
     return Status::error(MOERT_ERROR_INVALID_ARGUMENT, "this process runs ",
-                         members.size(),
+                         ranksHere().size(),
                          " ranks, a caller's stream can hold one");
   MOERT_TRY(checkReady());
   Result<int64_t> tokens =
@@ -222,7 +278,7 @@ Status Session::enqueue(void *stream, const std::vector<HostTensor> &inputs,
   if (!tokens.ok())
     return tokens.status();
   totalTokens = *tokens;
-  Rank &rank = *members.front();
+  Rank &rank = *members[ranksHere().front()];
   Call &call = calls[rank.number];
   call.tokens = 0;
   for (size_t i = 0; i < fn->inputs.size(); ++i) {
@@ -258,9 +314,10 @@ Status Session::enqueue(void *stream, const std::vector<HostTensor> &inputs,
 Status Session::wait() {
   if (device->isHost())
     return {};
-  for (std::unique_ptr<Rank> &rank : members) {
-    MOERT_TRY(rank->queue->enter());
-    MOERT_TRY(rank->queue->finish().in(concat("rank ", rank->number)));
+  for (int rank : ranksHere()) {
+    Queue &queue = *members[rank]->queue;
+    MOERT_TRY(queue.enter());
+    MOERT_TRY(queue.finish().in(concat("rank ", rank)));
   }
   return {};
 }

@@ -1,6 +1,7 @@
 #include "weights.h"
 
 #include "checked.h"
+#include "digest.h"
 
 #include <cstdlib>
 #include <cstring>
@@ -246,4 +247,29 @@ void WeightLoader::read(size_t index, int rank, void *target) const {
     std::memset(target, 0, static_cast<size_t>(weight.sliceBytes()));
   else
     slice.read(static_cast<char *>(target));
+}
+
+// Pages at both ends: all of a large checkpoint would be read otherwise.
+static void addContent(Digest &digest, std::string_view bytes) {
+  constexpr size_t page = 4096, whole = 64 << 10;
+  if (bytes.size() <= whole)
+    return digest.add(bytes);
+  digest.add(bytes.substr(0, page));
+  digest.add(bytes.substr(bytes.size() / 2, page));
+  digest.add(bytes.substr(bytes.size() - page));
+}
+
+std::string WeightLoader::digest() const {
+  Digest digest;
+  for (size_t i = 0; i < resolved.size(); ++i) {
+    digest.add(function->weights[i].name);
+    for (const auto &ofPart : resolved[i].tensors)
+      for (const TensorView *tensor : ofPart) {
+        digest.add(concat(tensor->dtypeText, bracketed(tensor->shape)));
+        addContent(digest,
+                   {reinterpret_cast<const char *>(tensor->bytes.data()),
+                    tensor->bytes.size()});
+      }
+  }
+  return digest.text();
 }

@@ -27,6 +27,9 @@ public:
        std::shared_ptr<Checkpoint> checkpoint,
        const std::function<void(const std::string &)> &log);
 
+  // Of what all ranks read, to compare processes: names, types, shapes, and
+  // parts of the content of large tensors.
+  std::string digest() const;
   // Fills `target` with a rank's slice.
   void read(size_t weight, int rank, void *target) const;
 

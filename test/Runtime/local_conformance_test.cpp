@@ -41,7 +41,7 @@ TEST(LocalWorld, WorksAgainAfterAReset) {
       EXPECT_FALSE(reduce(communicator, value).ok());
   });
   EXPECT_EQ(world.failure().code(), MOERT_ERROR_TIMEOUT);
-  world.reset();
+  EXPECT_TRUE(world.reset().ok());
   EXPECT_TRUE(world.failure().ok());
   runOn(world, 3, [&](Communicator &communicator, int rank) {
     float value = static_cast<float>(rank);

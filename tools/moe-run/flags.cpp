@@ -10,8 +10,6 @@
 #include <set>
 #include <sstream>
 
-extern char **environ;
-
 using namespace moert;
 
 template <typename... Args> static Status invalid(const Args &...args) {
@@ -84,18 +82,14 @@ static Status parseOutputs(const std::vector<std::string> &texts,
 }
 
 // Variables of ours: one that is misspelt would be ignored silently.
-static Status readEnvironment(double &timeoutSeconds) {
-  for (char **entry = environ; *entry; ++entry) {
-    std::string_view text = *entry;
-    if (!text.starts_with("MOERT_"))
+static Status readEnvironment(const Variables &variables,
+                              double &timeoutSeconds, std::string &mpi) {
+  for (const auto &[name, value] : variables) {
+    if (!name.starts_with("MOERT_"))
       continue;
-    size_t equals = text.find('=');
-    std::string name(text.substr(0, equals));
-    std::string value(equals == std::string_view::npos
-                          ? std::string_view()
-                          : text.substr(equals + 1));
     static const std::vector<std::string> known = {
         "MOERT_CUDA_LIB", // read where the library is opened
+        "MOERT_MPI",
         "MOERT_NCCL_LIB",
         "MOERT_TIMEOUT",
     };
@@ -104,10 +98,31 @@ static Status readEnvironment(double &timeoutSeconds) {
                      " is unknown", suggest(name, known));
     if (value.empty())
       return invalid("the environment variable ", name, " is empty");
+    if (name == "MOERT_MPI")
+      mpi = value;
     if (name == "MOERT_TIMEOUT")
       MOERT_TRY(parseNumber("the environment variable MOERT_TIMEOUT", value,
                             1e-3, 1e6, timeoutSeconds));
   }
+  return {};
+}
+
+static Status readLaunch(const RunFlags &flags, const Variables &variables,
+                         RunPlan &plan) {
+  std::string ignored;
+  Result<std::optional<Launch>> launch =
+      discoverLaunch(flags.launch, variables,
+                     [&](const std::string &line) { ignored = line; });
+  if (!launch.ok())
+    return launch.status();
+  plan.launch = *launch;
+  if (!ignored.empty() && plan.launch->rank == 0)
+    note(ignored);
+  if (!plan.mpi.empty() && plan.mpi != "openmpi" && plan.mpi != "mpich" &&
+      plan.mpi.find('/') == std::string::npos)
+    return invalid("the environment variable MOERT_MPI is '",
+                   printable(plan.mpi),
+                   "', openmpi, mpich or the path of a plug-in is expected");
   return {};
 }
 
@@ -132,7 +147,9 @@ static Status fillPlan(const RunFlags &flags, RunPlan &plan) {
   if (flags.artifact.empty())
     return invalid("no artifact is given; usage: moe-run layer.moe --input "
                    "x=@file.safetensors:tensor ...");
-  MOERT_TRY(readEnvironment(plan.timeoutSeconds));
+  Variables variables = environmentVariables();
+  MOERT_TRY(readEnvironment(variables, plan.timeoutSeconds, plan.mpi));
+  MOERT_TRY(readLaunch(flags, variables, plan));
   MOERT_TRY(parseSources("--input", flags.inputs, plan.inputs));
   MOERT_TRY(parseSources("--expect", flags.expects, plan.expects));
   MOERT_TRY(parseOutputs(flags.outputs, plan));
@@ -148,6 +165,7 @@ static Status fillPlan(const RunFlags &flags, RunPlan &plan) {
   if (flags.equalNan && flags.expects.empty())
     return invalid("--equal-nan needs --expect");
   MOERT_TRY(parseDevice(flags.device, plan));
+  plan.communicator = flags.communicator;
   plan.artifact = flags.artifact;
   plan.weights = flags.weights;
   plan.function = flags.function;
@@ -190,7 +208,17 @@ static Status parseRoutings(const std::string &text,
 Result<BenchPlan> moert::parseBenchFlags(const BenchFlags &flags) {
   BenchPlan plan;
   double noTimeout = 0; // a run of one process cannot wait for others for long
-  MOERT_TRY(readEnvironment(noTimeout));
+  std::string noMpi;
+  Variables variables = environmentVariables();
+  MOERT_TRY(readEnvironment(variables, noTimeout, noMpi));
+  Result<std::optional<Launch>> launch =
+      discoverLaunch({}, variables, [](const std::string &) {});
+  if (!launch.ok())
+    return launch.status();
+  if (*launch && (*launch)->world > 1)
+    return invalid("bench measures in one process, but ", (*launch)->world,
+                   " were started (by ", launchSourceName((*launch)->source),
+                   ")");
   MOERT_TRY(parseDevice(flags.device, plan));
   MOERT_TRY(parseRoutings(flags.routing, plan.routings));
   if (!flags.tokens.empty()) {

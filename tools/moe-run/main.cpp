@@ -60,6 +60,15 @@ CommandLine::CommandLine() {
                  "runs N times and demands the same bits [1]");
   app.add_option("--timeout", flags.timeout,
                  "seconds that a collective waits for other ranks [300]");
+  app.add_option("--comm", flags.communicator,
+                 "how ranks reach each other: local, threads of this process; "
+                 "mpi or nccl, one process a rank [what fits the launcher]");
+  app.add_option("--rank", flags.launch.rank,
+                 "number of this process [by the launcher]");
+  app.add_option("--world-size", flags.launch.world,
+                 "number of processes [by the launcher]");
+  app.add_option("--rendezvous", flags.launch.rendezvous,
+                 "HOST:PORT where rank 0 is met [by the launcher]");
   app.add_flag("--stats", flags.stats,
                "prints the bytes that each rank moved and holds");
   app.add_option("--json", flags.json, "writes the statistics as JSON");

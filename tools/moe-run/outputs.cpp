@@ -1,8 +1,10 @@
 #include "outputs.h"
 
 #include "atomic_file.h"
+#include "launch/rendezvous.h"
 
 #include <cstdio>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 using namespace moert;
@@ -26,13 +28,32 @@ Status moert::writeRouting(const std::string &path, const Function &function,
        {prefix + "counts", MOERT_I64, {function.experts}, counts.data()}});
 }
 
+Result<std::vector<Counters>> moert::gatherCounters(const Session &session) {
+  std::vector<Counters> all(static_cast<size_t>(session.ranks()));
+  for (int rank : session.ranksHere())
+    all[rank] = session.counters(rank);
+  if (!session.rendezvous())
+    return all;
+  const Counters &mine = all[session.ranksHere().front()];
+  static_assert(std::is_trivially_copyable_v<Counters>);
+  Result<std::vector<std::string>> bytes = session.rendezvous()->gather(
+      "counters",
+      {reinterpret_cast<const char *>(mine.data()), sizeof(Counters)});
+  if (!bytes.ok())
+    return bytes.status();
+  for (size_t rank = 0; rank < bytes->size(); ++rank)
+    if ((*bytes)[rank].size() == sizeof(Counters))
+      std::memcpy(all[rank].data(), (*bytes)[rank].data(), sizeof(Counters));
+  return all;
+}
+
 void moert::printStats(const Session &session, const RunFacts &facts) {
   std::printf("%-6s %-17s %10s %16s %16s\n", "rank", "collective", "calls",
               "bytes sent", "bytes received");
   int64_t sent = 0;
   for (int rank = 0; rank < session.ranks(); ++rank)
     for (int kind = 0; kind < CollectiveKinds; ++kind) {
-      const Counter &counter = session.counters(rank)[kind];
+      const Counter &counter = facts.counters[rank][kind];
       sent += counter.bytesSent;
       if (counter.calls)
         std::printf("%-6d %-17s %10lld %16lld %16lld\n", rank,
@@ -56,7 +77,7 @@ Status moert::writeStats(const std::string &path, const Session &session,
   nlohmann::ordered_json counters = nlohmann::ordered_json::array();
   for (int rank = 0; rank < session.ranks(); ++rank)
     for (int kind = 0; kind < CollectiveKinds; ++kind) {
-      const Counter &counter = session.counters(rank)[kind];
+      const Counter &counter = facts.counters[rank][kind];
       if (counter.calls)
         counters.push_back(
             {{"rank", rank},

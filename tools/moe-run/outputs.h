@@ -12,8 +12,12 @@ Status writeRouting(const std::string &path, const Function &function,
 
 struct RunFacts {
   int64_t tokens = 0;
-  std::vector<double> seconds; // of each run
+  std::vector<double> seconds;    // of each run
+  std::vector<Counters> counters; // by rank; of all of them at rank 0
 };
+
+// An exchange, where ranks are processes.
+Result<std::vector<Counters>> gatherCounters(const Session &session);
 
 void printStats(const Session &session, const RunFacts &facts);
 Status writeStats(const std::string &path, const Session &session,

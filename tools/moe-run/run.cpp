@@ -3,6 +3,8 @@
 
 #include "checked.h"
 #include "compare.h"
+#include "launch.h"
+#include "launch/rendezvous.h"
 #include "outputs.h"
 
 #include <algorithm>
@@ -20,6 +22,12 @@ public:
   explicit Invocation(const RunPlan &plan) : plan(plan) {}
 
   Status perform();
+  // Tells the other processes of the job, if there are any.
+  Status ended(const Status &status);
+  // Results are rank 0's to write and to check.
+  bool isFirst() const { return !isProcess() || plan.launch->rank == 0; }
+  // Whether this is one of several processes that run the artifact together.
+  bool isProcess() const { return plan.launch && communicator != "local"; }
   bool checksHold() const { return failures.empty(); }
   const std::vector<std::string> &failedChecks() const { return failures; }
 
@@ -29,6 +37,7 @@ private:
   Status readInputs();
   Status readExpected();
   Status openSession();
+  Status joinProcesses();
   Status makeOutputs(std::vector<OwnedTensor> &tensors) const;
   Status runOnce(std::vector<OwnedTensor> &results);
   Status runAll();
@@ -38,6 +47,7 @@ private:
   const OwnedTensor &output(const std::string &name) const;
 
   const RunPlan &plan;
+  std::string communicator = "local";
   std::shared_ptr<Artifact> artifact;
   const Function *function = nullptr;
   std::vector<OwnedTensor> inputs, outputs;
@@ -120,7 +130,7 @@ Status Invocation::readInputs() {
     Result<OwnedTensor> tensor = convertTensor(spec.name, *file, spec.dtype);
     if (!tensor.ok())
       return tensor.status().in("--input " + source.name);
-    if (file->view.dtype != fileDtype(spec.dtype))
+    if (file->view.dtype != fileDtype(spec.dtype) && isFirst())
       note(concat("input `", spec.name, "` is converted from ",
                   fileDtypeName(file->view.dtype), " to ",
                   dtypeName(spec.dtype)));
@@ -148,7 +158,7 @@ Status Invocation::readExpected() {
     if (view.shape != shape)
       return invalid("--expect ", source.name, ": the tensor has shape ",
                      bracketed(view.shape), ", the output ", bracketed(shape));
-    if (view.dtype != fileDtype(spec.dtype))
+    if (view.dtype != fileDtype(spec.dtype) && isFirst())
       note(concat("expected `", spec.name, "` is ", fileDtypeName(view.dtype),
                   ", the output ", dtypeName(spec.dtype),
                   ": both are converted to f64 and compared"));
@@ -157,8 +167,29 @@ Status Invocation::readExpected() {
   return {};
 }
 
+Status Invocation::joinProcesses() {
+  const std::string &kind =
+      plan.device.empty() ? artifact->manifest().target.kind : plan.device;
+  Result<std::string> chosen = chooseCommunicator(plan, kind);
+  if (!chosen.ok())
+    return chosen.status();
+  communicator = *chosen;
+  if (isProcess())
+    outliveLauncher(plan.launch->rank);
+  return {};
+}
+
 Status Invocation::openSession() {
   SessionOptions options;
+  options.communicator = communicator;
+  options.launch = plan.launch;
+  options.mpi = plan.mpi;
+  // At once: a launcher may end this process before it has an error to return.
+  if (isProcess())
+    options.onFailure = [rank = plan.launch->rank](const std::string &line) {
+      if (rank == 0)
+        note(line);
+    };
   options.function = function->name;
   options.maxTokens = plan.maxTokens.value_or(tokens);
   options.threads = plan.threads;
@@ -166,7 +197,8 @@ Status Invocation::openSession() {
   options.deviceNumber = plan.deviceNumber;
   options.timeoutSeconds = plan.timeoutSeconds;
   options.checkReplicas = true;
-  options.log = note;
+  if (isFirst())
+    options.log = note;
   Result<std::unique_ptr<Session>> opened = Session::open(artifact, options);
   if (!opened.ok())
     return opened.status();
@@ -184,17 +216,25 @@ Status Invocation::makeOutputs(std::vector<OwnedTensor> &tensors) const {
     Result<OwnedTensor> tensor = makeTensor(spec.name, spec.dtype, shape);
     if (!tensor.ok())
       return tensor.status();
+    // Rows of other processes stay as they are.
+    if (isProcess() && tensor->buffer.size() > 0)
+      std::memset(tensor->buffer.data(), 0,
+                  static_cast<size_t>(tensor->buffer.size()));
     tensors.push_back(std::move(*tensor));
   }
   return {};
 }
 
+static std::vector<HostTensor>
+hostTensors(const std::vector<OwnedTensor> &tensors) {
+  std::vector<HostTensor> result;
+  for (const OwnedTensor &tensor : tensors)
+    result.push_back(tensor.host());
+  return result;
+}
+
 Status Invocation::runOnce(std::vector<OwnedTensor> &results) {
-  std::vector<HostTensor> in, out;
-  for (const OwnedTensor &tensor : inputs)
-    in.push_back(tensor.host());
-  for (const OwnedTensor &tensor : results)
-    out.push_back(tensor.host());
+  std::vector<HostTensor> in = hostTensors(inputs), out = hostTensors(results);
   auto begin = std::chrono::steady_clock::now();
   MOERT_TRY(session->run(in, out));
   std::chrono::duration<double> passed =
@@ -227,10 +267,16 @@ Status Invocation::runAll() {
   std::vector<OwnedTensor> again;
   if (plan.repeat > 1)
     MOERT_TRY(makeOutputs(again));
-  for (int64_t run = 1; run < plan.repeat && failures.empty(); ++run) {
+  // All processes run as often, whatever one of them has found.
+  for (int64_t run = 1; run < plan.repeat; ++run) {
     MOERT_TRY(runOnce(again));
-    compareRuns(again, run);
+    if (failures.empty())
+      compareRuns(again, run);
   }
+  if (session->rendezvous())
+    MOERT_TRY(session->gatherOutputs(hostTensors(outputs)));
+  if (!isFirst())
+    return {};
   std::printf("`%s`: %d ranks of %d threads, %lld tokens%s\n",
               function->name.c_str(), session->ranks(), session->threads(),
               static_cast<long long>(tokens),
@@ -278,14 +324,31 @@ void Invocation::compareExpected() {
 
 Status Invocation::perform() {
   MOERT_TRY(openArtifact());
+  MOERT_TRY(joinProcesses());
   MOERT_TRY(checkNames());
   MOERT_TRY(readInputs());
   MOERT_TRY(readExpected());
   MOERT_TRY(openSession());
   MOERT_TRY(runAll());
-  MOERT_TRY(writeResults());
-  compareExpected();
-  return {};
+  Result<std::vector<Counters>> counters = gatherCounters(*session);
+  if (!counters.ok())
+    return counters.status();
+  facts.counters = std::move(*counters);
+  if (isFirst()) {
+    MOERT_TRY(writeResults());
+    compareExpected();
+  }
+  // Nobody goes before rank 0 has written all.
+  return session->rendezvous()
+             ? session->rendezvous()->broadcast("the end", "").status()
+             : Status();
+}
+
+Status Invocation::ended(const Status &status) {
+  if (status.ok() || !session || !session->rendezvous())
+    return isProcess() ? status.in(concat("rank ", plan.launch->rank)) : status;
+  session->rendezvous()->fail(status);
+  return status.in(concat("rank ", plan.launch->rank));
 }
 
 int moert::reportError(const Status &status) {
@@ -296,7 +359,7 @@ int moert::reportError(const Status &status) {
 
 int moert::runArtifact(const RunPlan &plan) {
   Invocation invocation(plan);
-  Status status = invocation.perform();
+  Status status = invocation.ended(invocation.perform());
   if (!status.ok())
     return reportError(status);
   std::fflush(stdout);

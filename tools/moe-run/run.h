@@ -2,6 +2,7 @@
 #ifndef MOE_RUN_RUN_H
 #define MOE_RUN_RUN_H
 
+#include "launch/discovery.h"
 #include "session.h"
 #include "tensors.h"
 
@@ -14,6 +15,8 @@ namespace moert {
 // The command line, as text; parseFlags makes a RunPlan of it.
 struct RunFlags {
   std::string artifact, weights, function, recordRouting, json, device;
+  std::string communicator;
+  LaunchFlags launch;
   std::vector<std::string> inputs, expects, outputs;
   std::string rtol, threads, maxTokens, repeat, timeout;
   bool equalNan = false;
@@ -23,6 +26,9 @@ struct RunFlags {
 struct RunPlan {
   std::string artifact, weights, function, recordRouting, json;
   std::string device;
+  std::string communicator; // empty: what fits the launcher
+  std::optional<Launch> launch;
+  std::string mpi;
   int deviceNumber = 0;
   std::vector<TensorSource> inputs, expects;
   std::vector<std::pair<std::string, std::string>> outputs; // name, path

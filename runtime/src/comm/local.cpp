@@ -38,12 +38,10 @@ public:
 
 private:
   Status perform(const Collective &call);
-  Status checkAgreement(const Collective &call);
   Status meet(const Collective &call, bool isFirst);
   Status moveBlocks(const Collective &call);
   Status sumBlocks(const Collective &call);
   Status finishAllReduce(const Collective &call);
-  void count(const Collective &call);
 
   LocalWorld &world;
   int rank;
@@ -68,7 +66,9 @@ LocalWorld::LocalWorld(Topology topology, double timeoutSeconds)
     cell->present.resize(members);
     cells.push_back(std::move(cell));
   }
-  waiting.resize(static_cast<size_t>(this->topology.ranks()));
+  for (int rank = 0; rank < this->topology.ranks(); ++rank)
+    all.push_back(rank);
+  waiting.resize(all.size());
   left.resize(waiting.size());
 }
 
@@ -81,7 +81,7 @@ LocalWorld::endpoint(int rank, std::unique_ptr<Mover> mover) {
   return std::make_unique<LocalEndpoint>(*this, rank, std::move(mover));
 }
 
-void LocalWorld::reset() {
+Status LocalWorld::reset() {
   std::lock_guard<std::mutex> lock(mutex);
   for (std::unique_ptr<Cell> &cell : cells) {
     cell->arrived = 0;
@@ -91,6 +91,7 @@ void LocalWorld::reset() {
   left.assign(left.size(), false);
   failedRank = -1;
   failedWhy = Status();
+  return {};
 }
 
 Status LocalWorld::failure() const {
@@ -271,28 +272,6 @@ Status LocalWorld::receive(const Collective &call, int rank, Mover &mover) {
   return {};
 }
 
-// All members see the same calls. The one who finds that it does not fit names
-// the first pair that does not, so that the message is the same on each run.
-Status LocalEndpoint::checkAgreement(const Collective &call) {
-  const std::vector<int> &ranks = world.topology.members(call.group, rank);
-  const std::vector<Collective> &calls =
-      world.cells[world.topology.cell(call.group, rank)]->calls;
-  int members = static_cast<int>(ranks.size());
-  int me = world.topology.indexIn(call.group, rank);
-  bool good = true;
-  for (int from = 0; from < members && good; ++from)
-    good = fits(calls[from], calls[me], members, from, me);
-  if (good)
-    return {};
-  for (int to = 0; to < members; ++to)
-    for (int from = 0; from < members; ++from)
-      if (std::string text =
-              explainMismatch(calls[from], calls[to], ranks, from, to);
-          !text.empty())
-        return Status::error(MOERT_ERROR_COLLECTIVE, text);
-  return {};
-}
-
 // Meets the others; what they have put into their queues so far comes before
 // what this rank does next.
 Status LocalEndpoint::meet(const Collective &call, bool isFirst) {
@@ -350,30 +329,6 @@ Status LocalEndpoint::finishAllReduce(const Collective &call) {
   return {};
 }
 
-void LocalEndpoint::count(const Collective &call) {
-  Counter &counter = moved[static_cast<size_t>(call.kind)];
-  ++counter.calls;
-  int64_t bytes = call.count * static_cast<int64_t>(dtypeSize(call.dtype));
-  if (call.kind == CollectiveKind::Send || call.kind == CollectiveKind::Recv) {
-    (call.kind == CollectiveKind::Send ? counter.bytesSent
-                                       : counter.bytesReceived) += bytes;
-    return;
-  }
-  int members =
-      static_cast<int>(world.topology.members(call.group, rank).size());
-  int me = world.topology.indexIn(call.group, rank);
-  for (int peer = 0; peer < members; ++peer) {
-    if (peer == me)
-      continue;
-    counter.bytesSent += sendBlock(call, members, me, peer).size;
-    counter.bytesReceived += recvBlock(call, members, me, peer).size;
-    if (call.kind == CollectiveKind::AllReduce) {
-      counter.bytesSent += reduceShare(call, members, me).size;
-      counter.bytesReceived += reduceShare(call, members, peer).size;
-    }
-  }
-}
-
 Status LocalEndpoint::perform(const Collective &call) {
   MOERT_TRY(checkCollective(world.topology, rank, call));
   if (call.kind == CollectiveKind::Send) {
@@ -382,14 +337,21 @@ Status LocalEndpoint::perform(const Collective &call) {
     MOERT_TRY(world.receive(call, rank, *mover));
   } else {
     MOERT_TRY(meet(call, /*isFirst=*/true));
-    MOERT_TRY(checkAgreement(call));
+    // All members see the same calls.
+    MOERT_TRY(checkAgreement(
+        world.cells[world.topology.cell(call.group, rank)]->calls,
+        world.topology.members(call.group, rank),
+        world.topology.indexIn(call.group, rank)));
     MOERT_TRY(isSum(call.kind) ? sumBlocks(call) : moveBlocks(call));
     if (call.kind == CollectiveKind::AllReduce)
       MOERT_TRY(finishAllReduce(call));
     // Nobody may change its buffers while others read them.
     MOERT_TRY(meet(call, /*isFirst=*/false));
   }
-  count(call);
+  countMoved(call,
+             static_cast<int>(world.topology.members(call.group, rank).size()),
+             world.topology.indexIn(call.group, rank),
+             moved[static_cast<size_t>(call.kind)]);
   return {};
 }
 

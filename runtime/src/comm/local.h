@@ -3,47 +3,28 @@
 #ifndef MOERT_COMM_LOCAL_H
 #define MOERT_COMM_LOCAL_H
 
-#include "comm/communicator.h"
+#include "comm/world.h"
 
 #include <condition_variable>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <span>
 
 namespace moert {
 
-// How the data of one rank moves once the ranks have met. What is asked for may
-// be done later, in this order.
-class Mover {
-public:
-  virtual ~Mover() = default;
-
-  // Before a meeting: whoever awaits this rank after it sees what was done so
-  // far.
-  virtual Status publish() = 0;
-  // What comes next sees what `rank` had published.
-  virtual Status await(int rank) = 0;
-  virtual Status copy(void *target, const void *source, int64_t size) = 0;
-  // As sumInOrder (comm/sum.h).
-  virtual Status sum(moert_dtype dtype, std::span<const void *const> sources,
-                     void *target, int64_t count) = 0;
-};
-
-class LocalWorld {
+class LocalWorld final : public World {
 public:
   // `timeoutSeconds` bounds the wait for the others at one meeting.
   LocalWorld(Topology topology, double timeoutSeconds);
-  ~LocalWorld();
+  ~LocalWorld() override;
 
-  // One for each rank; the world must outlive it. Without a mover the data is
-  // host memory and moves at once.
+  const std::vector<int> &ranksHere() const override { return all; }
+  int ranksOnProcessors() const override { return topology.ranks(); }
   std::unique_ptr<Communicator>
-  endpoint(int rank, std::unique_ptr<Mover> mover = nullptr);
-  // After a failed run, when no rank is inside a collective any more.
-  void reset();
-  // What made the first failed rank fail, "rank 3: ..."; ok if none has.
-  Status failure() const;
+  endpoint(int rank, std::unique_ptr<Mover> mover = nullptr) override;
+  // Undoes a failed run.
+  Status reset() override;
+  Status failure() const override;
 
 private:
   friend class LocalEndpoint;
@@ -79,6 +60,7 @@ private:
 
   const Topology topology;
   const double timeoutSeconds;
+  std::vector<int> all;
   mutable std::mutex mutex; // guards all below; never held while data moves
   std::vector<std::unique_ptr<Cell>> cells;
   std::map<std::array<int, 3>, std::unique_ptr<Channel>> channels;

@@ -4,6 +4,7 @@
 #include "comm/plan.h"
 #include "comm/sum.h"
 #include "dtype.h"
+#include "launch/processes.h"
 
 #include <cstring>
 #include <random>
@@ -138,12 +139,16 @@ Result<std::unique_ptr<MpiWorld>> MpiWorld::join(const Topology &topology,
     return joined.status();
   }
   world->meeting = std::move(*joined);
+  Result<int> sharers = countSharers(*world->meeting);
+  if (!sharers.ok())
+    return sharers.status();
+  world->sharers = *sharers;
   world->meeting->onAsked(
       [raw = world.get()] { return raw->position().encode(); });
   return world;
 }
 
-std::unique_ptr<Communicator> MpiWorld::endpoint(int) {
+std::unique_ptr<Communicator> MpiWorld::endpoint(int, std::unique_ptr<Mover>) {
   return std::make_unique<MpiEndpoint>(*this);
 }
 
@@ -156,12 +161,7 @@ Status MpiWorld::reset() {
   return failure();
 }
 
-Status MpiWorld::failure() const {
-  Status why = meeting->failure();
-  if (why.code() == MOERT_ERROR_ABORTED || why.code() == MOERT_ERROR_COLLECTIVE)
-    return why; // names its ranks itself
-  return why.in(concat("rank ", meeting->rank()));
-}
+Status MpiWorld::failure() const { return meeting->failure(); }
 
 void MpiWorld::setCurrent(const Collective *call) {
   std::lock_guard<std::mutex> lock(mutex);

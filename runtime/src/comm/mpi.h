@@ -41,7 +41,9 @@ public:
   ~MpiWorld() override;
 
   const std::vector<int> &ranksHere() const override { return here; }
-  std::unique_ptr<Communicator> endpoint(int rank) override;
+  int ranksOnProcessors() const override { return sharers; }
+  std::unique_ptr<Communicator>
+  endpoint(int rank, std::unique_ptr<Mover> mover = nullptr) override;
   Status reset() override;
   Status failure() const override;
   Rendezvous *rendezvous() override { return meeting.get(); }
@@ -61,6 +63,7 @@ private:
   void *const communicator;
   const std::vector<int> here;
   std::unique_ptr<Rendezvous> meeting;
+  int sharers = 1;
   // What others learn when they ask.
   mutable std::mutex mutex;
   std::optional<Collective> current;

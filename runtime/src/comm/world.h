@@ -3,6 +3,8 @@
 #define MOERT_COMM_WORLD_H
 
 #include "comm/communicator.h"
+#include "comm/mover.h"
+#include "launch/discovery.h"
 
 #include <memory>
 #include <vector>
@@ -17,8 +19,12 @@ public:
 
   // The ranks whose programs run in this process.
   virtual const std::vector<int> &ranksHere() const = 0;
-  // One for each of them; the world must outlive it.
-  virtual std::unique_ptr<Communicator> endpoint(int rank) = 0;
+  // Of all processes, those that share this process's processors.
+  virtual int ranksOnProcessors() const = 0;
+  // One for each of them; the world must outlive it. Without a mover the data
+  // is host memory and moves at once.
+  virtual std::unique_ptr<Communicator>
+  endpoint(int rank, std::unique_ptr<Mover> mover = nullptr) = 0;
   // Before each job, when no rank is inside a collective. Fails where an
   // earlier failure cannot be undone: of a job of several processes.
   virtual Status reset() = 0;
@@ -27,6 +33,18 @@ public:
   // The way to other processes; null if there are none.
   virtual Rendezvous *rendezvous() { return nullptr; }
 };
+
+struct WorldOptions {
+  std::string communicator = "local"; // "local" or "mpi"
+  std::optional<Launch> launch;       // who started this process
+  std::string mpi; // see MpiLibrary::open; empty: what the launcher is
+  double timeoutSeconds = 300;                        // of one collective
+  std::function<void(const std::string &)> onFailure; // see Rendezvous
+};
+
+// By all processes of the job.
+Result<std::unique_ptr<World>> openWorld(const Topology &topology,
+                                         WorldOptions options);
 
 } // namespace moert
 

@@ -1,0 +1,32 @@
+// How the data of one rank moves between ranks of one process.
+#ifndef MOERT_COMM_MOVER_H
+#define MOERT_COMM_MOVER_H
+
+#include "moert/abi.h"
+#include "status.h"
+
+#include <cstdint>
+#include <span>
+
+namespace moert {
+
+// How the data of one rank moves once the ranks have met. What is asked for may
+// be done later, in this order.
+class Mover {
+public:
+  virtual ~Mover() = default;
+
+  // Before a meeting: whoever awaits this rank after it sees what was done so
+  // far.
+  virtual Status publish() = 0;
+  // What comes next sees what `rank` had published.
+  virtual Status await(int rank) = 0;
+  virtual Status copy(void *target, const void *source, int64_t size) = 0;
+  // As sumInOrder (comm/sum.h).
+  virtual Status sum(moert_dtype dtype, std::span<const void *const> sources,
+                     void *target, int64_t count) = 0;
+};
+
+} // namespace moert
+
+#endif

@@ -1,0 +1,35 @@
+#include "comm/world.h"
+
+#include "comm/local.h"
+#include "comm/mpi.h"
+
+using namespace moert;
+
+static std::string libraryOf(const WorldOptions &options) {
+  if (!options.mpi.empty())
+    return options.mpi;
+  if (options.launch && options.launch->source == LaunchSource::Mpich)
+    return "mpich";
+  if (options.launch && options.launch->source == LaunchSource::OpenMpi)
+    return "openmpi";
+  return {};
+}
+
+Result<std::unique_ptr<World>> moert::openWorld(const Topology &topology,
+                                                WorldOptions options) {
+  if (options.communicator == "local")
+    return std::unique_ptr<World>(
+        new LocalWorld(topology, options.timeoutSeconds));
+  if (options.communicator != "mpi")
+    return Status::error(MOERT_ERROR_INVALID_ARGUMENT,
+                         "there is no communicator '",
+                         printable(options.communicator), "'",
+                         suggest(options.communicator, {"local", "mpi"}));
+  Result<std::unique_ptr<MpiWorld>> world =
+      MpiWorld::join(topology, {.library = libraryOf(options),
+                                .timeoutSeconds = options.timeoutSeconds,
+                                .onFailure = std::move(options.onFailure)});
+  if (!world.ok())
+    return world.status();
+  return std::unique_ptr<World>(std::move(*world));
+}

@@ -1,0 +1,60 @@
+#include "launch.h"
+
+#include <csignal>
+#include <cstdio>
+#include <pthread.h>
+#include <thread>
+#include <unistd.h>
+
+using namespace moert;
+
+static bool hasMpi(const Launch &launch) {
+  switch (launch.source) {
+  case LaunchSource::OpenMpi:
+  case LaunchSource::Mpich:
+    return true;
+  case LaunchSource::Slurm: // where it serves MPI (srun --mpi=pmix, pmi2)
+    return environmentVariables().contains("PMIX_RANK");
+  case LaunchSource::Flags:
+  case LaunchSource::Torchrun:
+  case LaunchSource::Variables:
+    break;
+  }
+  return false;
+}
+
+Result<std::string> moert::chooseCommunicator(const RunPlan &plan,
+                                              const std::string &device) {
+  if (!plan.communicator.empty())
+    return plan.communicator;
+  if (!plan.launch || plan.launch->world == 1)
+    return std::string("local");
+  if (device == "cuda")
+    return std::string("nccl");
+  if (hasMpi(*plan.launch))
+    return std::string("mpi");
+  return Status::error(
+      MOERT_ERROR_INVALID_ARGUMENT, plan.launch->world,
+      " processes were started (by ", launchSourceName(plan.launch->source),
+      "), but no communicator for several processes fits: on CPUs that is "
+      "mpi, with processes started by mpirun; --comm=local runs all ranks in "
+      "each process");
+}
+
+void moert::outliveLauncher(int rank) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  if (::pthread_sigmask(SIG_BLOCK, &signals, nullptr) != 0)
+    return;
+  std::thread([signals, rank] {
+    int signal = 0;
+    if (::sigwait(&signals, &signal) != 0)
+      return;
+    // The failure that made the launcher do this is about to be known here.
+    ::usleep(300000);
+    std::fprintf(stderr, "error: rank %d: ended by signal %d\n", rank, signal);
+    std::fflush(stderr);
+    ::_exit(128 + signal);
+  }).detach();
+}
