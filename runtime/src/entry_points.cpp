@@ -1,6 +1,9 @@
 // What compiled programs call (entry_points.def). No exception leaves: the
 // frames above are not C++.
 #include "dtype.h"
+#ifdef MOERT_FAULT_INJECTION
+#include "fault.h"
+#endif
 #include "rank.h"
 
 #include <new>
@@ -51,6 +54,9 @@ static int32_t collective(moert_context *context, int32_t dtype,
       return Status::error(MOERT_ERROR_INTERNAL, collectiveName(call.kind),
                            " with the unknown dtype ", dtype);
     call.dtype = static_cast<moert_dtype>(dtype);
+#ifdef MOERT_FAULT_INJECTION
+    MOERT_TRY(injectFault(rank.number));
+#endif
     return rank.communicator->collective(call);
   });
 }

@@ -69,6 +69,9 @@ public:
   int threads() const { return threadsPerRank; }
   // Those whose programs run in this process; the others have no counters here.
   const std::vector<int> &ranksHere() const { return world->ranksHere(); }
+  // Of the run in progress, or of the last: known here before the run returns.
+  // Any thread.
+  Status failure() const { return world->failure(); }
   // The way to other processes; null if there are none.
   Rendezvous *rendezvous() const { return world->rendezvous(); }
   const Counters &counters(int rank) const {

@@ -89,9 +89,10 @@ static Status readEnvironment(const Variables &variables,
       continue;
     static const std::vector<std::string> known = {
         "MOERT_CUDA_LIB", // read where the library is opened
-        "MOERT_MPI",
-        "MOERT_NCCL_LIB",
-        "MOERT_TIMEOUT",
+#ifdef MOERT_FAULT_INJECTION
+        "MOERT_FAULT",
+#endif
+        "MOERT_MPI",      "MOERT_NCCL_LIB", "MOERT_TIMEOUT",
     };
     if (std::find(known.begin(), known.end(), name) == known.end())
       return invalid("the environment variable ", printable(name),

@@ -58,3 +58,36 @@ void moert::outliveLauncher(int rank) {
     ::_exit(128 + signal);
   }).detach();
 }
+
+static constexpr int PatienceSeconds = 3;
+
+Watchdog::Watchdog(const Session &session, std::string prefix)
+    : session(session), prefix(std::move(prefix)), thread([this] { watch(); }) {
+}
+
+Watchdog::~Watchdog() {
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    stopping = true;
+    changed.notify_all();
+  }
+  thread.join();
+}
+
+void Watchdog::watch() {
+  std::unique_lock<std::mutex> lock(mutex);
+  auto pause = [&](int milliseconds) {
+    return changed.wait_for(lock, std::chrono::milliseconds(milliseconds),
+                            [&] { return stopping; });
+  };
+  while (session.failure().ok())
+    if (pause(200))
+      return;
+  if (pause(PatienceSeconds * 1000))
+    return;
+  std::fflush(stdout);
+  std::fprintf(stderr, "error: %s%s; the program of this process hangs\n",
+               prefix.c_str(), session.failure().message().c_str());
+  std::fflush(stderr);
+  ::_exit(ExitBadInput);
+}

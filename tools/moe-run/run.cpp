@@ -37,6 +37,7 @@ private:
   Status readInputs();
   Status readExpected();
   Status openSession();
+  Status loadWeights();
   Status joinProcesses();
   Status makeOutputs(std::vector<OwnedTensor> &tensors) const;
   Status runOnce(std::vector<OwnedTensor> &results);
@@ -203,6 +204,10 @@ Status Invocation::openSession() {
   if (!opened.ok())
     return opened.status();
   session = std::move(*opened);
+  return {};
+}
+
+Status Invocation::loadWeights() {
   if (function->weights.empty())
     return {};
   return session->loadWeights(plan.weights).in("--weights");
@@ -329,6 +334,10 @@ Status Invocation::perform() {
   MOERT_TRY(readInputs());
   MOERT_TRY(readExpected());
   MOERT_TRY(openSession());
+  Watchdog watchdog(*session, isProcess()
+                                  ? concat("rank ", plan.launch->rank, ": ")
+                                  : std::string());
+  MOERT_TRY(loadWeights());
   MOERT_TRY(runAll());
   Result<std::vector<Counters>> counters = gatherCounters(*session);
   if (!counters.ok())

@@ -1,0 +1,76 @@
+"""Jobs of several processes, as a launcher starts them."""
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+LAUNCHER_WORDS = ("OMPI_", "PMI", "SLURM_", "MOERT_", "RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "TORCHELASTIC_")
+
+
+def environment(extra=()):
+    """Without what launchers of our own leave; as root on few cores."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(LAUNCHER_WORDS)}
+    clean.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1")
+    clean.update(extra)
+    return clean
+
+
+class Failed(Exception):
+    pass
+
+
+class Job:
+    """A command with its output, and the processes that it started."""
+
+    def __init__(self, command, cwd, extra=()):
+        self.command = command
+        self.begin = time.time()
+        self.process = subprocess.Popen(command, cwd=cwd, env=environment(extra), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def wait(self, seconds=120):
+        try:
+            self.output = self.process.communicate(timeout=seconds)[0]
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                output = self.process.communicate(timeout=5)[0]
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                output = self.process.communicate()[0]
+            raise Failed(f"still running after {seconds} s: {' '.join(self.command)}\n{output}")
+        self.seconds = time.time() - self.begin
+        return self.process.returncode
+
+    def expect(self, code, *texts, seconds=120):
+        """The exit code (None: any but 0), and texts in the output."""
+        found = self.wait(seconds)
+        good = found != 0 if code is None else found == code
+        missing = [text for text in texts if text not in self.output]
+        if not good or missing:
+            raise Failed(f"exit {found} of {' '.join(self.command)}\nmissing: {missing}\n{self.output}")
+
+
+def rank_processes(program, variable):
+    """rank -> pid of the running processes of a program, by a launcher's variable."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            if os.path.realpath(f"/proc/{entry}/exe") != os.path.realpath(program):
+                continue
+            with open(f"/proc/{entry}/environ", "rb") as file:
+                items = file.read().split(b"\0")
+        except OSError:
+            continue
+        for item in items:
+            if item.startswith(variable.encode() + b"="):
+                found[int(item.split(b"=")[1])] = int(entry)
+    return found
+
+
+def launchers():
+    """MPIs that are installed: name -> (launcher, the variable of a process's rank)."""
+    variables = {"openmpi": "OMPI_COMM_WORLD_RANK", "mpich": "PMI_RANK"}
+    return {name: (shutil.which(f"mpirun.{name}"), variable) for name, variable in variables.items() if shutil.which(f"mpirun.{name}")}
