@@ -12,7 +12,7 @@ using namespace moe;
 
 /// Weight rows from which rows are better moved first than gathered for each
 /// tile of columns (benchmarks/gpu/results).
-static constexpr int64_t wideWeights = 8192;
+static constexpr int64_t wideWeights = 4096;
 
 namespace {
 
