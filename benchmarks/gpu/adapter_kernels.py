@@ -12,7 +12,7 @@ import torch
 
 from device import SMS, Kernel, event_times
 from plan_table import GATHERED, TILES
-from problems import interleave
+from problems import in_blocks, interleave
 
 INT = {"device": "cuda", "dtype": torch.int32}
 BF16 = {"device": "cuda", "dtype": torch.bfloat16}
@@ -47,7 +47,8 @@ def chain(launches):
 class Generated:
     """Sort, permutation or gather, two grouped matmuls, combine; or one kernel for few tokens."""
     name = "generated"
-    early = True   # programmatic dependent launch
+    blocked = False
+    most_early = 4096  # rows up to which kernels are launched early
 
     def wanted(self, layer, tokens, routing):
         return True
@@ -56,6 +57,8 @@ class Generated:
         gate, up = layer.w1[:, :layer.I], layer.w1[:, layer.I:]
         self.packed = interleave(gate, up).reshape(-1, layer.H)
         self.down = layer.w2.reshape(-1, layer.I)
+        if self.blocked:
+            self.packed, self.down = in_blocks(self.packed), in_blocks(self.down)
         self.kernels = {}
 
     def teardown(self):
@@ -63,7 +66,8 @@ class Generated:
 
     def load(self, layer, step):
         """The kernel, or None where the plan has none."""
-        path = os.path.join(FOLDER, f"{layer.name}.{step}")
+        weights = step.startswith(("up", "down", "few"))
+        path = os.path.join(FOLDER + ("-blocked" if self.blocked and weights else ""), f"{layer.name}.{step}")
         if step not in self.kernels:
             self.kernels[step] = Kernel(path) if os.path.exists(path + ".cubin") else None
         return self.kernels[step]
@@ -81,6 +85,7 @@ class Generated:
     def case(self, layer, inputs):
         options = {}
         rows, n = inputs[0].R, inputs[0].n
+        self.early = n <= self.most_early
         outs = [torch.full((rows, layer.H), float("nan"), **BF16) for _ in inputs]
         for most in (1, 16):
             if rows <= most and self.load(layer, f"few{most}") and (most == 1 or rows > 1):
@@ -99,7 +104,7 @@ class Generated:
         path = os.environ.get("CHOICES", os.path.join(FOLDER, "choices.json"))
         lines = json.load(open(path)) if os.path.exists(path) else []
         with open(path, "w") as file:
-            json.dump(lines + [{"early": self.early, **line}], file, indent=0)
+            json.dump(lines + [{"by": self.name, "early": self.early, **line}], file, indent=0)
 
     def few(self, layer, inputs, outs, most):
         state = torch.zeros(4, **INT)
@@ -151,10 +156,16 @@ class Generated:
         return options, gemm, tiles
 
 
+class GeneratedBlocked(Generated):
+    """The same with weights in blocks; its kernels stand in KERNELS_DIR-blocked."""
+    name = "generated_blocked"
+    blocked = True
+
+
 class GeneratedPlain(Generated):
-    """The same without programmatic dependent launch."""
+    """Without early launches."""
     name = "generated_plain"
-    early = False
+    most_early = 0
 
 
-PEERS = [Generated, GeneratedPlain]
+PEERS = [Generated, GeneratedBlocked, GeneratedPlain]

@@ -14,7 +14,7 @@ import torch
 
 from bench_layers import graph_of
 from device import SMS, Kernel, event_times
-from problems import interleave
+from problems import in_blocks, interleave
 
 INT = {"device": "cuda", "dtype": torch.int32}
 BF16 = {"device": "cuda", "dtype": torch.bfloat16}
@@ -38,6 +38,9 @@ class Layer:
         self.gate, self.up = weights(self.inner, self.hidden), weights(self.inner, self.hidden)
         self.down = weights(self.hidden, self.inner)
         self.packed = interleave(self.gate, self.up).view(-1, self.hidden)
+        self.stored_down = self.down
+        if settings.get("blocked-weights") == "1":
+            self.packed, self.stored_down = in_blocks(self.packed), in_blocks(self.down.view(-1, self.inner))
         self.gate_bias, self.inner_bias = torch.randn(2, self.experts, self.inner, device="cuda")
         self.up_bias = interleave(self.gate_bias, self.inner_bias).contiguous()
         self.down_bias = torch.randn(self.experts, self.hidden, device="cuda")
@@ -79,7 +82,7 @@ class Layer:
         x, ids, weights, addend = inputs
         y = torch.full((len(x), self.hidden), float("nan"), **BF16)
         launch = kernel.bind(grid=grid, early=early, x=x, ids=ids, weights=weights, slots=self.slots, gate_up=self.packed,
-                             down=self.down, up_bias=self.up_bias, down_bias=self.down_bias, addend=addend,
+                             down=self.stored_down, up_bias=self.up_bias, down_bias=self.down_bias, addend=addend,
                              hidden_rows=scratch, state=state, y=y, tokens=len(x))
         return launch, y
 

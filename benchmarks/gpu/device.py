@@ -44,6 +44,9 @@ def make_map(parameter, tensor):
     width, pitch = parameter["box_columns"], columns * parameter["element_bytes"]
     rows, swizzle = tensor.shape[0], width * parameter["element_bytes"]
     assert tensor.shape[1] == columns and tensor.is_contiguous(), (tensor.shape, columns)
+    if parameter["kind"] == "blocked_map":  # the tensor holds blocks of 8 x 64, in any shape of these rows
+        return TensorMap(tensor.data_ptr(), [64, 8, columns // 64, rows // 8], [128, 1024, 16 * columns],
+                         [64, 8, 1, height // 8], 128)
     if parameter["kind"] == "matrix_map":
         return TensorMap(tensor.data_ptr(), [columns, rows], [pitch], [width, height], swizzle)
     return TensorMap(tensor.data_ptr() - height * pitch, [columns, height, rows + height + 1],

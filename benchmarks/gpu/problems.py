@@ -10,6 +10,12 @@ def interleave(gate, up):
     return both.reshape((experts, 2 * rows) + gate.shape[2:])
 
 
+def in_blocks(matrix):
+    """Rows x columns as blocks of 8 rows x 64 columns, in a tensor of the same shape."""
+    rows, columns = matrix.shape
+    return matrix.view(rows // 8, 8, columns // 64, 64).transpose(1, 2).reshape(rows, columns)
+
+
 def multinomial_sizes(rows, experts, seed):
     """Uneven experts: p = softmax(0.4 randn)."""
     generator = torch.Generator().manual_seed(seed)
@@ -38,7 +44,8 @@ class Problem:
 
     def arguments(self, kernel_settings, y):
         gathered = kernel_settings.get("gather") == "1"
-        return {"x": self.tokens if gathered else self.x, "index": self.index, "w": self.w, "y": y,
+        w = in_blocks(self.w) if kernel_settings.get("blocked-weights") == "1" else self.w
+        return {"x": self.tokens if gathered else self.x, "index": self.index, "w": w, "y": y,
                 "offsets": self.offsets, "bias": self.bias, "scale": self.scale}
 
     def columns(self, settings):

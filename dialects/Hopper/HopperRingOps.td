@@ -80,7 +80,9 @@ def Hopper_TmaLoadOp : Hopper_RingOp<"tma_load"> {
   let summary = "loads one tile of a stage through a tensor map";
   let description = [{
     The map's box is the tile; `column` and `row` are its first element.  What lies
-    outside of the map's matrix arrives as zero.  Run by one thread.
+    outside of the map's matrix arrives as zero.  Run by one thread.  With `blocked`
+    the map has four dimensions, over a matrix stored in blocks of 8 rows x 64
+    columns, and `column` and `row` begin a block.
 
     **Constraints**: (C1) the tile exists in the ring.
 
@@ -90,9 +92,9 @@ def Hopper_TmaLoadOp : Hopper_RingOp<"tma_load"> {
     ```
   }];
   let arguments = (ins Hopper_RingType:$ring, I32:$position, I64Attr:$tile,
-                       Hopper_Pointer:$map, I32:$column, I32:$row);
+                       Hopper_Pointer:$map, I32:$column, I32:$row, UnitAttr:$blocked);
   let assemblyFormat = [{
-    $ring `[` $position `]` `tile` $tile `,` $map `[` $column `,` $row `]` attr-dict `:` qualified(type($ring))
+    $ring `[` $position `]` `tile` $tile `,` $map `[` $column `,` $row `]` (`blocked` $blocked^)? attr-dict `:` qualified(type($ring))
   }];
   let hasVerifier = 1;
 }

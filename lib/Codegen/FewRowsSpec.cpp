@@ -125,6 +125,10 @@ static LogicalResult verifyLayer(const FewRowsSpec &spec, ErrorFn emitError) {
     return emitError() << "few-rows kernel of inner size " << spec.inner
                        << ", expected a multiple of 8 such as "
                        << std::max<int64_t>(8, llvm::alignTo(spec.inner, 8));
+  if (spec.blockedWeights && (spec.hidden % 64 || spec.inner % 64))
+    return emitError() << "blocked weights of hidden size " << spec.hidden
+                       << " and inner size " << spec.inner
+                       << ", expected multiples of 64";
   if (4 * spec.hidden * spec.inner > INT32_MAX)
     return emitError() << "an expert of " << spec.hidden << " x " << spec.inner
                        << " exceeds the 2 GiB that an offset reaches";

@@ -46,7 +46,13 @@ void FewRowsBuilder::copyRows(StringRef name, Value slot, int64_t expertBytes,
   column = b.add(column, copiedColumn);
   Value inside = b.both(valid, b.less(column, columns));
   column = b.select(inside, column, 0);
+  int64_t eight = 16 * columns;
   Value byte = b.add(b.mul(row, 2 * columns), b.mul(column, 2));
+  if (spec.blockedWeights) {
+    byte = b.add(b.mul(b.shr(row, 3), eight), b.mul(b.shr(column, 6), 1024));
+    byte = b.add(byte, b.mul(b.bitAnd(row, 7), 128));
+    byte = b.add(byte, b.mul(b.bitAnd(column, 63), 2));
+  }
   Value from = rowAddress(name, slot, expertBytes, byte);
   Value place = lane;
   if (plan.blocks == 2)
@@ -55,9 +61,15 @@ void FewRowsBuilder::copyRows(StringRef name, Value slot, int64_t expertBytes,
   Value size = b.select(inside, 16, 0);
   int64_t parts = 2 * plan.blocks;
   int64_t distance = plan.blocks == 1 ? rowDistance : 4;
+  // Rows of a unit begin at a multiple of their number: less than eight apart
+  // they stand in one block.
+  auto apart = [&](int64_t rows) {
+    return spec.blockedWeights ? rows / 8 * eight + rows % 8 * 128
+                               : rows * 2 * columns;
+  };
   for (int64_t part = 0; part < parts; ++part)
     NVVM::CpAsyncOp::create(b, b.atByte(to, 512 * part),
-                            b.atByte(from, part * distance * 2 * columns), 16,
+                            b.atByte(from, apart(part * distance)), 16,
                             NVVM::LoadCacheModifierKind::CG, size);
 }
 

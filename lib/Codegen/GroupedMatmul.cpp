@@ -180,7 +180,7 @@ void GroupedMatmulBuilder::loadWeights(OutputTile tile, Value position,
                                        Value block) {
   Value row = b.add(b.mul(tile.expert, spec.n), tile.column);
   TmaLoadOp::create(b, ring, position, weightsTile, argument("w"),
-                    b.mul(block, blockColumns), row);
+                    b.mul(block, blockColumns), row, spec.blockedWeights);
 }
 
 void GroupedMatmulBuilder::producer() {
@@ -192,7 +192,8 @@ void GroupedMatmulBuilder::producer() {
       ExpectOp::create(b, ring, position,
                        ArrayRef<int64_t>{tokensTile, weightsTile});
       TmaLoadOp::create(b, ring, position, tokensTile, argument("x"),
-                        b.mul(block, blockColumns), tile.row);
+                        b.mul(block, blockColumns), tile.row,
+                        /*blocked=*/false);
       loadWeights(tile, position, block);
       return {};
     });

@@ -53,6 +53,10 @@ static LogicalResult verifyProblem(const GroupedMatmulSpec &spec,
   if (spec.n % unit)
     return emitError() << "n is " << spec.n << ", expected a multiple of "
                        << unit << " such as " << llvm::alignTo(spec.n, unit);
+  if (spec.blockedWeights && spec.k % blockColumns)
+    return emitError() << "k is " << spec.k
+                       << ", but blocked weights have whole blocks; pad k to "
+                       << llvm::alignTo(spec.k, blockColumns);
   if (spec.experts * spec.n > INT32_MAX)
     return emitError() << spec.experts << " experts of " << spec.n
                        << " weight rows exceed the 2147483647 rows that a "
@@ -141,7 +145,10 @@ KernelInterface moe::getGroupedMatmulInterface(const GroupedMatmulSpec &spec) {
   } else {
     map("x", ParameterKind::MatrixMap, spec.k, spec.tileTokens, blockColumns);
   }
-  map("w", ParameterKind::MatrixMap, spec.k, spec.tileWeights, blockColumns);
+  map("w",
+      spec.blockedWeights ? ParameterKind::BlockedMap
+                          : ParameterKind::MatrixMap,
+      spec.k, spec.tileWeights, blockColumns);
   map("y", ParameterKind::RaggedMap, spec.getOutputColumns(), plan.boxRows,
       plan.boxColumns);
   pointer("offsets");

@@ -11,6 +11,8 @@ static StringRef toString(ParameterKind kind) {
     return "pointer";
   case ParameterKind::MatrixMap:
     return "matrix_map";
+  case ParameterKind::BlockedMap:
+    return "blocked_map";
   case ParameterKind::RaggedMap:
     return "ragged_map";
   case ParameterKind::Integer:
@@ -80,8 +82,8 @@ LLVM::LLVMFuncOp moe::createKernelFunction(OpBuilder &builder,
                       builder.getI32IntegerAttr(1));
   Type mapType = LLVM::LLVMArrayType::get(builder.getI8Type(), 128);
   for (auto [i, parameter] : llvm::enumerate(interface.parameters)) {
-    if (parameter.kind != ParameterKind::MatrixMap &&
-        parameter.kind != ParameterKind::RaggedMap)
+    if (parameter.kind == ParameterKind::Pointer ||
+        parameter.kind == ParameterKind::Integer)
       continue;
     function.setArgAttr(i, LLVM::LLVMDialect::getByValAttrName(),
                         TypeAttr::get(mapType));

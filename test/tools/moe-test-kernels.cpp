@@ -12,6 +12,7 @@
 #include "moe/Codegen/Router.h"
 #include "moe/Codegen/RowDots.h"
 #include "moe/Codegen/SumRanks.h"
+#include "moe/Codegen/TileTable.h"
 #include "moe/Codegen/TokenSort.h"
 #include "moe/Pipelines/DeviceKernels.h"
 
@@ -25,6 +26,7 @@
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/ToolOutputFile.h"
 
 using namespace mlir;
@@ -120,6 +122,7 @@ static FailureOr<Kernel> readGroupedMatmul(Settings &settings, Location loc) {
   settings.read("row-scale", spec.rowScale);
   settings.read("bias", spec.bias);
   settings.read("epilogue", epilogue);
+  settings.read("blocked-weights", spec.blockedWeights);
   settings.read("alpha", spec.alpha);
   settings.read("limit", spec.limit);
   settings.read("pass-tiles", spec.passTiles);
@@ -154,6 +157,7 @@ static FailureOr<Kernel> readFewRows(Settings &settings, Location loc) {
   settings.read("max-tokens", spec.maxTokens);
   settings.read("table-size", spec.tableSize);
   settings.read("epilogue", epilogue);
+  settings.read("blocked-weights", spec.blockedWeights);
   settings.read("alpha", spec.alpha);
   settings.read("limit", spec.limit);
   settings.read("bias", spec.bias);
@@ -436,6 +440,45 @@ static FailureOr<Kernel> readKernel(StringRef name, Settings &settings,
   return reader(settings, loc);
 }
 
+/// What the table of tiles says: `tiles k=.. n=.. paired=.. rows=.. [file=..]`.
+static FailureOr<std::string> describeTile(Settings &settings, Location loc) {
+  std::string file;
+  int64_t k = 0, n = 0;
+  bool paired = false;
+  double rows = 0;
+  settings.read("file", file);
+  settings.read("k", k);
+  settings.read("n", n);
+  settings.read("paired", paired);
+  settings.read("rows", rows);
+  if (!settings.getError().empty())
+    return emitError(loc) << settings.getError();
+  TileTable table = getBuiltinTileTable();
+  if (!file.empty()) {
+    auto buffer = llvm::MemoryBuffer::getFile(file);
+    if (!buffer)
+      return emitError(loc) << "cannot read '" << file << "'";
+    std::string error;
+    FailureOr<TileTable> parsed =
+        parseTileTable((*buffer)->getBuffer(), "table", error);
+    if (failed(parsed))
+      return emitError(loc) << error;
+    table = *parsed;
+  }
+  const TileEntry *entry = table.find(k, n, paired);
+  std::optional<TileChoice> choice;
+  if (entry)
+    choice = entry->find(rows);
+  if (!choice)
+    return std::string("not measured\n");
+  return llvm::formatv("{0} tokens x {1} weights{2}{3}{4}\n",
+                       choice->tileTokens, choice->tileWeights,
+                       choice->swap ? ", swapped" : "",
+                       choice->skipDead ? ", skipping" : "",
+                       choice->gather ? ", gathering" : "")
+      .str();
+}
+
 /// The text or bytes asked for.
 static FailureOr<std::string> emit(const Kernel &kernel, StringRef what,
                                    Location loc) {
@@ -502,10 +545,14 @@ int main(int argc, char **argv) {
   std::string what = "hopper", file = "-";
   settings.read("emit", what);
   settings.read("out", file);
-  FailureOr<Kernel> kernel = readKernel(argv[1], settings, loc);
-  if (failed(kernel))
-    return 1;
-  FailureOr<std::string> text = emit(*kernel, what, loc);
+  FailureOr<std::string> text = failure();
+  if (StringRef(argv[1]) == "tiles") {
+    text = describeTile(settings, loc);
+  } else {
+    FailureOr<Kernel> kernel = readKernel(argv[1], settings, loc);
+    if (succeeded(kernel))
+      text = emit(*kernel, what, loc);
+  }
   if (failed(text))
     return 1;
   std::error_code error;

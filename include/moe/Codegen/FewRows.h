@@ -19,6 +19,9 @@ namespace moe {
 /// - gate_up[experts * 2 inner][hidden]: bf16, blocks of 8 rows of gate and of
 ///   up alternate; up_bias[experts * 2 inner]: f32 in the same order
 /// - down[experts * hidden][inner]: bf16; down_bias[experts * hidden]: f32
+/// - with `blockedWeights`, gate_up and down are stored in blocks of 8 rows x
+/// 64
+///   columns, as of a GroupedMatmulSpec
 /// - hidden_rows[maxTokens * topK][inner]: bf16, scratch
 /// - state[4]: i32, zero before the first launch; the kernel leaves it so.
 ///   Launches that may run at the same time need one each.
@@ -37,6 +40,7 @@ struct FewRowsSpec {
   GroupedEpilogue epilogue = GroupedEpilogue::Swiglu;
   double alpha = 1.702, limit = 7.0; ///< of SwigluClamped
   bool bias = false, addend = false;
+  bool blockedWeights = false;
   /// The weight scales x, before the epilogue, and not the output.
   bool weightOnInput = false;
   int64_t shares = 132;

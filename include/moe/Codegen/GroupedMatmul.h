@@ -25,7 +25,8 @@ enum class GroupedEpilogue {
 ///   gatherDivisor], or x[r] without `gatherIndex`: plain pointers then, so
 ///   that any x may be given at each launch
 /// - w[experts * n][k]; with swiglu, blocks of 8 rows of gate and of up
-///   alternate
+///   alternate; with `blockedWeights` stored as [experts * n / 8][k /
+///   64][8][64]
 /// - offsets[experts + 1]: i32 on the device; the host never knows the rows
 /// - scale[rows], bias[experts * n]: f32, only with `rowScale`, `bias`; bias is
 ///   ordered as w's rows
@@ -52,6 +53,9 @@ struct GroupedMatmulSpec {
   bool gather = false, rowScale = false, bias = false;
   bool gatherIndex = true;   ///< only with `gather`
   int64_t gatherDivisor = 1; ///< only with an index
+  /// Neighbours in a tile are neighbours in memory: fewer pages of DRAM at
+  /// once.
+  bool blockedWeights = false;
   GroupedEpilogue epilogue = GroupedEpilogue::None;
   double alpha = 1.702, limit = 7.0; ///< of SwigluClamped
   int64_t passTiles = 16; ///< row tiles that share a pass over the columns

@@ -12,9 +12,11 @@ namespace moe {
 
 /// How one parameter is passed.
 enum class ParameterKind {
-  Pointer,   ///< address of an array on the device
-  MatrixMap, ///< tensor map by value over a row-major matrix (box.rows x
-             ///< box.columns)
+  Pointer,    ///< address of an array on the device
+  MatrixMap,  ///< tensor map by value over a row-major matrix (box.rows x
+              ///< box.columns)
+  BlockedMap, ///< tensor map by value, four-dimensional, over a matrix stored
+              ///< in blocks of 8 rows x 64 columns
   RaggedMap, ///< tensor map by value, three-dimensional, that cuts boxes to the
              ///< rows to write
   Integer,   ///< an i32
@@ -27,8 +29,10 @@ struct KernelParameter {
   /// Maps only.  A matrix map has dims (columns, rows), pitch columns *
   /// elementBytes, and box (boxColumns, boxRows).  A ragged map has dims
   /// (columns, boxRows, rows + boxRows + 1), both outer strides one row, box
-  /// (boxColumns, boxRows, 1), and a base boxRows rows before the matrix. Both
-  /// are swizzled by boxColumns * elementBytes bytes (128 or 64).
+  /// (boxColumns, boxRows, 1), and a base boxRows rows before the matrix. A
+  /// blocked map has dims (64, 8, columns / 64, rows / 8), strides 128, 1024
+  /// and 16 * columns bytes (two-byte elements), box (64, 8, 1, boxRows / 8).
+  /// All are swizzled by boxColumns * elementBytes bytes (128 or 64).
   int64_t columns = 0, boxRows = 0, boxColumns = 0, elementBytes = 0;
 };
 

@@ -121,9 +121,12 @@ struct TmaLoadPattern : RingPattern<TmaLoadOp> {
     Value target = getTile(b, type, adaptor.getRing(), stage, op.getTile());
     target = LLVM::AddrSpaceCastOp::create(
         b, LLVM::LLVMPointerType::get(b.getContext(), 7), target);
+    SmallVector<Value> place{adaptor.getColumn(), adaptor.getRow()};
+    if (op.getBlocked())
+      place = {b.i32(0), b.i32(0), b.shr(adaptor.getColumn(), 6),
+               b.shr(adaptor.getRow(), 3)};
     NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(
-        b, target, adaptor.getMap(),
-        ValueRange{adaptor.getColumn(), adaptor.getRow()},
+        b, target, adaptor.getMap(), place,
         getFullBarrier(b, type, adaptor.getRing(), stage), ValueRange(),
         /*multicastMask=*/Value(), /*l2CacheHint=*/Value(),
         NVVM::TMALoadMode::TILE, /*isCTAOnly=*/false, nullptr, Value());

@@ -69,6 +69,17 @@ func.func @tma_goes_behind_the_first_operand(%ring: !ring, %map: !llvm.ptr, %pos
   return
 }
 
+// CHECK-LABEL: func.func @blocks_have_four_coordinates
+// CHECK-SAME: %[[COLUMN:[a-z0-9]*]]: i32, %[[ROW:[a-z0-9]*]]: i32)
+func.func @blocks_have_four_coordinates(%ring: !ring, %map: !llvm.ptr, %position: i32,
+                                        %column: i32, %row: i32) {
+  // CHECK: %[[BLOCK:.*]] = arith.shrui %[[COLUMN]]
+  // CHECK: %[[EIGHT:.*]] = arith.shrui %[[ROW]]
+  // CHECK: nvvm.cp.async.bulk.tensor.shared.cluster.global {{.*}} box[%{{.*}}, %{{.*}}, %[[BLOCK]], %[[EIGHT]]]
+  hopper.tma_load %ring[%position] tile 1, %map[%column, %row] blocked : !ring
+  return
+}
+
 // -----
 
 !ring = !hopper.ring<4, <32x64xbf16>, <128x64xbf16>>

@@ -14,6 +14,8 @@ func.func @producer(%shared: !llvm.ptr<3>, %map: !llvm.ptr, %position: i32, %col
   hopper.expect %ring[%position] tiles [0, 1] : !ring
   // CHECK: hopper.tma_load %[[RING]][%{{.*}}] tile 1, %{{.*}}[%{{.*}}, %{{.*}}]
   hopper.tma_load %ring[%position] tile 1, %map[%column, %row] : !ring
+  // CHECK: hopper.tma_load %[[RING]][%{{.*}}] tile 1, %{{.*}}[%{{.*}}, %{{.*}}] blocked
+  hopper.tma_load %ring[%position] tile 1, %map[%column, %row] blocked : !ring
   return
 }
 

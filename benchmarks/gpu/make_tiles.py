@@ -1,0 +1,63 @@
+"""Writes the table of tiles (machines/kernels/*.json) from the choices of adapter_kernels.py.
+
+    python3 benchmarks/gpu/make_tiles.py choices.json --device "H200, ..." > machines/kernels/h200.json
+"""
+import argparse
+import json
+
+from plan_table import LAYERS, TILES
+
+
+def tile_of(tag):
+    settings = dict(word.split("=") for word in TILES[tag].split())
+    tile = {"tokens": int(settings.get("tile-tokens", 128)), "weights": int(settings.get("tile-weights", 256))}
+    if settings.get("swap") == "1":
+        tile["swap"] = True
+    if settings.get("skip-dead") == "1":
+        tile["skip_dead"] = True
+    return tile
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("choices")
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--by", default="generated")
+    options = parser.parse_args()
+    with open(options.choices) as file:
+        cases = json.load(file)
+    matrices = {}
+    for case in cases:
+        if case["by"] != options.by:
+            continue
+        experts, _, hidden, inner = LAYERS[case["layer"]]
+        rows = case["rows"] / experts
+        gather = case["us"].get("gather", float("inf")) < case["us"]["permute"]
+        step = "gather" if gather else "up"
+        for key, step in (((hidden, 2 * inner, True), step), ((inner, hidden, False), "down")):
+            tag = case["tiles"][step][0]
+            tile = {"rows": round(rows, 4), **tile_of(tag)}
+            if key[2] and gather:
+                tile["gather"] = True
+            tile["us"] = round(case["tiles"][step][1][tag], 1)
+            tile["experts"] = experts
+            matrices.setdefault(key, []).append(tile)
+    # Several layers may measure one matrix: the one with most experts counts.
+    out = []
+    for (k, n, paired), tiles in matrices.items():
+        best = {}
+        for tile in tiles:
+            kept = best.get(tile["rows"])
+            if kept is None or tile["experts"] > kept["experts"]:
+                best[tile["rows"]] = tile
+        out.append((k, n, paired, [best[rows] for rows in sorted(best)]))
+    print('{\n "device": ' + json.dumps(options.device) + ',\n "matrices": [')
+    for i, (k, n, paired, tiles) in enumerate(out):
+        print(f'  {{"k": {k}, "n": {n}, "paired": {json.dumps(paired)}, "tiles": [')
+        print(",\n".join("    " + json.dumps(tile) for tile in tiles))
+        print("  ]}" + ("," if i + 1 < len(out) else ""))
+    print(" ]\n}")
+
+
+if __name__ == "__main__":
+    main()

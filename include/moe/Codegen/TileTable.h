@@ -1,0 +1,53 @@
+// Which tile of a grouped matmul is fastest for how many rows per expert, as
+// measured on a machine; the measurements are data (machines/kernels/*.json).
+#ifndef MOE_CODEGEN_TILETABLE_H
+#define MOE_CODEGEN_TILETABLE_H
+
+#include "moe/Codegen/GroupedMatmul.h"
+
+#include <optional>
+#include <vector>
+
+namespace moe {
+
+/// The tile of a spec, and whether rows are gathered or permuted first.
+struct TileChoice {
+  double rows = 0; ///< mean rows per expert that it was measured at
+  int64_t tileTokens = 0, tileWeights = 0;
+  bool swap = false, skipDead = false;
+  bool gather = false;
+
+  void apply(GroupedMatmulSpec &spec) const;
+};
+
+/// The measured choices for one matrix, in ascending order of rows.
+struct TileEntry {
+  int64_t k = 0, n = 0;
+  bool paired = false; ///< gate and up with their epilogue
+  std::vector<TileChoice> choices;
+
+  /// The choice measured nearest to `rows`; none more than four times away.
+  std::optional<TileChoice> find(double rows) const;
+};
+
+/// Choices of one machine.
+struct TileTable {
+  std::string device; ///< where it was measured
+  std::vector<TileEntry> entries;
+
+  /// The entry for exactly this matrix, or null: other shapes were not
+  /// measured.
+  const TileEntry *find(int64_t k, int64_t n, bool paired) const;
+};
+
+/// Reads a table; `origin` stands in messages, what is wrong in `error`.
+mlir::FailureOr<TileTable> parseTileTable(llvm::StringRef text,
+                                          llvm::StringRef origin,
+                                          std::string &error);
+
+/// The table that is built in (machines/kernels/h200.json).
+const TileTable &getBuiltinTileTable();
+
+} // namespace moe
+
+#endif

@@ -1,0 +1,132 @@
+#include "moe/Codegen/TileTable.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/Twine.h"
+#include "llvm/Support/ErrorHandling.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace moe;
+
+void TileChoice::apply(GroupedMatmulSpec &spec) const {
+  spec.tileTokens = tileTokens;
+  spec.tileWeights = tileWeights;
+  spec.swap = swap;
+  spec.skipDead = skipDead;
+}
+
+std::optional<TileChoice> TileEntry::find(double rows) const {
+  if (choices.empty() || rows <= 0)
+    return std::nullopt;
+  auto distance = [&](const TileChoice &choice) {
+    return std::abs(std::log2(choice.rows / rows));
+  };
+  const TileChoice &nearest =
+      *llvm::min_element(choices, [&](const auto &a, const auto &b) {
+        return distance(a) < distance(b);
+      });
+  if (distance(nearest) > 2.0)
+    return std::nullopt;
+  return nearest;
+}
+
+const TileEntry *TileTable::find(int64_t k, int64_t n, bool paired) const {
+  auto it = llvm::find_if(entries, [&](const TileEntry &entry) {
+    return entry.k == k && entry.n == n && entry.paired == paired;
+  });
+  return it == entries.end() ? nullptr : &*it;
+}
+
+/// {"rows": 16, "tokens": 32, "weights": 128, "swap": true, ...}
+static bool readChoice(const llvm::json::Object &object, TileChoice &choice,
+                       std::string &error) {
+  auto rows = object.getNumber("rows");
+  auto tokens = object.getInteger("tokens"),
+       weights = object.getInteger("weights");
+  if (!rows || *rows <= 0 || !tokens || !weights) {
+    error = "a tile needs positive `rows`, `tokens` and `weights`";
+    return false;
+  }
+  choice = {*rows,
+            *tokens,
+            *weights,
+            object.getBoolean("swap").value_or(false),
+            object.getBoolean("skip_dead").value_or(false),
+            object.getBoolean("gather").value_or(false)};
+  return true;
+}
+
+static bool readEntry(const llvm::json::Object &object, TileEntry &entry,
+                      std::string &error) {
+  auto k = object.getInteger("k"), n = object.getInteger("n");
+  const llvm::json::Array *tiles = object.getArray("tiles");
+  if (!k || !n || *k < 1 || *n < 1 || !tiles || tiles->empty()) {
+    error = "a matrix needs positive `k` and `n`, and `tiles`";
+    return false;
+  }
+  entry.k = *k;
+  entry.n = *n;
+  entry.paired = object.getBoolean("paired").value_or(false);
+  for (const llvm::json::Value &value : *tiles) {
+    const llvm::json::Object *tile = value.getAsObject();
+    TileChoice choice;
+    if (!tile || !readChoice(*tile, choice, error)) {
+      if (error.empty())
+        error = "a tile is no object";
+      return false;
+    }
+    if (!entry.choices.empty() && entry.choices.back().rows >= choice.rows) {
+      error = "tiles are not in ascending order of `rows`";
+      return false;
+    }
+    entry.choices.push_back(choice);
+  }
+  return true;
+}
+
+FailureOr<TileTable> moe::parseTileTable(StringRef text, StringRef origin,
+                                         std::string &error) {
+  auto fail = [&](const llvm::Twine &what) {
+    error = (origin + ": " + what).str();
+    return failure();
+  };
+  llvm::Expected<llvm::json::Value> parsed = llvm::json::parse(text);
+  if (!parsed)
+    return fail(llvm::toString(parsed.takeError()));
+  const llvm::json::Object *object = parsed->getAsObject();
+  const llvm::json::Array *matrices =
+      object ? object->getArray("matrices") : nullptr;
+  if (!matrices)
+    return fail("expected an object with `matrices`");
+  TileTable table;
+  if (auto device = object->getString("device"))
+    table.device = *device;
+  for (const llvm::json::Value &value : *matrices) {
+    const llvm::json::Object *matrix = value.getAsObject();
+    TileEntry entry;
+    std::string reason;
+    if (!matrix || !readEntry(*matrix, entry, reason))
+      return fail(reason.empty() ? "a matrix is no object" : reason);
+    if (table.find(entry.k, entry.n, entry.paired))
+      return fail(llvm::Twine("k ") + llvm::Twine(entry.k) + ", n " +
+                  llvm::Twine(entry.n) + " stands twice");
+    table.entries.push_back(std::move(entry));
+  }
+  return table;
+}
+
+/// The text of machines/kernels/h200.json, put here by the build.
+extern const char *const moeBuiltinTiles;
+
+const TileTable &moe::getBuiltinTileTable() {
+  static const TileTable table = [] {
+    std::string error;
+    FailureOr<TileTable> parsed =
+        parseTileTable(moeBuiltinTiles, "machines/kernels/h200.json", error);
+    if (failed(parsed))
+      llvm::report_fatal_error(llvm::StringRef(error));
+    return std::move(*parsed);
+  }();
+  return table;
+}

@@ -1,0 +1,127 @@
+"""Generates a kernel, turns it into host code and runs it under a driver.
+
+    clang++ -std=c++20 -O1 -c DRIVER.cpp -o DRIVER.o
+    python3 emulate.py DRIVER.o KERNEL key=value... -- key=value...
+
+Settings before -- are the kernel's, those after it the driver's; it gets both, and the number of threads.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+CALLS = {
+    "read.ptx.sreg.tid.x": "tid",
+    "read.ptx.sreg.ctaid.x": "ctaid",
+    "read.ptx.sreg.nctaid.x": "nctaid",
+    "bar.warp.sync": "warpsync",
+    "barrier.cta.sync.aligned.all": "barrier_all",
+    "barrier.cta.sync.aligned.count": "barrier_count",
+    "cp.async.cg.shared.global.16.s": "cp_async",
+    "cp.async.commit.group": "commit",
+    "cp.async.wait.group": "wait_group",
+    "griddepcontrol.launch.dependents": "griddepcontrol",
+    "griddepcontrol.wait": "griddepcontrol",
+    "mma.m16n8k16.row.col.bf16": "mma",
+    "nanosleep": "nanosleep",
+    "rcp.approx.ftz.f": "rcp",
+    "vote.ballot.sync": "ballot",
+}
+for kind in ("bfly", "up", "idx"):
+    for suffix in ("i32", "f32"):
+        CALLS[f"shfl.sync.{kind}.{suffix}"] = f"shfl_{kind}_{suffix}"
+ASSEMBLY = {
+    "ex2.approx.ftz.f32": ("ex2", "float", "float"),
+    "atom.relaxed.gpu.global.add.u64": ("add64", "i64", "ptr, i64"),
+    "atom.acq_rel.gpu.global.add.u32": ("add32", "i32", "ptr, i32"),
+    "red.release.gpu.global.add.u64": ("reduce64", "void", "ptr, i64"),
+    "ld.acquire.gpu.global.u64": ("load64", "i64", "ptr"),
+}
+# The struct comes back in four registers in IR, in two in C.
+PRODUCT = """
+declare void @emulate_mma_into(ptr, i32, i32, i32, i32, i32, i32, float, float, float, float)
+define { float, float, float, float } @emulate_mma(i32 %a, i32 %b, i32 %c, i32 %d, i32 %e, i32 %f, float %g, float %h, float %i, float %j) noinline {
+  %p = alloca { float, float, float, float }
+  call void @emulate_mma_into(ptr %p, i32 %a, i32 %b, i32 %c, i32 %d, i32 %e, i32 %f, float %g, float %h, float %i, float %j)
+  %r = load { float, float, float, float }, ptr %p
+  ret { float, float, float, float } %r
+}
+"""
+
+
+def to_host(text):
+    """LLVM IR for the device as IR for the host."""
+    text = text.replace("ptx_kernel ", "")
+    for name, call in CALLS.items():
+        text = text.replace(f"@llvm.nvvm.{name}(", f"@emulate_{call}(")
+    used = set()
+
+    def replace(match):
+        for name, (call, result, parameters) in ASSEMBLY.items():
+            if name in match.group(0):
+                used.add(f"declare {result} @emulate_{call}({parameters})")
+                return "@emulate_" + call
+        raise SystemExit("unknown assembly: " + match.group(0))
+
+    text = re.sub(r'asm (?:sideeffect )?"[^"]*", "[^"]*"', replace, text)
+    text = re.sub(r" addrspace\([13]\)", "", text)
+    text = re.sub(r"addrspacecast ptr (%\d+) to ptr$", r"getelementptr i8, ptr \1, i64 0", text, flags=re.M)
+    text = re.sub(r" #\d+", "", text)
+    text = re.sub(r"^attributes.*$|\bimmarg\b", "", text, flags=re.M)
+    text = re.sub(r"noundef range\([^)]*\) ", "", text)
+    # Two intrinsics that have become one must not be declared twice.
+    lines, seen = [], set()
+    for line in text.split("\n"):
+        if line.startswith("declare") and ("@emulate_mma(" in line or line in seen):
+            continue
+        seen.add(line)
+        lines.append(line)
+    text = "\n".join(lines + sorted(used)) + "\n"
+    if "@emulate_mma(" in text:
+        text += PRODUCT
+    unknown = re.search(r"@llvm\.nvvm[\w.]*", text)
+    if unknown:
+        raise SystemExit("unknown intrinsic: " + unknown.group(0))
+    return text
+
+
+def shim(interface):
+    """A function that calls the kernel with the driver's arrays."""
+    kinds = ["int" if p["kind"] == "integer" else "void *" for p in interface["parameters"]]
+    values = ["emulatedTokens()" if p["kind"] == "integer" else f'emulatedArray("{p["name"]}")'
+              for p in interface["parameters"]]
+    name = interface["name"]
+    return (f'extern "C" {{\nvoid {name}({", ".join(kinds)});\nvoid *emulatedArray(const char *);\nint emulatedTokens();\n'
+            f'void callKernel() {{ {name}({", ".join(values)}); }}\n}}\n')
+
+
+def main():
+    driver, kernel, *rest = sys.argv[1:]
+    split = rest.index("--")
+    settings, run = rest[:split], rest[split + 1:]
+
+    def generate(what):
+        command = ["moe-test-kernels", kernel, *settings, "emit=" + what]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    text, interface = generate("llvm"), json.loads(generate("interface"))
+    begin = text.index("{", text.index("features", text.index("gpu.module")))
+    inner = text[begin + 1:text.rindex("}", 0, text.rindex("}"))]
+    command = ["mlir-translate", "--mlir-to-llvmir"]
+    device = subprocess.run(command, input="module {" + inner + "}", check=True, capture_output=True, text=True).stdout
+    with tempfile.TemporaryDirectory() as folder:
+        path = lambda name: os.path.join(folder, name)
+        with open(path("kernel.ll"), "w") as file:
+            file.write(to_host(device))
+        with open(path("shim.cpp"), "w") as file:
+            file.write(shim(interface))
+        subprocess.run(["clang++", "-O1", "-w", path("shim.cpp"), path("kernel.ll"), driver, "-o", path("run")],
+                       check=True)
+        command = [path("run"), *settings, *run, f"threads={interface['threads']}"]
+        return subprocess.run(command).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
