@@ -82,8 +82,7 @@ LLVM::LLVMFuncOp moe::createKernelFunction(OpBuilder &builder,
                       builder.getI32IntegerAttr(1));
   Type mapType = LLVM::LLVMArrayType::get(builder.getI8Type(), 128);
   for (auto [i, parameter] : llvm::enumerate(interface.parameters)) {
-    if (parameter.kind == ParameterKind::Pointer ||
-        parameter.kind == ParameterKind::Integer)
+    if (!parameter.boxRows) // no map
       continue;
     function.setArgAttr(i, LLVM::LLVMDialect::getByValAttrName(),
                         TypeAttr::get(mapType));

@@ -229,6 +229,9 @@ static Value cloneIndex(OpBuilder &b, Value value, IRMapping &mapping) {
 
 FailureOr<int32_t> DeviceFunction::slot(Operation *op, Value buffer,
                                         const KernelParameter &parameter) {
+  if (parameter.kind == ParameterKind::BlockedMap)
+    return op->emitOpError() << "maps weights in blocks of 8 x 64, but weights "
+                                "are packed in rows";
   std::string key = llvm::formatv(
       "{0} {1} {2} {3} {4} {5}", buffer.getAsOpaquePointer(),
       static_cast<int>(parameter.kind), parameter.columns, parameter.boxRows,
@@ -296,6 +299,7 @@ LogicalResult DeviceFunction::launch(ImplicitLocOpBuilder &b, Operation *op,
     case ParameterKind::Pointer:
       break;
     case ParameterKind::MatrixMap:
+    case ParameterKind::BlockedMap:
     case ParameterKind::RaggedMap: {
       FailureOr<int32_t> number = slot(op, value, parameter);
       if (failed(number))

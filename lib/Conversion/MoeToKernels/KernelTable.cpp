@@ -18,6 +18,7 @@ static StringRef spellParameter(ParameterKind kind) {
   case ParameterKind::Pointer:
     return "ptr";
   case ParameterKind::MatrixMap:
+  case ParameterKind::BlockedMap:
   case ParameterKind::RaggedMap:
     return "map";
   case ParameterKind::Integer:
