@@ -11,7 +11,7 @@ import traceback
 
 sys.dont_write_bytecode = True
 import numpy as np  # noqa: E402
-from jobs import Failed, Job, launchers, rank_processes  # noqa: E402
+from jobs import Failed, Job, has_met, launchers, rank_processes  # noqa: E402
 
 LIMIT = 10
 
@@ -42,13 +42,13 @@ class Faults:
         job = self.job([launcher, "-n", "4", *self.scale("--repeat", "1000000", "--threads", "1")])
         for _ in range(600):
             found = rank_processes(self.run, variable)
-            if len(found) == 4:
+            if len(found) == 4 and all(has_met(pid) for pid in found.values()):
                 break
             time.sleep(0.05)
         else:
             job.process.kill()
             raise Failed(f"{mpi}: there are {len(found)} processes of 4")
-        time.sleep(1.5)  # until they run
+        time.sleep(0.5)  # until they run
         os.kill(found[rank], kind)
         begin = time.time()
         job.expect(None, *[text.replace("PID", str(found[rank])) for text in texts])

@@ -70,6 +70,18 @@ def rank_processes(program, variable):
     return found
 
 
+def has_met(pid):
+    """Whether a process has joined the others of its job: a thread of its own serves them then."""
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/comm") as file:
+                if file.read().strip() == "moert meeting":
+                    return True
+    except OSError:
+        pass
+    return False
+
+
 def launchers():
     """MPIs that are installed: name -> (launcher, the variable of a process's rank)."""
     variables = {"openmpi": "OMPI_COMM_WORLD_RANK", "mpich": "PMI_RANK"}

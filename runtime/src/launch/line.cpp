@@ -26,6 +26,11 @@ void Line::queue(const Message &message) {
   output.push_back(std::move(bytes));
 }
 
+void Line::finish() {
+  if (isOpen())
+    ::shutdown(fd(), SHUT_WR);
+}
+
 static bool wouldBlock() {
   return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
 }

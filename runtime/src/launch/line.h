@@ -29,6 +29,8 @@ public:
   int fd() const { return who.socket.get(); }
   bool isOpen() const { return static_cast<bool>(who.socket); }
   void close() { who.socket.reset(); }
+  // Nothing more will be sent.
+  void finish();
 
   void queue(const Message &message);
   bool hasOutput() const { return !output.empty(); }

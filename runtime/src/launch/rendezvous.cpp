@@ -58,6 +58,7 @@ private:
   void queue(const Message &message);
   void queueToAll(const Message &message, int except = -1);
   bool hasOutput() const;
+  bool isAnyOpen() const;
   Message makeFailure() const;
   Status ended() const;
   Status waitForData(std::unique_lock<std::mutex> &lock, std::string_view what,
@@ -76,6 +77,7 @@ private:
   Status failedWhy;
   bool isAnnounced = false; // a failure that onFailure is being told of
   bool stopping = false;
+  bool isClosing = false; // has said all that it will
   Deadline stopBy;
   Deadline nextBeat;
   Deadline lastTurn;
@@ -146,6 +148,13 @@ std::string Rendezvous::State::describe(int rank) const {
     if (line.peer().rank == rank)
       return concat("process ", line.peer().pid, " on ", line.peer().host);
   return "its process";
+}
+
+bool Rendezvous::State::isAnyOpen() const {
+  for (const Line &line : lines)
+    if (line.isOpen())
+      return true;
+  return false;
 }
 
 Message Rendezvous::State::makeFailure() const {
@@ -230,7 +239,10 @@ void Rendezvous::State::receiveAll(
   for (Line &line : lines) {
     if (!line.isOpen())
       continue;
-    bool isGood = line.receive(messages) && line.flush();
+    // Sending may fail before all that came has been read: only reading tells
+    // the end.
+    bool isGood = line.receive(messages);
+    (void)line.flush();
     for (Message &message : messages)
       received.emplace_back(line.peer().rank, std::move(message));
     messages.clear();
@@ -298,7 +310,7 @@ void Rendezvous::State::handle(int from, Message &message) {
 void Rendezvous::State::handleGone(int rank) {
   {
     std::lock_guard<std::mutex> lock(mutex);
-    if (lineTo(rank)->saidBye)
+    if (lineTo(rank)->saidBye || isClosing)
       return;
   }
   noteFailure(rank, Status::error(MOERT_ERROR_ABORTED, describe(rank),
@@ -318,7 +330,7 @@ void Rendezvous::State::checkSilence() {
     for (Line &line : lines) {
       if (sleptLong)
         line.forgive();
-      if (line.isOpen() && !line.saidBye &&
+      if (line.isOpen() && !line.saidBye && !isClosing &&
           line.silentSeconds() > options.silenceSeconds)
         silent.push_back(line.peer().rank);
     }
@@ -345,14 +357,26 @@ void Rendezvous::State::loop() {
     checkSilence();
     std::lock_guard<std::mutex> lock(mutex);
     Deadline now = std::chrono::steady_clock::now();
-    if (now >= nextBeat) {
+    if (now >= nextBeat && !isClosing) {
       nextBeat = now + std::chrono::duration_cast<Deadline::duration>(
                            std::chrono::duration<double>(HeartbeatSeconds));
       queueToAll({.kind = Message::Heartbeat, .from = me});
     }
     for (Line &line : lines)
       (void)line.flush(); // a broken one is found by the next receive
-    if (stopping && (!hasOutput() || now >= stopBy))
+    if (!stopping)
+      continue;
+    if (now >= stopBy)
+      return;
+    // The others close first: what they have sent and nobody read would turn
+    // this end into an error on their side, before they have read all.
+    if (!hasOutput() && !isClosing) {
+      isClosing = true;
+      stopBy = std::min(stopBy, after(FlushSeconds));
+      for (Line &line : lines)
+        line.finish();
+    }
+    if (isClosing && !isAnyOpen())
       return;
   }
 }
