@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include "checked.h"
+#include "cuda/context.h"
 #include "launch/processes.h"
 #include "weights.h"
 
@@ -61,7 +62,7 @@ Status Session::start() {
   prepareFunction = reinterpret_cast<moert_prepare_fn>(*prepareSymbol);
 
   Result<std::shared_ptr<Device>> opened =
-      openDevice(options.device, options.deviceNumber, *artifact);
+      openDevice(options.device, deviceNumber(), *artifact);
   if (!opened.ok())
     return opened.status();
   device = *opened;
@@ -87,6 +88,17 @@ Status Session::start() {
   return prepare([](Rank &, int) {}, none);
 }
 
+// Of several GPUs each process of a host takes its own, as far as there are.
+int Session::deviceNumber() const {
+  bool isOne = options.communicator == "local" || !options.launch;
+  if (options.deviceNumber >= 0 || isOne)
+    return std::max(0, options.deviceNumber);
+  const Launch &launch = *options.launch;
+  int local = launch.localRank >= 0 ? launch.localRank : launch.rank;
+  Result<int> count = cuda::deviceCount();
+  return count.ok() && *count > 0 ? local % *count : 0;
+}
+
 Status Session::forAll(const Status &status) const {
   if (!status.ok() && world && world->rendezvous())
     world->rendezvous()->fail(status);
@@ -95,6 +107,10 @@ Status Session::forAll(const Status &status) const {
 
 // The processes of the job meet, and make sure that they do the same.
 Status Session::joinWorld() {
+  if (device->isHost() && options.communicator == "nccl")
+    return Status::error(MOERT_ERROR_UNSUPPORTED,
+                         "the communicator nccl moves the memory of GPUs, the "
+                         "artifact is for the cpu; use mpi");
   Result<std::unique_ptr<World>> opened =
       openWorld(topology, {options.communicator, options.launch, options.mpi,
                            options.timeoutSeconds, options.onFailure});
@@ -107,7 +123,7 @@ Status Session::joinWorld() {
     return Status::error(MOERT_ERROR_UNSUPPORTED,
                          "the communicator mpi moves host memory, the artifact "
                          "is for ",
-                         device->name());
+                         device->name(), "; use nccl");
   std::string name = concat("'", artifact->path(), "' with function `",
                             fn->name, "` for ", options.maxTokens, " tokens");
   return checkSame(

@@ -20,8 +20,8 @@ namespace moert {
 struct SessionOptions {
   std::string function;               // empty: the only one
   std::string communicator = "local"; // "local" or "mpi"
-  std::string device;   // "cpu" or "cuda"; empty: what the artifact is for
-  int deviceNumber = 0; // which of several GPUs
+  std::string device;    // "cpu" or "cuda"; empty: what the artifact is for
+  int deviceNumber = -1; // which of several GPUs; -1: the process's own
   int64_t maxTokens = 0;
   int threads = 0; // per rank; 0: cores / ranks. One on cuda
   bool checkReplicas = false;
@@ -107,6 +107,7 @@ private:
   Status start();
   Status makeRanks();
   Status joinWorld();
+  int deviceNumber() const;
   Status allocate();
   Status bind();
   Status checkReady() const;

@@ -14,7 +14,7 @@ struct BenchFlags {
 
 struct BenchPlan {
   std::string artifact, weights, function, json, device;
-  int deviceNumber = 0;
+  int deviceNumber = -1;
   std::vector<int64_t> tokens = {1, 16, 64, 256, 4096, 16384};
   std::vector<Routing> routings = {Routing::Balanced};
   int threads = 0;

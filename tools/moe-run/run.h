@@ -29,7 +29,7 @@ struct RunPlan {
   std::string communicator; // empty: what fits the launcher
   std::optional<Launch> launch;
   std::string mpi;
-  int deviceNumber = 0;
+  int deviceNumber = -1;
   std::vector<TensorSource> inputs, expects;
   std::vector<std::pair<std::string, std::string>> outputs; // name, path
   double rtol = 1e-5;

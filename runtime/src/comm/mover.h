@@ -10,6 +10,8 @@
 
 namespace moert {
 
+class Queue;
+
 // How the data of one rank moves once the ranks have met. What is asked for may
 // be done later, in this order.
 class Mover {
@@ -25,6 +27,8 @@ public:
   // As sumInOrder (comm/sum.h).
   virtual Status sum(moert_dtype dtype, std::span<const void *const> sources,
                      void *target, int64_t count) = 0;
+  // Where it puts its work; null on the host.
+  virtual Queue *queue() { return nullptr; }
 };
 
 } // namespace moert

@@ -2,6 +2,7 @@
 
 #include "comm/local.h"
 #include "comm/mpi.h"
+#include "comm/nccl.h"
 
 using namespace moert;
 
@@ -20,11 +21,20 @@ Result<std::unique_ptr<World>> moert::openWorld(const Topology &topology,
   if (options.communicator == "local")
     return std::unique_ptr<World>(
         new LocalWorld(topology, options.timeoutSeconds));
+  if (options.communicator == "nccl") {
+    Result<std::unique_ptr<NcclWorld>> world =
+        NcclWorld::join(topology, {.launch = std::move(options.launch),
+                                   .timeoutSeconds = options.timeoutSeconds,
+                                   .onFailure = std::move(options.onFailure)});
+    if (!world.ok())
+      return world.status();
+    return std::unique_ptr<World>(std::move(*world));
+  }
   if (options.communicator != "mpi")
-    return Status::error(MOERT_ERROR_INVALID_ARGUMENT,
-                         "there is no communicator '",
-                         printable(options.communicator), "'",
-                         suggest(options.communicator, {"local", "mpi"}));
+    return Status::error(
+        MOERT_ERROR_INVALID_ARGUMENT, "there is no communicator '",
+        printable(options.communicator), "'",
+        suggest(options.communicator, {"local", "mpi", "nccl"}));
   Result<std::unique_ptr<MpiWorld>> world =
       MpiWorld::join(topology, {.library = libraryOf(options),
                                 .timeoutSeconds = options.timeoutSeconds,

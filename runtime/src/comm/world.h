@@ -35,7 +35,7 @@ public:
 };
 
 struct WorldOptions {
-  std::string communicator = "local"; // "local" or "mpi"
+  std::string communicator = "local"; // "local", "mpi", "nccl"
   std::optional<Launch> launch;       // who started this process
   std::string mpi; // see MpiLibrary::open; empty: what the launcher is
   double timeoutSeconds = 300;                        // of one collective

@@ -32,20 +32,21 @@ private:
 class StreamMover final : public Mover {
 public:
   StreamMover(StreamQueue &queue, std::shared_ptr<RankEvents> events, int rank)
-      : queue(queue), events(std::move(events)), rank(rank) {}
+      : stream(queue), events(std::move(events)), rank(rank) {}
 
-  Status publish() override { return queue.record(events->of(rank)); }
+  Status publish() override { return stream.record(events->of(rank)); }
   Status await(int other) override {
-    return other == rank ? Status() : queue.await(events->of(other));
+    return other == rank ? Status() : stream.await(events->of(other));
   }
   Status copy(void *target, const void *source, int64_t size) override {
-    return queue.copy(target, source, size);
+    return stream.copy(target, source, size);
   }
   Status sum(moert_dtype dtype, std::span<const void *const> sources,
              void *target, int64_t count) override;
+  Queue *queue() override { return &stream; }
 
 private:
-  StreamQueue &queue;
+  StreamQueue &stream;
   std::shared_ptr<RankEvents> events;
   int rank;
   Memory gathered; // grows to the largest sum that was asked for
@@ -79,13 +80,13 @@ Status StreamMover::sum(moert_dtype dtype, std::span<const void *const> sources,
   int64_t size = static_cast<int64_t>(dtypeSize(dtype));
   int64_t members = static_cast<int64_t>(sources.size());
   int64_t stride = StreamQueue::sumStride(count);
-  MOERT_TRY(queue.grow(gathered, stride * size * members,
-                       "what a sum takes from other ranks"));
+  MOERT_TRY(stream.grow(gathered, stride * size * members,
+                        "what a sum takes from other ranks"));
   for (int64_t i = 0; i < members; ++i)
     MOERT_TRY(
-        queue.copy(static_cast<char *>(gathered.data()) + i * stride * size,
-                   sources[static_cast<size_t>(i)], count * size));
-  return queue.sum(dtype, target, gathered.data(), count, members);
+        stream.copy(static_cast<char *>(gathered.data()) + i * stride * size,
+                    sources[static_cast<size_t>(i)], count * size));
+  return stream.sum(dtype, target, gathered.data(), count, members);
 }
 
 Result<std::unique_ptr<Queue>> CudaDevice::makeQueue(const Function &function) {
