@@ -182,6 +182,43 @@ moert_status moert_session_run(moert_session_t *session,
   });
 }
 
+moert_status moert_session_set_weights(moert_session_t *session,
+                                       const moert_tensor *weights,
+                                       size_t count) {
+  return guarded([&]() -> Status {
+    if (!session || (count && !weights))
+      return missing(session ? "weights" : "session");
+    Result<std::vector<HostTensor>> given = convert("weight", weights, count);
+    if (!given.ok())
+      return given.status();
+    return session->session->setWeights(*given);
+  });
+}
+
+moert_status moert_session_enqueue(moert_session_t *session, void *stream,
+                                   const moert_tensor *inputs,
+                                   size_t inputCount,
+                                   const moert_tensor *outputs,
+                                   size_t outputCount) {
+  return guarded([&]() -> Status {
+    if (!session || (inputCount && !inputs) || (outputCount && !outputs))
+      return missing(!session ? "session" : inputs ? "outputs" : "inputs");
+    Result<std::vector<HostTensor>> in = convert("input", inputs, inputCount);
+    if (!in.ok())
+      return in.status();
+    Result<std::vector<HostTensor>> out =
+        convert("output", outputs, outputCount);
+    if (!out.ok())
+      return out.status();
+    return session->session->enqueue(stream, *in, *out);
+  });
+}
+
+moert_status moert_session_wait(moert_session_t *session) {
+  return guarded(
+      [&] { return session ? session->session->wait() : missing("session"); });
+}
+
 moert_status moert_session_counters(const moert_session_t *session,
                                     moert_counter *counters, size_t capacity,
                                     size_t *count) {

@@ -5,6 +5,7 @@
 #include "launch/processes.h"
 #include "weights.h"
 
+#include <algorithm>
 #include <new>
 
 using namespace moert;
@@ -280,6 +281,45 @@ Status Session::makeWeights(const SliceFill &fill) {
   for (const Weight &weight : fn->weights)
     held.sliceBytes += weight.sliceBytes();
   MOERT_TRY(packWeights(fill));
+  hasWeights = true;
+  return {};
+}
+
+Status Session::setWeights(const std::vector<HostTensor> &weights) {
+  auto refuse = [](const auto &...args) {
+    return Status::error(MOERT_ERROR_INVALID_ARGUMENT, args...);
+  };
+  if (ranks() != 1)
+    return refuse("the artifact has ", ranks(),
+                  " ranks, which read their slices from a checkpoint");
+  for (size_t slot = 0; slot < fn->slots.size(); ++slot)
+    if (fn->slots[slot] != static_cast<int64_t>(slot))
+      return refuse("the artifact's slots are not its experts in order; load "
+                    "its weights from a checkpoint");
+  std::vector<std::vector<void *>> slices(1);
+  std::vector<std::string> names;
+  held.sliceBytes = 0;
+  for (const Weight &weight : fn->weights) {
+    names.push_back(weight.name);
+    const HostTensor *given = findTensor(weights, weight.name);
+    if (!given || !given->data)
+      return refuse("weight `", weight.name, "` is missing");
+    if (given->dtype != weight.dtype || given->shape != weight.localShape)
+      return refuse("weight `", weight.name, "` is ", dtypeName(given->dtype),
+                    " ", bracketed(given->shape), ", expected ",
+                    dtypeName(weight.dtype), " ", bracketed(weight.localShape));
+    slices[0].push_back(given->data);
+  }
+  for (const HostTensor &given : weights)
+    if (std::find(names.begin(), names.end(), given.name) == names.end())
+      return refuse("there is no weight `", printable(given.name), "`",
+                    suggest(given.name, names));
+  hasWeights = false;
+  if (Queue *own = queue(0)) {
+    MOERT_TRY(own->enter());
+    own->useOwnStream();
+  }
+  MOERT_TRY(prepare([](Rank &, int) {}, slices));
   hasWeights = true;
   return {};
 }

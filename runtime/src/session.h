@@ -50,6 +50,9 @@ public:
   // into host memory.
   using SliceFill = std::function<Status(size_t weight, int rank, void *host)>;
   Status makeWeights(const SliceFill &fill);
+  // Weights that stand in the device's memory in the manifest's shapes, of an
+  // artifact of one rank. They are not needed afterwards.
+  Status setWeights(const std::vector<HostTensor> &weights);
   Status run(const std::vector<HostTensor> &inputs,
              const std::vector<HostTensor> &outputs);
   // Puts a run into a stream of the caller's and does not wait. Tensors have

@@ -96,7 +96,8 @@ MOERT_API void moert_session_close(moert_session_t *session);
 MOERT_API moert_status moert_session_load_weights(moert_session_t *session,
                                                   const char *path);
 
-/* A global tensor in host memory: dense, row-major, aligned to its elements. */
+/* A global tensor in host memory (in device memory where a function says so):
+ * dense, row-major, aligned to its elements. */
 typedef struct moert_tensor {
   const char *name;  /* as in the manifest */
   const char *dtype; /* "f32", "bf16", "f16", "i32", "i64" */
@@ -115,6 +116,27 @@ MOERT_API moert_status moert_session_run(moert_session_t *session,
                                          size_t input_count,
                                          const moert_tensor *outputs,
                                          size_t output_count);
+
+/* Takes weights from memory instead of a checkpoint, and packs them: all of
+ * them, in the manifest's shapes and types, for an artifact of one rank. `data`
+ * is host memory on the device cpu and device memory on cuda; it is read before
+ * the call returns, and not needed after it. */
+MOERT_API moert_status moert_session_set_weights(moert_session_t *session,
+                                                 const moert_tensor *weights,
+                                                 size_t count);
+
+/* For the device cuda with one rank in this process: puts a run into `stream`
+ * (a CUstream or cudaStream_t; NULL is the default stream) of the device's
+ * primary context and does not wait. `data` of inputs and outputs is device
+ * memory with this rank's rows; shapes are global. The stream may be captured
+ * into a CUDA graph once the same call has run outside of a capture; programs
+ * that need counts on the host (several ranks with the all_to_all dispatcher)
+ * refuse that. Calls of one session must not overlap on the device. */
+MOERT_API moert_status moert_session_enqueue(
+    moert_session_t *session, void *stream, const moert_tensor *inputs,
+    size_t input_count, const moert_tensor *outputs, size_t output_count);
+/* Waits for what was enqueued last, and reports what kernels complained of. */
+MOERT_API moert_status moert_session_wait(moert_session_t *session);
 
 /* What one rank moved with one kind of collective since the session was opened.
  */
