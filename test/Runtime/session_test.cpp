@@ -282,7 +282,7 @@ TEST(Session, OptionsThatDoNotFitAreNamed) {
             "the artifact has 2 functions, name one; choose from: scale, "
             "misbehave");
   EXPECT_EQ(error([](Options &o) { o.communicator = "npi"; }),
-            "there is no communicator 'npi'; choose from: local, mpi");
+            "there is no communicator 'npi'; choose from: local, mpi, nccl");
   EXPECT_EQ(error([](Options &o) { o.max_tokens = -1; }),
             "max_tokens is -1, expected 0 to 4294967296");
   EXPECT_EQ(error([](Options &o) { o.threads = -2; }),
