@@ -15,6 +15,16 @@
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+namespace moe::coll {
+
+/// `counts` for integers that each member sends in equal number, else `rows`.
+llvm::StringRef defaultPayload(mlir::Operation *op);
+
+/// Bytes that leave member `me` for each member; see Collective::getSentBytes.
+llvm::SmallVector<double> sentBytes(mlir::Operation *op, int64_t me, llvm::ArrayRef<double> rows);
+
+} // namespace moe::coll
+
 #include "dialects/Coll/CollDialect.h.inc"
 #include "dialects/Coll/CollInterfaces.h.inc"
 

@@ -138,6 +138,16 @@ static LogicalResult verifyRowsMatch(Operation *op, Type source, Type result) {
   return success();
 }
 
+// (C4)
+template <typename OpTy> static LogicalResult verifyPayload(OpTy op) {
+  StringRef payload = op.getPayload();
+  if (payload == "rows" || payload == "ids" || payload == "weights")
+    return success();
+  return op.emitOpError() << "moves `" << payload
+                          << "`, but a payload of rows, ids or weights is "
+                             "expected";
+}
+
 static LogicalResult verifyStacked(Operation *op, StringRef what, Type stacked,
                                    Type part) {
   auto whole = cast<ShapedType>(stacked), one = cast<ShapedType>(part);
@@ -190,19 +200,19 @@ LogicalResult AllToAllOp::verify() {
   return success();
 }
 LogicalResult AllGatherVOp::verify() {
-  if (failed(verifyForms(*this, outsOf(*this))))
+  if (failed(verifyForms(*this, outsOf(*this))) || failed(verifyPayload(*this)))
     return failure();
   return verifyRowsMatch(*this, getSource().getType(),
                          resultTypes(*this, outsOf(*this)).front());
 }
 LogicalResult ReduceScatterVOp::verify() {
-  if (failed(verifyForms(*this, outsOf(*this))))
+  if (failed(verifyForms(*this, outsOf(*this))) || failed(verifyPayload(*this)))
     return failure();
   return verifyRowsMatch(*this, getSource().getType(),
                          resultTypes(*this, outsOf(*this)).front());
 }
 LogicalResult AllToAllVOp::verify() {
-  if (failed(verifyForms(*this, outsOf(*this))))
+  if (failed(verifyForms(*this, outsOf(*this))) || failed(verifyPayload(*this)))
     return failure();
   if (failed(verifyCompatibleShape(getSendCounts().getType(),
                                    getRecvCounts().getType())))

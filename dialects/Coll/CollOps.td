@@ -160,11 +160,14 @@ def Coll_AllGatherVOp : Coll_Collective<"all_gather_v"> {
     %a = coll.all_gather_v %in counts(%all) rows(%n) on @ranks axes [1]
         : (tensor<?x64xf32>, tensor<2x4x2xi32>, index) -> tensor<?x64xf32>
     ```
-    **Constraints**: (C1) row shapes agree; (C2) counts' first dimension is n; (C3) axes as for all_reduce
+    **Constraints**: (C1) row shapes agree; (C2) counts' first dimension is n; (C3) axes as for all_reduce; (C4) `payload` is
+    rows, ids or weights: what is moved, for those who count bytes
   }];
   let arguments = (ins Coll_Buffer:$source, Coll_Counts:$counts, Index:$rows, FlatSymbolRefAttr:$grid,
-    DenseI64ArrayAttr:$axes, Optional<AnyStridedMemRef>:$outs);
+    DenseI64ArrayAttr:$axes, Optional<AnyStridedMemRef>:$outs,
+    DefaultValuedAttr<StrAttr, "\"rows\"">:$payload);
   let assemblyFormat = "$source `counts` `(` $counts `)` `rows` `(` $rows `)` `on` $grid `axes` $axes (`outs` `(` $outs^ `)`)? attr-dict `:` functional-type(operands, results)";
+  let extraClassDeclaration = "::mlir::Value getBlockCounts() { return getCounts(); }";
   let hasCanonicalizeMethod = 1;
 }
 def Coll_ReduceScatterVOp : Coll_Collective<"reduce_scatter_v"> {
@@ -183,11 +186,14 @@ def Coll_ReduceScatterVOp : Coll_Collective<"reduce_scatter_v"> {
     %q = coll.reduce_scatter_v %p counts(%all) rows(%m) on @ranks axes [1]
         : (tensor<?x64xf32>, tensor<2x4x2xi32>, index) -> tensor<?x64xf32>
     ```
-    **Constraints**: (C1) row shapes agree; (C2) counts' first dimension is n; (C3) axes as for all_reduce
+    **Constraints**: (C1) row shapes agree; (C2) counts' first dimension is n; (C3) axes as for all_reduce; (C4) `payload` is
+    rows, ids or weights: what is moved, for those who count bytes
   }];
   let arguments = (ins Coll_Buffer:$source, Coll_Counts:$counts, Index:$rows, FlatSymbolRefAttr:$grid,
-    DenseI64ArrayAttr:$axes, Optional<AnyStridedMemRef>:$outs);
+    DenseI64ArrayAttr:$axes, Optional<AnyStridedMemRef>:$outs,
+    DefaultValuedAttr<StrAttr, "\"rows\"">:$payload);
   let assemblyFormat = "$source `counts` `(` $counts `)` `rows` `(` $rows `)` `on` $grid `axes` $axes (`outs` `(` $outs^ `)`)? attr-dict `:` functional-type(operands, results)";
+  let extraClassDeclaration = "::mlir::Value getBlockCounts() { return getCounts(); }";
   let hasCanonicalizeMethod = 1;
 }
 def Coll_AllToAllVOp : Coll_Collective<"all_to_all_v"> {
@@ -205,11 +211,14 @@ def Coll_AllToAllVOp : Coll_Collective<"all_to_all_v"> {
     %in = coll.all_to_all_v %x counts(%send, %recv) rows(%n) on @ranks axes [0]
         : (tensor<?x64xf32>, tensor<4x2xi32>, tensor<4x2xi32>, index) -> tensor<?x64xf32>
     ```
-    **Constraints**: (C1) row shapes agree; (C2) counts have equal types, first dimension n; (C3) axes as for all_reduce
+    **Constraints**: (C1) row shapes agree; (C2) counts have equal types, first dimension n; (C3) axes as for all_reduce; (C4) `payload` is
+    rows, ids or weights: what is moved, for those who count bytes
   }];
   let arguments = (ins Coll_Buffer:$source, Coll_Counts:$send_counts, Coll_Counts:$recv_counts, Index:$rows,
-    FlatSymbolRefAttr:$grid, DenseI64ArrayAttr:$axes, Optional<AnyStridedMemRef>:$outs);
+    FlatSymbolRefAttr:$grid, DenseI64ArrayAttr:$axes, Optional<AnyStridedMemRef>:$outs,
+    DefaultValuedAttr<StrAttr, "\"rows\"">:$payload);
   let assemblyFormat = "$source `counts` `(` $send_counts `,` $recv_counts `)` `rows` `(` $rows `)` `on` $grid `axes` $axes (`outs` `(` $outs^ `)`)? attr-dict `:` functional-type(operands, results)";
+  let extraClassDeclaration = "::mlir::Value getBlockCounts() { return getSendCounts(); }";
   let hasCanonicalizeMethod = 1;
 }
 

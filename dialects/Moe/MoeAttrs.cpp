@@ -204,14 +204,18 @@ LogicalResult SliceAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   return firstOnly ? verifyAxisList(emitError, firstOnly) : success();
 }
 
-LogicalResult PlacementAttr::verify(
-    function_ref<InFlightDiagnostic()> emitError, FlatSymbolRefAttr,
-    DenseI64ArrayAttr ep, DenseI64ArrayAttr etp, DenseI64ArrayAttr edp,
-    DenseI32ArrayAttr slots, Dispatcher, bool, Boundary, SharedLayout) {
+LogicalResult
+PlacementAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                      FlatSymbolRefAttr, DenseI64ArrayAttr ep,
+                      DenseI64ArrayAttr etp, DenseI64ArrayAttr edp,
+                      DenseI32ArrayAttr slots, Dispatcher, bool, Boundary,
+                      SharedLayout, DenseI64ArrayAttr attnTp) {
   SmallVector<int64_t> axes;
   for (DenseI64ArrayAttr part : {ep, etp, edp})
     llvm::append_range(axes, part.asArrayRef());
   if (failed(verifyAxisList(emitError, axes))) // (C2)
+    return failure();
+  if (attnTp && failed(verifyAxisList(emitError, attnTp)))
     return failure();
   llvm::SmallDenseSet<int32_t> seen;
   for (int32_t expert : slots.asArrayRef())

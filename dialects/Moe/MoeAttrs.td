@@ -42,7 +42,8 @@ def Moe_WeightFormat : Moe_Enum<"WeightFormat", "how expert weights are stored",
   I32EnumAttrCase<"Plain", 0, "plain">, I32EnumAttrCase<"Fp8Block", 1, "fp8_block">, I32EnumAttrCase<"Mxfp4", 2, "mxfp4">]>;
 def Moe_WeightFormatAttr : EnumAttr<Moe_Dialect, Moe_WeightFormat, "weight_format">;
 def Moe_Dispatcher : Moe_Enum<"Dispatcher", "how tokens reach the ranks of their experts", [
-  I32EnumAttrCase<"AllToAll", 0, "all_to_all">, I32EnumAttrCase<"AllGather", 1, "all_gather">]>;
+  I32EnumAttrCase<"AllToAll", 0, "all_to_all">, I32EnumAttrCase<"AllGather", 1, "all_gather">,
+  I32EnumAttrCase<"TwoLevel", 2, "two_level">]>;
 def Moe_Boundary : Moe_Enum<"Boundary", "how tokens lie over the ranks at the layer's boundary", [
   I32EnumAttrCase<"Split", 0, "split">, I32EnumAttrCase<"Replicated", 1, "replicated">]>;
 def Moe_Shared : Moe_Enum<"SharedLayout", "how the shared expert lies over the ranks", [
@@ -194,6 +195,13 @@ def Moe_PlacementAttr : Moe_Attr<"Placement", "placement"> {
     `ep`, `etp`, `edp`: grid axes over which experts are split, an expert's width is split, and groups of experts are replicated; together all
     axes of the grid, each once. `slots`: slot -> expert, EP x S entries, -1 empty; S = slots / EP.
 
+    `dispatcher`: how tokens reach their experts (docs/Dispatch.md). `dedup`: a token with several experts on one rank travels there once.
+    `two_level` sends one copy of a token to each node that holds some of its experts, over the grid axis called `node` (the first of `ep`), and
+    fans out inside it.
+
+    `boundary`: where tokens lie before and after the layer. `split`: over all ranks. `replicated`: equal on all ranks that differ on the axes
+    `attn_tp` alone, which are the fastest axes of the grid, and split over the others; without `attn_tp`, equal on all ranks.
+
     **Constraints**: (C1) every expert id appears at most once in `slots`; (C2) no axis twice
   }];
   let parameters = (ins
@@ -205,7 +213,13 @@ def Moe_PlacementAttr : Moe_Attr<"Placement", "placement"> {
     DefaultValuedParameter<"::moe::Dispatcher", "::moe::Dispatcher::AllToAll">:$dispatcher,
     DefaultValuedParameter<"bool", "false">:$dedup,
     DefaultValuedParameter<"::moe::Boundary", "::moe::Boundary::Split">:$boundary,
-    DefaultValuedParameter<"::moe::SharedLayout", "::moe::SharedLayout::Replicated">:$shared);
+    DefaultValuedParameter<"::moe::SharedLayout", "::moe::SharedLayout::Replicated">:$shared,
+    OptionalParameter<"::mlir::DenseI64ArrayAttr">:$attn_tp);
+  let builders = [AttrBuilder<(ins "::mlir::FlatSymbolRefAttr":$grid, "::mlir::DenseI64ArrayAttr":$ep, "::mlir::DenseI64ArrayAttr":$etp,
+    "::mlir::DenseI64ArrayAttr":$edp, "::mlir::DenseI32ArrayAttr":$slots, "::moe::Dispatcher":$dispatcher, "bool":$dedup,
+    "::moe::Boundary":$boundary, "::moe::SharedLayout":$shared), [{
+      return $_get($_ctxt, grid, ep, etp, edp, slots, dispatcher, dedup, boundary, shared, ::mlir::DenseI64ArrayAttr());
+    }]>];
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
 }

@@ -11,6 +11,7 @@ class Moe_BufferOf<list<Type> elements, string what> :
 def Moe_Float : Moe_BufferOf<[F32, BF16, F16], "f32, bf16 or f16">;
 def Moe_F32 : Moe_BufferOf<[F32], "f32">;
 def Moe_I32 : Moe_BufferOf<[I32], "i32">;
+def Moe_Row : Moe_BufferOf<[F32, BF16, F16, I32], "f32, bf16, f16 or i32">;
 def Moe_Any : AnyTypeOf<[AnyRankedTensor, AnyMemRef], "tensor or memref">;
 
 // Every op has a value form (results) and a buffer form (`outs`, one per result).

@@ -231,9 +231,14 @@ LogicalResult SortOp::verify() {
     return emitOpError() << "has slots for " << held.size() << " of "
                          << getExperts()
                          << " experts, but each expert needs one";
+  int64_t group = getGroup();
+  if (group <= 0 || window % group != 0) // (C4)
+    return emitOpError() << "groups a window of " << window << " slots by "
+                         << group << ", but a divisor of it is expected";
+  int64_t bins = getBins();
   ShapeTable table(*this);
   SmallVector<Type> results = resultTypes(*this, outsOf(*this));
-  table.bind("window", window, "the window");
+  table.bind("bins", bins, "the window");
   if (failed(table.check("ids", getIds().getType(), {"T", "k"})))
     return failure();
   if (ShapedType::isDynamic(table.size("k")))
@@ -243,11 +248,11 @@ LogicalResult SortOp::verify() {
   table.bind("M",
              ShapedType::isDynamic(tokens)
                  ? tokens
-                 : tokens * std::min(table.size("k"), window),
-             "T * min(k, window)");
+                 : tokens * std::min(table.size("k"), bins),
+             "T * min(k, window / group)");
   return failure(failed(table.check("order", results[0], {"M"})) ||
                  failed(table.check("positions", results[1], {"T", "k"})) ||
-                 failed(table.check("offsets", results[2], {"window+1"})));
+                 failed(table.check("offsets", results[2], {"bins+1"})));
 }
 
 LogicalResult CountsOp::verify() {
@@ -270,6 +275,14 @@ LogicalResult TakeOp::verify() {
   if (static_cast<int64_t>(getTopK()) <= 0) // (C2)
     return emitOpError() << "has top_k " << getTopK()
                          << ", but a positive number is expected";
+  Type from = cast<ShapedType>(getX().getType()).getElementType(),
+       to = cast<ShapedType>(resultTypes(*this, outsOf(*this)).front())
+                .getElementType();
+  if (from.isInteger() != to.isInteger() || (from.isInteger() && getWeights()))
+    return emitOpError() << "takes " << (getWeights() ? "weighted " : "")
+                         << "rows of " << from << " as rows of " << to
+                         << ", but integers are neither converted nor "
+                            "weighted"; // (C3)
   ShapeTable table(*this);
   table.bind("k", getTopK(), "`top_k`");
   return failure(
@@ -464,7 +477,7 @@ LogicalResult SelectExpertsOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {
 LogicalResult SortOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {
   OpFoldResult tokens = dimOf(b, getLoc(), getIds(), 0),
                k = b.getIndexAttr(getTopK());
-  int64_t perToken = std::min<int64_t>(getTopK(), getWindow());
+  int64_t perToken = std::min<int64_t>(getTopK(), getBins());
   OpFoldResult pairs;
   if (auto constant = dyn_cast<Attribute>(tokens)) {
     pairs = b.getIndexAttr(cast<IntegerAttr>(constant).getInt() * perToken);
@@ -473,7 +486,7 @@ LogicalResult SortOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {
     pairs = arith::MulIOp::create(b, getLoc(), cast<Value>(tokens), factor)
                 .getResult();
   }
-  shapes = {{pairs}, {tokens, k}, {b.getIndexAttr(getWindow() + 1)}};
+  shapes = {{pairs}, {tokens, k}, {b.getIndexAttr(getBins() + 1)}};
   return success();
 }
 LogicalResult CountsOp::reifyResultShapes(OpBuilder &b, Shapes &shapes) {

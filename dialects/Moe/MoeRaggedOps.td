@@ -55,8 +55,11 @@ def Moe_SortOp : Moe_Op<"sort", [AttrSizedOperandSegments]> {
   let summary = "sort (token, expert) pairs by slot, keeping token order within a slot";
   let description = [{
     Pair p = t * k + j stands for the j-th expert of token t. `slots[s]` is the expert in slot s (-1: empty). With `first`, only the pairs of the
-    `window` slots [first, first + window) are kept (those of one rank); without, all slots: window = all. Let M = T * min(k, window).
+    `window` slots [first, first + window) are kept (those of one rank); without, all slots: window = all.
     Ids outside [0, `experts`) and an expert named twice by one token end the program with an error.
+
+    Each `group` consecutive slots form one bin of the order (those of one rank, say). Of the pairs of one token that fall into one bin only
+    the first is kept, so that a token stands there once; with `group` = 1, the default, every pair is kept. Let M = T * min(k, window / group).
 
     | operand | shape |
     |---|---|
@@ -64,26 +67,31 @@ def Moe_SortOp : Moe_Op<"sort", [AttrSizedOperandSegments]> {
     | `first` | index |
     | `order` | [M] i32: pair of each sorted row; entries from offsets[window] on are undefined |
     | `positions` | [T, k] i32: sorted row of each pair, -1 if not kept |
-    | `offsets` | [window + 1] i32: first sorted row of each slot |
+    | `offsets` | [window / group + 1] i32: first sorted row of each bin |
 
     ```mlir
     %order, %pos, %off = moe.sort %ids experts 8 slots [0, 1, 2, 3, 4, 5, 6, 7] window 8
         : (tensor<?x2xi32>) -> (tensor<?xi32>, tensor<?x2xi32>, tensor<9xi32>)
+    %first, %row, %o = moe.sort %ids experts 8 slots [0, 1, 2, 3, 4, 5, 6, 7] window 8 group 2
+        : (tensor<?x2xi32>) -> (tensor<?xi32>, tensor<?x2xi32>, tensor<5xi32>)
     ```
     **Constraints**
     - (C1) results have the shapes of the table
     - (C2) 0 < window <= number of slots; without `first`, window = number of slots
     - (C3) every expert in [0, experts) stands in exactly one slot
+    - (C4) `group` > 0 divides `window`
   }];
   let arguments = (ins Moe_I32:$ids, Optional<Index>:$first, Variadic<AnyMemRef>:$outs,
-    I64Attr:$experts, DenseI32ArrayAttr:$slots, I64Attr:$window);
+    I64Attr:$experts, DenseI32ArrayAttr:$slots, I64Attr:$window, DefaultValuedAttr<I64Attr, "1">:$group);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let assemblyFormat = [{
-    $ids (`first` `(` $first^ `)`)? `experts` $experts `slots` $slots `window` $window
+    $ids (`first` `(` $first^ `)`)? `experts` $experts `slots` $slots `window` $window (`group` $group^)?
     (`outs` `(` $outs^ `)`)? attr-dict `:` functional-type(operands, results)
   }];
   let extraClassDeclaration = [{
     int64_t getTopK() { return ::llvm::cast<::mlir::ShapedType>(getIds().getType()).getDimSize(1); }
+    /// Bins of the order: entries of `offsets` but one.
+    int64_t getBins() { return getWindow() / getGroup(); }
   }];
 }
 
@@ -123,9 +131,10 @@ def Moe_TakeOp : Moe_Op<"take", [AttrSizedOperandSegments]> {
     ```mlir
     %r = moe.take %x, %order rows(%n) top_k 2 : (tensor<?x64xf32>, tensor<?xi32>, index) -> tensor<?x64xf32>
     ```
-    **Constraints**: (C1) shapes agree as in the table; (C2) `top_k` > 0 and equal to k of `weights`
+    **Constraints**: (C1) shapes agree as in the table; (C2) `top_k` > 0 and equal to k of `weights`; (C3) rows of i32 stay
+    i32 and have no `weights`
   }];
-  let arguments = (ins Moe_Float:$x, Moe_I32:$order, Index:$rows, Optional<Moe_F32>:$weights, Optional<AnyMemRef>:$outs, I64Attr:$top_k);
+  let arguments = (ins Moe_Row:$x, Moe_I32:$order, Index:$rows, Optional<Moe_F32>:$weights, Optional<AnyMemRef>:$outs, I64Attr:$top_k);
   let results = (outs Optional<AnyRankedTensor>:$result);
   let assemblyFormat = [{
     $x `,` $order `rows` `(` $rows `)` `top_k` $top_k (`weights` `(` $weights^ `)`)? (`outs` `(` $outs^ `)`)? attr-dict `:` functional-type(operands, results)

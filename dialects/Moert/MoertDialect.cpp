@@ -38,6 +38,13 @@ InterfaceOp moe::moert::lookupInterface(ModuleOp module, StringRef name) {
 // Discardable attributes
 //===----------------------------------------------------------------------===//
 
+static bool isCall(Attribute entry) {
+  auto call = dyn_cast<DictionaryAttr>(entry);
+  return call && call.size() == 3 && call.getAs<StringAttr>("collective") &&
+         call.getAs<StringAttr>("payload") &&
+         call.getAs<DenseI64ArrayAttr>("axes");
+}
+
 LogicalResult MoertDialect::verifyOperationAttribute(Operation *op,
                                                      NamedAttribute attr) {
   StringRef name = attr.getName();
@@ -76,6 +83,13 @@ LogicalResult MoertDialect::verifyOperationAttribute(Operation *op,
     if (isa<InterfaceOp>(op) && count && !count.getValue().isNegative())
       return success();
     return refuse("a number that is not negative on `moert.interface`");
+  }
+  if (name == "moert.calls") {
+    auto calls = dyn_cast<ArrayAttr>(attr.getValue());
+    if (isa<InterfaceOp>(op) && calls && llvm::all_of(calls, isCall))
+      return success();
+    return refuse("a list of dictionaries of `collective`, `payload` and "
+                  "`axes` on `moert.interface`");
   }
   if (name != groupsName)
     return op->emitError() << "`" << name

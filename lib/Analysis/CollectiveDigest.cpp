@@ -63,3 +63,24 @@ std::string moe::collectiveDigest(Operation *function) {
   return llvm::utohexstr(hash.high64, /*LowerCase=*/true, /*Width=*/16) +
          llvm::utohexstr(hash.low64, /*LowerCase=*/true, /*Width=*/16);
 }
+
+ArrayAttr moe::listCollectives(Operation *function) {
+  Builder builder(function->getContext());
+  SmallVector<Attribute> calls;
+  WalkResult walked = function->walk([&](coll::Collective op) {
+    Operation *holder = op->getParentOp();
+    if (isa<coll::StartOp>(holder))
+      holder = holder->getParentOp();
+    if (holder != function)
+      return WalkResult::interrupt();
+    calls.push_back(builder.getDictionaryAttr(
+        {builder.getNamedAttr(
+             "collective", builder.getStringAttr(op->getName().stripDialect())),
+         builder.getNamedAttr("payload",
+                              builder.getStringAttr(op.getPayload())),
+         builder.getNamedAttr("axes",
+                              builder.getDenseI64ArrayAttr(op.getAxes()))}));
+    return WalkResult::advance();
+  });
+  return walked.wasInterrupted() ? ArrayAttr() : builder.getArrayAttr(calls);
+}

@@ -275,12 +275,14 @@ LogicalResult Walk::communicate(coll::Collective op) {
     return success();
   }
   PerMember moved(members, row);
-  bool fixed = op.isFixedSize();
+  bool fixed = op.isFixedSize() && !type.isDynamicDim(0);
   if (fixed && isa<coll::AllGatherOp>(op))
     moved = same(row * group.members);
   if (isa<coll::AllGatherVOp>(op))
     moved = rows.lookup(op->getResult(0));
-  if (isa<coll::ReduceScatterVOp>(op))
+  // A sum on every member goes there and back.
+  bool sumsForAll = !fixed && isa<coll::AllReduceOp>(op);
+  if (sumsForAll || isa<coll::ReduceScatterVOp>(op))
     moved = rows.lookup(op.getSent());
   if (!fixed)
     for (double &bytes : moved)
@@ -293,7 +295,8 @@ LogicalResult Walk::communicate(coll::Collective op) {
   for (int64_t m = 0; m < members; ++m) {
     us[m] = exposed * collectiveUs(machine, kindOf(op), group, moved[m]);
     if (!fixed && m == 0) {
-      double out = moved[m] * (group.members - 1) / group.members;
+      double out =
+          moved[m] * (group.members - 1) / group.members * (sumsForAll ? 2 : 1);
       (group.domains > 1 ? maxNetwork : maxDomain) += out;
     }
   }

@@ -1,6 +1,7 @@
 #include "moe/Analysis/PlacementRules.h"
-#include "moe/Analysis/PlacementWords.h"
+#include "moe/Analysis/MeshLayout.h"
 #include "llvm/ADT/StringExtras.h"
+#include <set>
 
 using namespace mlir;
 using namespace moe;
@@ -148,6 +149,48 @@ static LogicalResult checkAxes(Operation *op, PlacementAttr placement,
   return success();
 }
 
+// two_level: the axis that ends a node is one of ep, and several nodes hold ep.
+static LogicalResult checkNodes(Operation *op, PlacementAttr placement,
+                                shard::GridOp grid) {
+  if (placement.getDispatcher() != Dispatcher::TwoLevel)
+    return success();
+  int64_t nodes = 0;
+  SmallVector<int64_t> walked;
+  for (int64_t axis : placement.getEp().asArrayRef()) {
+    walked.push_back(axis);
+    if (coll::axisName(grid, axis) == kNodeAxis)
+      nodes = coll::groupSize(grid, walked);
+  }
+  if (nodes > 1)
+    return success();
+  InFlightDiagnostic diag =
+      op->emitOpError()
+      << "has a placement with dispatcher = two_level, but ep "
+      << (nodes == 0 ? "has no axis called `node`" : "lies on one node")
+      << "; name one in `coll.axes`, or use dispatcher = all_to_all";
+  diag.attachNote(grid.getLoc()) << "the grid is declared here";
+  return diag;
+}
+
+// Ranks with the same tokens are neighbours, so that shares keep their order.
+static LogicalResult checkReplicas(Operation *op, PlacementAttr placement,
+                                   shard::GridOp grid) {
+  DenseI64ArrayAttr axes = placement.getAttnTp();
+  if (!axes)
+    return success();
+  int64_t first = grid.getRank() - axes.size();
+  if (llvm::equal(axes.asArrayRef(),
+                  llvm::seq<int64_t>(first, grid.getRank())) &&
+      placement.getBoundary() == Boundary::Replicated)
+    return success();
+  return op->emitOpError()
+         << "has a placement with attn_tp = [" << axes.asArrayRef() << "]"
+         << (placement.getBoundary() == Boundary::Replicated
+                 ? ", but the last axes of the grid are expected"
+                 : " and boundary = split, but it says who holds the same "
+                   "tokens at boundary = replicated");
+}
+
 LogicalResult moe::checkPlacement(Operation *op) {
   PlacementAttr placement = placementOf(op);
   if (!placement)
@@ -160,10 +203,9 @@ LogicalResult moe::checkPlacement(Operation *op) {
            << "`, but there is no `shard.grid` of that name";
   if (failed(checkAxes(op, placement, grid)))
     return failure();
-  if (placement.getDedup())
-    return op->emitOpError(
-        "has a placement with dedup = true, but sending a token once to each "
-        "rank is not supported yet; use dedup = false");
+  if (failed(checkNodes(op, placement, grid)) ||
+      failed(checkReplicas(op, placement, grid)))
+    return failure();
   Layout layout{ShapedType::getNumElements(grid.getShape()),
                 coll::groupSize(grid, placement.getEp()),
                 coll::groupSize(grid, placement.getEtp()),
@@ -191,7 +233,8 @@ LogicalResult moe::checkPlacedFunction(func::FuncOp function) {
     }
     PlacementAttr one = placementOf(first), other = placementOf(op);
     if (one.getGrid() == other.getGrid() &&
-        one.getBoundary() == other.getBoundary())
+        one.getBoundary() == other.getBoundary() &&
+        one.getAttnTp() == other.getAttnTp())
       return WalkResult::advance();
     InFlightDiagnostic diag =
         op->emitOpError("has another grid or boundary than a layer before it, "
@@ -207,4 +250,28 @@ LogicalResult moe::checkPlacedFunction(func::FuncOp function) {
            << "` has no moe.experts and no moe.shared_expert, but a layer to "
               "place is expected in every function";
   return success();
+}
+
+int64_t moe::mostMembersPerToken(ExpertsOp op, DenseI32ArrayAttr slots,
+                                 int64_t members) {
+  ExpertSizes sizes = expertSizes(op);
+  int64_t most = std::min(sizes.topK, members);
+  auto route = op.getIds().getDefiningOp<RouteOp>();
+  if (!route || route.getRouter().getNGroup() == 1)
+    return most;
+  int64_t perGroup = sizes.experts / route.getRouter().getNGroup(),
+          perMember = slots.size() / members;
+  SmallVector<std::set<int64_t>> touched(route.getRouter().getNGroup());
+  for (auto [slot, expert] : llvm::enumerate(slots.asArrayRef()))
+    if (expert >= 0)
+      touched[expert / perGroup].insert(slot / perMember);
+  SmallVector<int64_t> counts;
+  for (const std::set<int64_t> &group : touched)
+    counts.push_back(group.size());
+  llvm::sort(counts, std::greater<int64_t>());
+  int64_t kept = 0;
+  for (int64_t count :
+       ArrayRef(counts).take_front(route.getRouter().getTopkGroup()))
+    kept += count;
+  return std::min(most, kept);
 }

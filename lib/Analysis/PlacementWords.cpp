@@ -7,8 +7,9 @@ using namespace mlir;
 using namespace moe;
 
 static constexpr llvm::StringLiteral kWords[] = {
-    "ranks",    "ep",     "etp",    "edp",   "dispatcher", "dedup",
-    "boundary", "shared", "tokens", "phase", "machine"};
+    "ranks",      "ep",    "etp",      "edp",    "nodes",
+    "dispatcher", "dedup", "boundary", "shared", "attn_tp",
+    "attn_dp",    "cp",    "tokens",   "phase",  "machine"};
 static constexpr int64_t kMaxRanks = 65536;
 static constexpr int64_t kMaxTokens = int64_t(1) << 31;
 
@@ -20,6 +21,10 @@ std::string PlacementWords::spell() const {
          << " dedup=" << (dedup ? "true" : "false")
          << " boundary=" << stringifyBoundary(boundary)
          << " shared=" << stringifySharedLayout(shared);
+  if (nodes > 1)
+    stream << " nodes=" << nodes;
+  if (hasAttention)
+    stream << " attn_tp=" << attnTp << " attn_dp=" << attnDp << " cp=" << cp;
   if (tokens)
     stream << " tokens=" << *tokens;
   if (!phase.empty())
@@ -58,9 +63,9 @@ private:
                            std::optional<int64_t> &value);
   LogicalResult readChoice(StringRef key, ArrayRef<StringRef> choices,
                            StringRef &value);
-  LogicalResult refuseUnsupported();
   LogicalResult fillDegrees(PlacementWords &words, std::optional<int64_t> ep,
                             std::optional<int64_t> edp);
+  LogicalResult fillAttention(PlacementWords &words);
 
   function_ref<InFlightDiagnostic()> emitError;
   llvm::StringMap<StringRef> given;
@@ -130,17 +135,6 @@ LogicalResult WordReader::readChoice(StringRef key, ArrayRef<StringRef> choices,
   return success();
 }
 
-LogicalResult WordReader::refuseUnsupported() {
-  auto dedup = given.find("dedup");
-  if (dedup != given.end() && dedup->second != "false")
-    return emitError()
-           << "`dedup=" << dedup->second
-           << "` is given, but sending a token once to each rank is "
-              "not supported yet; the nearest legal choice is "
-              "`dedup=false`";
-  return success();
-}
-
 LogicalResult WordReader::fillDegrees(PlacementWords &words,
                                       std::optional<int64_t> ep,
                                       std::optional<int64_t> edp) {
@@ -184,20 +178,51 @@ LogicalResult WordReader::fillDegrees(PlacementWords &words,
   return success();
 }
 
-FailureOr<PlacementWords> WordReader::resolve() {
-  if (failed(refuseUnsupported()))
+LogicalResult WordReader::fillAttention(PlacementWords &words) {
+  std::optional<int64_t> tp, dp, cp;
+  if (failed(readNumber("attn_tp", kMaxRanks, tp)) ||
+      failed(readNumber("attn_dp", kMaxRanks, dp)) ||
+      failed(readNumber("cp", kMaxRanks, cp)))
     return failure();
+  words.hasAttention = tp || dp || cp;
+  words.cp = cp.value_or(1);
+  int64_t known = words.cp * tp.value_or(1) * dp.value_or(1);
+  bool open = !tp || !dp;
+  if (words.ranks % known != 0 || (!open && known != words.ranks))
+    return emitError() << "attn_tp=" << tp.value_or(1)
+                       << " x attn_dp=" << dp.value_or(1)
+                       << " x cp=" << words.cp << " is " << known
+                       << (open ? ", which does not divide ranks="
+                                : ", but ranks=")
+                       << words.ranks << "; nearest legal choice: "
+                       << nearestChoices("attn_tp", tp.value_or(1), words.ranks,
+                                         [&](int64_t n) {
+                                           int64_t all =
+                                               known / tp.value_or(1) * n;
+                                           return open ? words.ranks % all == 0
+                                                       : words.ranks == all;
+                                         });
+  int64_t rest = words.ranks / known;
+  bool tpTakesIt = !tp && (dp || words.boundary == Boundary::Replicated);
+  words.attnTp = tp.value_or(tpTakesIt ? rest : 1);
+  words.attnDp = dp.value_or(tpTakesIt ? 1 : rest);
+  return success();
+}
+
+FailureOr<PlacementWords> WordReader::resolve() {
   PlacementWords words;
-  std::optional<int64_t> ranks, ep, etp, edp;
-  StringRef dispatcher = "all_to_all", boundary = "split",
+  std::optional<int64_t> ranks, ep, etp, edp, nodes;
+  StringRef dispatcher = "all_to_all", dedup = "false", boundary = "split",
             shared = "replicated", phase;
   if (failed(readNumber("ranks", kMaxRanks, ranks)) ||
       failed(readNumber("ep", kMaxRanks, ep)) ||
       failed(readNumber("etp", kMaxRanks, etp)) ||
       failed(readNumber("edp", kMaxRanks, edp)) ||
+      failed(readNumber("nodes", kMaxRanks, nodes)) ||
       failed(readNumber("tokens", kMaxTokens, words.tokens)) ||
-      failed(
-          readChoice("dispatcher", {"all_to_all", "all_gather"}, dispatcher)) ||
+      failed(readChoice("dispatcher", {"all_to_all", "all_gather", "two_level"},
+                        dispatcher)) ||
+      failed(readChoice("dedup", {"false", "true"}, dedup)) ||
       failed(readChoice("boundary", {"split", "replicated"}, boundary)) ||
       failed(readChoice("shared", {"replicated", "split"}, shared)) ||
       failed(readChoice("phase", {"prefill", "decode", "train"}, phase)))
@@ -212,8 +237,17 @@ FailureOr<PlacementWords> WordReader::resolve() {
   words.dispatcher = *symbolizeDispatcher(dispatcher);
   words.boundary = *symbolizeBoundary(boundary);
   words.shared = *symbolizeSharedLayout(shared);
+  words.dedup = dedup == "true";
   words.phase = phase.str();
-  if (failed(fillDegrees(words, ep, edp)))
+  words.nodes = nodes.value_or(1);
+  if (words.ranks % words.nodes != 0)
+    return emitError() << "nodes=" << words.nodes
+                       << " does not divide ranks=" << words.ranks
+                       << "; nearest legal choice: "
+                       << nearestChoices(
+                              "nodes", words.nodes, words.ranks,
+                              [&](int64_t n) { return words.ranks % n == 0; });
+  if (failed(fillDegrees(words, ep, edp)) || failed(fillAttention(words)))
     return failure();
   return words;
 }

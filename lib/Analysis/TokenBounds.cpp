@@ -3,6 +3,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/IR/BuiltinOps.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 
 using namespace mlir;
@@ -48,6 +49,17 @@ AffineExpr moe::toExpression(const TokenBytes &bytes, int64_t shares,
          bytes.constant;
 }
 
+// Into how many parts tokens that are split over `axes` fall; 0 if the module
+// has no grid that says.
+static int64_t partsOf(Operation *function, DenseI64ArrayAttr axes) {
+  for (auto grid :
+       function->getParentOfType<ModuleOp>().getOps<shard::GridOp>())
+    if (llvm::all_of(axes.asArrayRef(),
+                     [&](int64_t axis) { return axis < grid.getRank(); }))
+      return coll::groupSize(grid, axes.asArrayRef());
+  return 0;
+}
+
 FailureOr<TokenBytes> moe::boundDimInTokens(Value source, int64_t dim,
                                             int64_t shares) {
   auto type = cast<MemRefType>(source.getType());
@@ -62,7 +74,11 @@ FailureOr<TokenBytes> moe::boundDimInTokens(Value source, int64_t dim,
         argument.getArgNumber(), "moe.split");
     if (!split || split.empty())
       return TokenBytes{1, 0, 0};
-    return TokenBytes{0, 1, 0};
+    // ceil(M / parts) <= shares / parts * ceil(M / shares)
+    int64_t parts = partsOf(function, split);
+    if (parts == 0)
+      return failure();
+    return TokenBytes{0, shares / parts, 0};
   }
   if (auto alloc = source.getDefiningOp<memref::AllocOp>())
     return boundInTokens(alloc.getDynamicSizes()[type.getDynamicDimIndex(dim)],
@@ -110,6 +126,9 @@ FailureOr<TokenBytes> moe::boundInTokens(Value value, int64_t shares) {
     if (succeeded(lhs) && divisor == shares && lhs->perToken == 1 &&
         lhs->perShare == 0 && lhs->constant < shares)
       return TokenBytes{0, 1, 0};
+    if (succeeded(lhs) && divisor && *divisor > 0 && lhs->perToken == 0 &&
+        lhs->perShare % *divisor == 0 && lhs->constant < *divisor)
+      return TokenBytes{0, lhs->perShare / *divisor, 0};
     return failure();
   }
   return failure();

@@ -146,7 +146,7 @@ static std::string printModule(ModuleOp module) {
 }
 
 // The digest of each function's collectives, which the runtime compares over
-// the ranks.
+// the ranks, and their list, by which it says what moved.
 static void recordDigests(ModuleOp module) {
   for (auto interface : module.getOps<moert::InterfaceOp>()) {
     auto function = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(
@@ -154,6 +154,8 @@ static void recordDigests(ModuleOp module) {
     interface->setAttr(
         "moert.collectives",
         StringAttr::get(module.getContext(), collectiveDigest(function)));
+    if (ArrayAttr calls = listCollectives(function))
+      interface->setAttr("moert.calls", calls);
   }
 }
 

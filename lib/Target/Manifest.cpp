@@ -149,6 +149,21 @@ static void writeRouting(OStream &json, ArrayAttr outputs) {
   });
 }
 
+// The collectives in order of execution, where the program has one order.
+static void writeCalls(OStream &json, ArrayAttr calls) {
+  if (!calls)
+    return;
+  json.attributeArray("calls", [&] {
+    for (auto call : calls.getAsRange<DictionaryAttr>())
+      json.object([&] {
+        json.attribute("collective",
+                       call.getAs<StringAttr>("collective").getValue());
+        json.attribute("payload", call.getAs<StringAttr>("payload").getValue());
+        writeInts(json, "axes", call.getAs<DenseI64ArrayAttr>("axes"));
+      });
+  });
+}
+
 static void writeFunction(OStream &json, moe::moert::InterfaceOp interface) {
   json.object([&] {
     StringRef name = interface.getFunction();
@@ -189,6 +204,7 @@ static void writeFunction(OStream &json, moe::moert::InterfaceOp interface) {
     json.attribute(
         "collectives",
         interface->getAttrOfType<StringAttr>("moert.collectives").getValue());
+    writeCalls(json, interface->getAttrOfType<ArrayAttr>("moert.calls"));
   });
 }
 

@@ -40,11 +40,26 @@ static Attribute weightEntry(func::FuncOp function, unsigned index, Type type,
 
 FailureOr<LayerInterface> LayerInterface::collect(func::FuncOp function) {
   LayerInterface interface;
+  // One layer sorts at each step of its dispatch, and a function may hold
+  // several layers; what the interface says of experts holds for all of them.
   auto sorts = llvm::to_vector(function.getOps<SortOp>());
-  if (sorts.size() != 1)
-    return function.emitError() << "sorts " << sorts.size()
-                                << " sets of routed tokens, but a layer has "
-                                   "one set of routed experts";
+  if (sorts.empty())
+    return function.emitError("sorts no routed tokens, but a layer with routed "
+                              "experts is expected");
+  for (SortOp sort : sorts)
+    if (sort.getExperts() != sorts.front().getExperts() ||
+        sort.getTopK() != sorts.front().getTopK() ||
+        sort.getSlots() != sorts.front().getSlots()) {
+      InFlightDiagnostic diag =
+          sort.emitOpError()
+          << "routes to " << sort.getTopK() << " of " << sort.getExperts()
+          << " experts, but one function has layers of one kind only; put each "
+             "layer into a function of its own";
+      diag.attachNote(sorts.front().getLoc())
+          << "an earlier layer routes to " << sorts.front().getTopK() << " of "
+          << sorts.front().getExperts();
+      return failure();
+    }
   interface.experts = sorts.front().getExperts();
   interface.topK = sorts.front().getTopK();
   interface.slots =

@@ -58,10 +58,13 @@ private:
 /// they can be.
 Axes sharedAxes(PlacementAttr placement, mlir::shard::GridOp grid);
 
+/// The axes of the ranks that share the experts of one replica, ascending.
+Axes replicaAxes(PlacementAttr placement);
+
 class LayerSharder {
 public:
   LayerSharder(mlir::func::FuncOp function, mlir::shard::GridOp grid,
-               Boundary boundary);
+               PlacementAttr placement);
 
   /// Rewrites the function; its weights have their local types already.
   void run(const TokenRows &rows);
@@ -79,8 +82,27 @@ private:
   struct Sorted {
     mlir::Value order, positions, offsets;
   };
+  // Tokens where they are on their way: one row each, with what they chose.
+  struct Batch {
+    mlir::Value x, ids, weights;
+    mlir::Value rows;   // index: how many
+    mlir::Value counts; // rows by where they came from; null at their home
+    Axes from;          // at most the tokens of all ranks over these axes
+  };
+  // One exchange on the way: over `axes`, each member holding `slots`.
+  struct Level {
+    Axes axes;
+    int64_t slots;
+  };
+  // The slots among which a token's experts are looked for; all of them if
+  // `first` is null.
+  struct Window {
+    mlir::Value first;
+    int64_t slots;
+  };
 
   // Boundary (ShardLayer.cpp)
+  bool mayKeepReplicas();
   void enter(const TokenRows &rows);
   void leave();
   void rewrite(ExpertsOp op, SharedExpertOp shared, mlir::Operation *sum);
@@ -91,18 +113,34 @@ private:
   mlir::Value routed(ExpertsOp op, SharedExpertOp shared);
   bool sumsTogether(ExpertsOp op, SharedExpertOp shared);
   mlir::Value onOneRank(ExpertsOp op, Addend addend);
-  mlir::Value byAllToAll(ExpertsOp op, Addend addend);
+  mlir::Value byExchanges(ExpertsOp op, Addend addend);
+  llvm::SmallVector<Level, 2> levelsOf(PlacementAttr placement);
+  /// The results of a batch's experts in `window`, summed by token.
+  mlir::Value exchange(ExpertsOp op, const Batch &batch, Window window,
+                       llvm::ArrayRef<Level> levels, Addend addend);
+  mlir::Value exchangePairs(ExpertsOp op, const Batch &batch, Window window,
+                            const Level &level, Addend addend);
+  mlir::Value exchangeTokens(ExpertsOp op, const Batch &batch, Window window,
+                             llvm::ArrayRef<Level> levels, Addend addend);
+  mlir::Value sumsOverWidth(ExpertsOp op, const Batch &batch, Window window);
+  /// Of this rank's slots and part of the experts' width.
+  mlir::Value partialSums(ExpertsOp op, const Batch &batch, Window window,
+                          Addend addend);
   /// `partner`, or null: a shared expert whose partial sums are added up with
   /// those of the routed experts.
   mlir::Value byAllGather(ExpertsOp op, Addend addend, SharedExpertOp partner);
-  Sorted sort(ExpertsOp op, mlir::Value ids, mlir::Value first, int64_t window);
+  Sorted sort(ExpertsOp op, mlir::Value ids, Window window, int64_t group = 1);
+  mlir::Value take(mlir::Value rows, mlir::Value order, mlir::Value count,
+                   int64_t topK, mlir::Value weights = {});
+  mlir::Value countsOf(mlir::Value offsets, int64_t members, int64_t bins);
+  mlir::Value firstSlot(llvm::ArrayRef<int64_t> axes, int64_t slots);
   mlir::Value combine(ExpertsOp op, mlir::Value rows, mlir::Value positions,
                       mlir::Value weights, Addend addend);
 
   // Shared expert (ShardShared.cpp)
   Addend sharedExpert(SharedExpertOp op);
-  /// Of all tokens of the group over `axes`, before anything is added up.
-  Addend sharedPartialSums(SharedExpertOp op, llvm::ArrayRef<int64_t> axes);
+  /// Of all tokens of a group, before anything is added up.
+  Addend sharedPartialSums(SharedExpertOp op, const Batch &all);
   mlir::Value sharedGate(SharedExpertOp op, mlir::Value x);
   mlir::Value sharedProducts(SharedExpertOp op, mlir::Value x,
                              mlir::Value rows);
@@ -121,17 +159,21 @@ private:
                      int64_t perToken);
   Gathered gatherTokenCounts(llvm::ArrayRef<int64_t> axes);
   /// Rows of the whole group, in member order. Asked for again, the same value.
-  mlir::Value gatherTokens(mlir::Value value, llvm::ArrayRef<int64_t> axes);
+  mlir::Value gatherTokens(mlir::Value value, llvm::ArrayRef<int64_t> axes,
+                           llvm::StringRef payload = "rows");
   mlir::Value scaled(mlir::Value rows, int64_t factor);
 
   mlir::func::FuncOp function;
   mlir::shard::GridOp grid;
   mlir::FlatSymbolRefAttr gridName;
-  Boundary boundary;
   mlir::ImplicitLocOpBuilder builder;
   Axes allAxes;
-  mlir::Value tokens;     // index: this rank's number of tokens
-  mlir::Value localCount; // tensor<1xi32> of it
+  Axes sameTokens; // ranks that differ on these alone hold equal tokens at the
+                   // boundary
+  bool attentionSaysSo = false;
+  bool keepsReplicas = false; // and inside: no rank takes a share of them
+  mlir::Value tokens;         // index: this rank's number of tokens
+  mlir::Value localCount;     // tensor<1xi32> of it
   llvm::DenseMap<mlir::Attribute, Gathered> gatheredCounts;
   llvm::DenseMap<std::pair<mlir::Value, mlir::Attribute>, mlir::Value>
       gatheredTokens;

@@ -4,6 +4,7 @@
 // All layers are checked before anything is changed, so a refused module stays
 // as it was.
 #include "PlacementPin.h"
+#include "moe/Analysis/MeshLayout.h"
 #include "moe/Analysis/PlacementRules.h"
 #include "moe/Transforms/Passes.h"
 #include "llvm/ADT/StringMap.h"
@@ -27,6 +28,10 @@ static DenseI32ArrayAttr identitySlots(MLIRContext *context, int64_t experts,
   return DenseI32ArrayAttr::get(context, slots);
 }
 
+static int64_t nodesPerReplica(const PlacementWords &words) {
+  return words.ep * words.etp * words.nodes / words.ranks;
+}
+
 static std::string describe(Operation *layer, const PlacementWords &words) {
   std::string text;
   llvm::raw_string_ostream stream(text);
@@ -41,7 +46,15 @@ static std::string describe(Operation *layer, const PlacementWords &words) {
       stream << " (" << perRank * words.ep - count << " of "
              << perRank * words.ep << " empty)";
     stream << ", dispatcher=" << stringifyDispatcher(words.dispatcher)
-           << ", boundary=" << stringifyBoundary(words.boundary);
+           << (words.dedup ? " dedup=true" : "");
+    if (words.dispatcher == Dispatcher::TwoLevel)
+      stream << " (a token goes to at most "
+             << mostMembersPerToken(
+                    experts,
+                    identitySlots(layer->getContext(), count, words.ep),
+                    nodesPerReplica(words))
+             << " of " << nodesPerReplica(words) << " nodes)";
+    stream << ", boundary=" << stringifyBoundary(words.boundary);
   } else {
     stream << "shared expert of width "
            << sharedWidth(cast<SharedExpertOp>(layer)) << ": "
@@ -51,29 +64,36 @@ static std::string describe(Operation *layer, const PlacementWords &words) {
   return text;
 }
 
-void moe::pinPlacement(ModuleOp module, ArrayRef<Operation *> layers,
-                       const PlacementWords &words) {
+LogicalResult moe::pinPlacement(ModuleOp module, ArrayRef<Operation *> layers,
+                                const PlacementWords &words) {
+  FailureOr<MeshLayout> mesh = MeshLayout::of(
+      words, [&] { return mlir::emitError(module.getLoc(), "--place: "); });
+  if (failed(mesh))
+    return failure();
   MLIRContext *context = module.getContext();
   OpBuilder builder = OpBuilder::atBlockBegin(module.getBody());
   auto grid =
-      shard::GridOp::create(builder, module.getLoc(), kGrid,
-                            ArrayRef<int64_t>{words.edp, words.ep, words.etp});
-  grid->setAttr("coll.axes", builder.getStrArrayAttr({"edp", "ep", "etp"}));
-  auto axis = [&](int64_t number) {
-    return builder.getDenseI64ArrayAttr({number});
+      shard::GridOp::create(builder, module.getLoc(), kGrid, mesh->shape);
+  grid->setAttr("coll.axes", builder.getStrArrayAttr(SmallVector<StringRef>(
+                                 mesh->names.begin(), mesh->names.end())));
+  auto axes = [&](ArrayRef<int64_t> numbers) {
+    return builder.getDenseI64ArrayAttr(numbers);
   };
   for (Operation *layer : layers) {
     auto experts = dyn_cast<ExpertsOp>(layer);
     auto placement = PlacementAttr::get(
-        context, FlatSymbolRefAttr::get(grid), axis(1), axis(2), axis(0),
+        context, FlatSymbolRefAttr::get(grid), axes(mesh->ep), axes(mesh->etp),
+        axes(mesh->edp),
         experts ? identitySlots(context, expertSizes(experts).experts, words.ep)
                 : DenseI32ArrayAttr::get(context, {}),
-        words.dispatcher, words.dedup, words.boundary, words.shared);
+        words.dispatcher, words.dedup, words.boundary, words.shared,
+        mesh->attnTp.empty() ? DenseI64ArrayAttr() : axes(mesh->attnTp));
     if (experts)
       experts.setPlacementAttr(placement);
     else
       cast<SharedExpertOp>(layer).setPlacementAttr(placement);
   }
+  return success();
 }
 
 namespace {
@@ -108,7 +128,8 @@ struct PlaceExpertsPass : moe::impl::PlaceExpertsPassBase<PlaceExpertsPass> {
               });
     if (failed(words) || failed(checkLayers(layers, *words)))
       return signalPassFailure();
-    pin(layers, *words);
+    if (failed(pin(layers, *words)))
+      return signalPassFailure();
     if (!plan)
       remarkPinned(layers, *words);
   }
@@ -153,15 +174,17 @@ private:
     return success();
   }
 
-  void pin(ArrayRef<Operation *> layers, const PlacementWords &words) {
+  LogicalResult pin(ArrayRef<Operation *> layers, const PlacementWords &words) {
     ModuleOp module = getOperation();
-    pinPlacement(module, layers, words);
+    if (failed(pinPlacement(module, layers, words)))
+      return failure();
     auto old = module->getAttrOfType<DictionaryAttr>("moe.options");
     NamedAttrList options(old);
     MLIRContext *context = &getContext();
     Builder builder(context);
     options.set("place", builder.getStringAttr(words.spell()));
     module->setAttr("moe.options", options.getDictionary(context));
+    return success();
   }
 
   // One remark for layers that are alike: a model has many.
@@ -180,6 +203,10 @@ private:
         diag << " (and " << count - 1 << " more alike)";
       count = 0;
     }
+    if (words.dedup && words.dispatcher == Dispatcher::AllGather)
+      mlir::emitRemark(getOperation().getLoc(),
+                       "dedup=true changes nothing with "
+                       "dispatcher=all_gather: each token travels once anyway");
     mlir::emitRemark(getOperation().getLoc(),
                      "no `machine` is given, so memory is not checked");
   }

@@ -6,10 +6,11 @@
 
 namespace moe {
 
-/// Declares the grid and sets the placement of every layer of `module`.
-void pinPlacement(mlir::ModuleOp module,
-                  llvm::ArrayRef<mlir::Operation *> layers,
-                  const PlacementWords &words);
+/// Declares the grid and sets the placement of every layer of `module`. Fails,
+/// with a message, where words cut across each other (see MeshLayout).
+mlir::LogicalResult pinPlacement(mlir::ModuleOp module,
+                                 llvm::ArrayRef<mlir::Operation *> layers,
+                                 const PlacementWords &words);
 
 /// What `--place` with a machine comes to: plans, written to `reportPath` if
 /// that is not empty, and the best layout.

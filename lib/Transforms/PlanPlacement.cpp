@@ -70,7 +70,8 @@ static OwningOpRef<ModuleOp> shardedProgram(ModuleOp layers,
   });
   PlacementWords pinned = words;
   pinned.dedup = false; // priced as a factor on what is sent
-  pinPlacement(*program, ops, pinned);
+  if (failed(pinPlacement(*program, ops, pinned)))
+    return nullptr;
   for (Operation *op : ops)
     if (auto experts = dyn_cast<ExpertsOp>(op)) {
       PlacementAttr placement = experts.getPlacementAttr();

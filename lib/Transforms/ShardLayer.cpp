@@ -23,10 +23,16 @@ using namespace moe;
 //===----------------------------------------------------------------------===//
 
 LayerSharder::LayerSharder(func::FuncOp function, shard::GridOp grid,
-                           Boundary boundary)
+                           PlacementAttr placement)
     : function(function), grid(grid), gridName(FlatSymbolRefAttr::get(grid)),
-      boundary(boundary), builder(function.getLoc(), function.getContext()),
-      allAxes(llvm::to_vector(llvm::seq<int64_t>(0, grid.getRank()))) {}
+      builder(function.getLoc(), function.getContext()),
+      allAxes(llvm::to_vector(llvm::seq<int64_t>(0, grid.getRank()))) {
+  attentionSaysSo = static_cast<bool>(placement.getAttnTp());
+  if (placement.getBoundary() == Boundary::Replicated)
+    sameTokens = placement.getAttnTp()
+                     ? Axes(placement.getAttnTp().asArrayRef())
+                     : allAxes;
+}
 
 AffineMapAttr LayerSharder::bound(ArrayRef<int64_t> axes, int64_t perToken) {
   int64_t members = sizeOf(axes), ranks = sizeOf(allAxes);
@@ -65,61 +71,28 @@ LayerSharder::Gathered LayerSharder::gatherTokenCounts(ArrayRef<int64_t> axes) {
                      builder, RankedTensorType::get({sizeOf(axes), 1}, i32),
                      localCount, gridName, attr(axes), Value())
                      .getResult();
-  group.rows = rowsOf(group.counts, axes, 1);
+  Axes from(axes);
+  if (keepsReplicas)
+    llvm::append_range(from, sameTokens);
+  group.rows = rowsOf(group.counts, from, 1);
   return group;
 }
 
-Value LayerSharder::gatherTokens(Value value, ArrayRef<int64_t> axes) {
+Value LayerSharder::gatherTokens(Value value, ArrayRef<int64_t> axes,
+                                 StringRef payload) {
   Gathered group = gatherTokenCounts(axes);
   Value &gathered = gatheredTokens[{value, attr(axes)}];
   if (!gathered)
     gathered = coll::AllGatherVOp::create(builder, value.getType(), value,
                                           group.counts, group.rows, gridName,
-                                          attr(axes), Value())
+                                          attr(axes), Value(),
+                                          builder.getStringAttr(payload))
                    .getResult();
   return gathered;
 }
 
 //===----------------------------------------------------------------------===//
 // Boundary
-//===----------------------------------------------------------------------===//
-
-// Inputs: the rank's share of each, given as such or cut out of the whole.
-void LayerSharder::enter(const TokenRows &rows) {
-  builder.setInsertionPointToStart(&function.getBody().front());
-  DenseI64ArrayAttr split =
-      attr(boundary == Boundary::Split ? ArrayRef<int64_t>(allAxes)
-                                       : ArrayRef<int64_t>());
-  for (BlockArgument argument : function.getArguments()) {
-    if (!rows.contains(argument))
-      continue;
-    function.setArgAttr(argument.getArgNumber(), "moe.split", split);
-    Value mine = argument;
-    if (boundary == Boundary::Replicated && sizeOf(allAxes) > 1) {
-      auto share = coll::ShareOp::create(builder, argument.getType(), argument,
-                                         gridName, attr(allAxes), Value());
-      mine = share.getResult();
-      argument.replaceAllUsesExcept(mine, share);
-    }
-    if (!tokens)
-      tokens = tensor::DimOp::create(builder, mine, 0);
-  }
-  for (unsigned result = 0; result < function.getNumResults(); ++result)
-    function.setResultAttr(result, "moe.split", split);
-}
-
-// Results of a replicated boundary: everyone's rows.
-void LayerSharder::leave() {
-  if (boundary == Boundary::Split || sizeOf(allAxes) == 1)
-    return;
-  Operation *terminator = function.getBody().front().getTerminator();
-  builder.setInsertionPoint(terminator);
-  for (OpOperand &result : terminator->getOpOperands())
-    result.set(gatherTokens(result.get(), allAxes));
-}
-
-//===----------------------------------------------------------------------===//
-// Layers
 //===----------------------------------------------------------------------===//
 
 // The sum of `op` with a shared expert, when both are there for this sum alone.
@@ -136,6 +109,81 @@ static std::pair<arith::AddFOp, SharedExpertOp> sumWithShared(ExpertsOp op) {
              ? std::pair(sum, shared)
              : std::pair<arith::AddFOp, SharedExpertOp>();
 }
+
+// Whether tokens may stay where neighbours hold them as well, instead of being
+// shared out: every rank then routes all of them, which costs less than to
+// gather what was never apart. Every layer must add its partial sums up over
+// all who hold the same tokens, and no shared expert may be computed by each.
+// Only where the placement says how attention lies.
+bool LayerSharder::mayKeepReplicas() {
+  unsigned shared = 0, summed = 0;
+  WalkResult walk = function.walk([&](Operation *op) {
+    shared += isa<SharedExpertOp>(op);
+    auto experts = dyn_cast<ExpertsOp>(op);
+    if (!experts)
+      return WalkResult::advance();
+    Axes axes = replicaAxes(experts.getPlacementAttr());
+    bool sumsUp = llvm::all_of(sameTokens, [&](int64_t axis) {
+      return sizeOf({axis}) == 1 || llvm::is_contained(axes, axis);
+    });
+    summed += sumsTogether(experts, sumWithShared(experts).second);
+    return experts.getPlacementAttr().getDispatcher() ==
+                       Dispatcher::AllGather &&
+                   sumsUp
+               ? WalkResult::advance()
+               : WalkResult::interrupt();
+  });
+  return attentionSaysSo && !walk.wasInterrupted() && shared == summed &&
+         sizeOf(sameTokens) > 1;
+}
+
+// Inputs: the rank's share of each, given as such or cut out of what its
+// neighbours hold as well.
+void LayerSharder::enter(const TokenRows &rows) {
+  builder.setInsertionPointToStart(&function.getBody().front());
+  Axes splitAxes = allAxes;
+  llvm::erase_if(splitAxes, [&](int64_t axis) {
+    return llvm::is_contained(sameTokens, axis);
+  });
+  DenseI64ArrayAttr split = attr(splitAxes);
+  for (BlockArgument argument : function.getArguments()) {
+    if (!rows.contains(argument))
+      continue;
+    function.setArgAttr(argument.getArgNumber(), "moe.split", split);
+    Value mine = argument;
+    if (sizeOf(sameTokens) > 1 && !keepsReplicas) {
+      auto share = coll::ShareOp::create(builder, argument.getType(), argument,
+                                         gridName, attr(sameTokens), Value());
+      mine = share.getResult();
+      argument.replaceAllUsesExcept(mine, share);
+    }
+    if (!tokens)
+      tokens = tensor::DimOp::create(builder, mine, 0);
+  }
+  for (unsigned result = 0; result < function.getNumResults(); ++result)
+    function.setResultAttr(result, "moe.split", split);
+}
+
+// Results of a replicated boundary: the rows of all who hold the same tokens.
+void LayerSharder::leave() {
+  if (sizeOf(sameTokens) == 1 || keepsReplicas)
+    return;
+  Operation *terminator = function.getBody().front().getTerminator();
+  builder.setInsertionPoint(terminator);
+  for (OpOperand &result : terminator->getOpOperands()) {
+    auto name = function.getResultAttrOfType<StringAttr>(
+        result.getOperandNumber(), "moe.name");
+    StringRef payload = !name                                 ? "rows"
+                        : name.getValue() == "expert_ids"     ? "ids"
+                        : name.getValue() == "expert_weights" ? "weights"
+                                                              : "rows";
+    result.set(gatherTokens(result.get(), sameTokens, payload));
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Layers
+//===----------------------------------------------------------------------===//
 
 // `op`, and the shared expert that is added to it, stand for `sum`, the last
 // operation of the layer.
@@ -168,6 +216,7 @@ void LayerSharder::rewrite(SharedExpertOp op) {
 }
 
 void LayerSharder::run(const TokenRows &rows) {
+  keepsReplicas = mayKeepReplicas();
   enter(rows);
   // In program order of each layer's last operation: what is gathered once is
   // then defined before it is used again.
@@ -222,7 +271,7 @@ private:
     if (failed(weights.plan()))
       return failure();
     weights.apply();
-    LayerSharder(function, grid, placement.getBoundary()).run(*rows);
+    LayerSharder(function, grid, placement).run(*rows);
     return success();
   }
 };

@@ -56,8 +56,6 @@ LayerSharder::Addend LayerSharder::sharedExpert(SharedExpertOp op) {
 }
 
 LayerSharder::Addend LayerSharder::sharedPartialSums(SharedExpertOp op,
-                                                     ArrayRef<int64_t> axes) {
-  Value x = gatherTokens(op.getX(), axes);
-  return {sharedProducts(op, x, gatherTokenCounts(axes).rows),
-          sharedGate(op, x)};
+                                                     const Batch &all) {
+  return {sharedProducts(op, all.x, all.rows), sharedGate(op, all.x)};
 }

@@ -10,14 +10,15 @@
 
 using namespace moert;
 
-Rank::Rank(int number, const Topology &topology, int threads,
-           std::unique_ptr<Queue> workQueue,
+Rank::Rank(int number, const Topology &topology, std::vector<int> nodeAxes,
+           int threads, std::unique_ptr<Queue> workQueue,
            std::unique_ptr<Communicator> communicator)
     : number(number), head{{&entryTable(), topology.coordinates(number).data(),
                             workQueue ? workQueue->statusWord() : nullptr, 0},
                            this},
       team(threads), queue(std::move(workQueue)),
-      communicator(std::move(communicator)) {}
+      communicator(std::move(communicator)),
+      traffic(topology, number, std::move(nodeAxes)) {}
 
 moert_status Rank::fail(const Status &why) {
   if (!why.ok() && team.fail(why))
@@ -57,7 +58,9 @@ static int32_t collective(moert_context *context, int32_t dtype,
 #ifdef MOERT_FAULT_INJECTION
     MOERT_TRY(injectFault(rank.number));
 #endif
-    return rank.communicator->collective(call);
+    MOERT_TRY(rank.communicator->collective(call));
+    rank.traffic.count(call);
+    return Status();
   });
 }
 

@@ -78,6 +78,7 @@ private:
   ArenaSize readArena(const Json &json, std::string path);
   std::vector<int> readAxes(JsonObject &object, const char *name,
                             size_t leastSize);
+  CallSpec readCall(const Json &json, std::string path);
   moert_dtype readDtype(JsonObject &object,
                         const std::vector<std::string> &allowed);
   void checkDistinct(JsonObject &object, const char *what,
@@ -445,6 +446,26 @@ ArenaSize ManifestReader::readArena(const Json &json, std::string path) {
   return arena;
 }
 
+std::vector<int> Mesh::nodeAxes() const {
+  std::vector<int> leading;
+  for (size_t axis = 0; axis < axes.size(); ++axis) {
+    leading.push_back(static_cast<int>(axis));
+    if (axes[axis] == "node")
+      return leading;
+  }
+  return {};
+}
+
+CallSpec ManifestReader::readCall(const Json &json, std::string path) {
+  JsonObject object(json, std::move(path), problem);
+  CallSpec call;
+  call.collective = object.string("collective");
+  call.payload = object.string("payload");
+  call.axes = readAxes(object, "axes", 0);
+  object.finish();
+  return call;
+}
+
 static bool isDigest(const std::string &text) {
   return text.size() == 32 &&
          text.find_first_not_of("0123456789abcdef") == std::string::npos;
@@ -508,6 +529,13 @@ void ManifestReader::readFunction(const Json &json, std::string path) {
   function.collectives = object.string("collectives");
   if (!isDigest(function.collectives))
     object.fail("collectives", "is not made of 32 hexadecimal digits");
+  if (object.has("calls")) {
+    const Json &calls = object.array("calls", 0, 4096);
+    function.calls.emplace();
+    for (size_t i = 0; i < calls.size() && !object.failed(); ++i)
+      function.calls->push_back(
+          readCall(calls[i], object.pathTo(element("calls", i))));
+  }
   object.finish();
   if (!object.failed())
     checkSlots(object, function);

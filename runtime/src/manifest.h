@@ -48,6 +48,10 @@ struct Mesh {
   std::string name;
   std::vector<std::string> axes;
   std::vector<int64_t> shape;
+
+  // The axes up to the one called `node`: ranks that agree on them are on one
+  // node. Empty without such an axis.
+  std::vector<int> nodeAxes() const;
 };
 
 // An input or an output. The first dimension may be -1: the number of tokens.
@@ -105,6 +109,13 @@ struct RoutingOutputs {
   int expertWeights = 0;
 };
 
+// A collective that the program calls.
+struct CallSpec {
+  std::string collective; // "all_to_all_v", ...
+  std::string payload;    // "rows", "ids", "weights" or "counts"
+  std::vector<int> axes;
+};
+
 struct Function {
   std::string name;
   std::string run;
@@ -122,6 +133,8 @@ struct Function {
   std::vector<int64_t> packedBytes;
   ArenaSize arena;
   std::string collectives;
+  // In order of execution; nothing if that depends on data.
+  std::optional<std::vector<CallSpec>> calls;
 };
 
 struct Manifest {

@@ -3,6 +3,7 @@
 #define MOERT_RANK_H
 
 #include "comm/communicator.h"
+#include "comm/traffic.h"
 #include "device.h"
 #include "team.h"
 
@@ -21,8 +22,8 @@ static_assert(offsetof(RankContext, head) == 0);
 
 struct Rank {
   // `queue` is null on the device cpu.
-  Rank(int number, const Topology &topology, int threads,
-       std::unique_ptr<Queue> queue,
+  Rank(int number, const Topology &topology, std::vector<int> nodeAxes,
+       int threads, std::unique_ptr<Queue> queue,
        std::unique_ptr<Communicator> communicator);
 
   // Ends the rank's program and releases everybody who waits for it, if `why`
@@ -35,6 +36,7 @@ struct Rank {
   Team team;
   std::unique_ptr<Queue> queue;
   std::unique_ptr<Communicator> communicator; // may use the queue
+  Traffic traffic;
 };
 
 // The table that contexts point to.

@@ -149,8 +149,8 @@ Status Session::makeRanks() {
     if (!mover.ok())
       return mover.status().in(concat("rank ", rank));
     members[static_cast<size_t>(rank)] = std::make_unique<Rank>(
-        rank, topology, threadsPerRank, std::move(*queue),
-        world->endpoint(rank, std::move(*mover)));
+        rank, topology, artifact->manifest().mesh.nodeAxes(), threadsPerRank,
+        std::move(*queue), world->endpoint(rank, std::move(*mover)));
   }
   return {};
 }

@@ -77,6 +77,9 @@ public:
   Status failure() const { return world->failure(); }
   // The way to other processes; null if there are none.
   Rendezvous *rendezvous() const { return world->rendezvous(); }
+  const Traffic &traffic(int rank) const {
+    return members[static_cast<size_t>(rank)]->traffic;
+  }
   const Counters &counters(int rank) const {
     return members[static_cast<size_t>(rank)]->communicator->counters();
   }

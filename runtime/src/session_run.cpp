@@ -159,6 +159,8 @@ Status Session::download(Rank &rank) {
 int32_t Session::runRank(Rank &rank, int thread) {
   size_t number = static_cast<size_t>(rank.number);
   Call &call = calls[number];
+  if (thread == 0)
+    rank.traffic.begin();
   rank.context()->total_tokens = totalTokens;
   return runFunction(rank.context(), thread, threadsPerRank, call.tokens,
                      options.maxTokens, call.inputs.data(), call.outputs.data(),

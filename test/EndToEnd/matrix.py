@@ -13,6 +13,7 @@ from chain import Chain, Failure, check_close, check_same_bits  # noqa: E402
 import edges  # noqa: E402
 import layouts  # noqa: E402
 import numpy as np  # noqa: E402
+import payload  # noqa: E402
 import rules  # noqa: E402
 import safetensors  # noqa: E402
 from families import Checkpoint  # noqa: E402
@@ -38,14 +39,16 @@ class Case:
         return Chain(self.options.tools, os.path.join(self.options.work, f"{self.family}-{self.index}", name.replace(" ", "_").replace("=", "")))
 
     def check_layout(self, layout):
-        """Against transformers; twice in one session, and with another number of threads: the same bits."""
+        """Against transformers; twice in one session, and with another number of threads: the same bits. What is sent is what was predicted."""
         chain = self.chain(layout.words())
-        artifact = chain.compile(chain.import_layer(self.folder, self.index), layout.words())
+        source = chain.import_layer(self.folder, self.index)
+        artifact = chain.compile(source, layout.words())
         x, y = (f"@{self.golden_file}:layers.{self.index}.{name}" for name in ("input", "output"))
         first, routing = chain.run(artifact, self.folder, x, "first", "--expect", f"y={y}", "--rtol", "1e-5", "--repeat", "2", "--threads", "1")
         routing.check(chain, self.ids, self.weights, self.sizes.experts)
-        again, _ = chain.run(artifact, self.folder, x, "again", "--threads", "3")
+        again, _ = chain.run(artifact, self.folder, x, "again", "--threads", "3", "--json", chain.path("stats.json"))
         check_same_bits(chain, "3 threads instead of 1", again, first)
+        payload.check(chain, source, layout.words(), f"layer{self.index}", chain.path("routing-again.safetensors"), chain.path("stats.json"))
         shutil.rmtree(chain.folder)
 
     def check_edge_cases(self, layout):

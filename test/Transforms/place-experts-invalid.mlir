@@ -15,7 +15,7 @@
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 ep=8 ep=4"' 2>&1 | FileCheck %s --check-prefix=TWICE
 // TWICE: error: --place: `ep` is given twice, as 8 and as 4, but once is expected
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 dispatch=all_to_all"' 2>&1 | FileCheck %s --check-prefix=UNKNOWN
-// UNKNOWN: error: --place: `dispatch` is not a word of --place, but one of ranks, ep, etp, edp, dispatcher, dedup, boundary, shared, tokens, phase, machine is expected; the nearest is `dispatcher`
+// UNKNOWN: error: --place: `dispatch` is not a word of --place, but one of ranks, ep, etp, edp, nodes, dispatcher, dedup, boundary, shared, attn_tp, attn_dp, cp, tokens, phase, machine is expected; the nearest is `dispatcher`
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 ep"' 2>&1 | FileCheck %s --check-prefix=NO_VALUE
 // NO_VALUE: error: --place: `ep` has no value, but `ep=value` is expected
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=0"' 2>&1 | FileCheck %s --check-prefix=ZERO
@@ -23,9 +23,25 @@
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=99999999999999999999"' 2>&1 | FileCheck %s --check-prefix=HUGE
 // HUGE: error: --place: `ranks=99999999999999999999` is given, but a number from 1 to 65536 is expected
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 dispatcher=alltoall"' 2>&1 | FileCheck %s --check-prefix=CHOICE
-// CHOICE: error: --place: `dispatcher=alltoall` is given, but one of all_to_all, all_gather is expected; the nearest is `dispatcher=all_to_all`
-// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 dedup=true"' 2>&1 | FileCheck %s --check-prefix=DEDUP
-// DEDUP: error: --place: `dedup=true` is given, but sending a token once to each rank is not supported yet; the nearest legal choice is `dedup=false`
+// CHOICE: error: --place: `dispatcher=alltoall` is given, but one of all_to_all, all_gather, two_level is expected; the nearest is `dispatcher=all_to_all`
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 dedup=yes"' 2>&1 | FileCheck %s --check-prefix=DEDUP
+// DEDUP: error: --place: `dedup=yes` is given, but one of false, true is expected; the nearest is `dedup=false`
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 nodes=3"' 2>&1 | FileCheck %s --check-prefix=NODES
+// NODES: error: --place: nodes=3 does not divide ranks=8; nearest legal choice: nodes=2 or nodes=4
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 dispatcher=two_level"' 2>&1 | FileCheck %s --check-prefix=ONE_NODE
+// ONE_NODE: error: --place: `dispatcher=two_level` is given, but each of nodes=1 holds all of ep=8 x etp=1; the nearest legal choice is `dispatcher=all_to_all dedup=true`
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 edp=2 nodes=2 dispatcher=two_level"' 2>&1 | FileCheck %s --check-prefix=REPLICA_NODES
+// REPLICA_NODES: error: --place: `dispatcher=two_level` is given, but each of nodes=2 holds all of ep=4 x etp=1; the nearest legal choice is `dispatcher=all_to_all dedup=true`
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 etp=4 nodes=4 dispatcher=two_level"' 2>&1 | FileCheck %s --check-prefix=SMALL_NODES
+// SMALL_NODES: error: --place: `dispatcher=two_level` is given, but the 2 ranks of a node hold a part of etp=4 only; nearest legal choice: etp=2
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=6 etp=3 nodes=3"' 2>&1 | FileCheck %s --check-prefix=CUT
+// CUT: error: --place: the 2 ranks of each of nodes=3 cut across edp=1 x ep=2 x etp=3; nearest legal choice: nodes=2 or nodes=6
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=6 etp=3 attn_tp=2 boundary=replicated"' 2>&1 | FileCheck %s --check-prefix=ATTN_CUT
+// ATTN_CUT: error: --place: attn_tp=2 neighbours with the same tokens cut across edp=1 x ep=2 x etp=3 on nodes=1; nearest legal choice: attn_tp=1 or attn_tp=3
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 attn_tp=4 attn_dp=4"' 2>&1 | FileCheck %s --check-prefix=ATTN_PRODUCT
+// ATTN_PRODUCT: error: --place: attn_tp=4 x attn_dp=4 x cp=1 is 16, but ranks=8; nearest legal choice: attn_tp=2
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 attn_tp=3"' 2>&1 | FileCheck %s --check-prefix=ATTN_RANKS
+// ATTN_RANKS: error: --place: attn_tp=3 x attn_dp=1 x cp=1 is 3, which does not divide ranks=8; nearest legal choice: attn_tp=2 or attn_tp=4
 // RUN: not moe-opt %s --moe-place-experts='place="machine=h100"' 2>&1 | FileCheck %s --check-prefix=MACHINE
 // MACHINE: error: --place: machine 'h100' is not known, but a path, one of a100-8, {{.*}}, or one of these with xN for N nodes is expected; the nearest is 'h100-8'
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 tokens=many"' 2>&1 | FileCheck %s --check-prefix=TOKENS

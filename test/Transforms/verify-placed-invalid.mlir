@@ -52,12 +52,37 @@ func.func @width_not_divided(%x: tensor<?x64xf32>, %ids: tensor<?x2xi32>, %w: te
 
 // -----
 
+// expected-note @+1 {{the grid is declared here}}
 shard.grid @ranks(shape = 1x1x2)
-func.func @dedup(%x: tensor<?x64xf32>, %ids: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<8x2x96x64xf32>, %down: tensor<8x64x96xf32>)
+func.func @two_level_without_nodes(%x: tensor<?x64xf32>, %ids: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<8x2x96x64xf32>, %down: tensor<8x64x96xf32>)
     -> tensor<?x64xf32> {
-  // expected-error @+1 {{has a placement with dedup = true, but sending a token once to each rank is not supported yet; use dedup = false}}
+  // expected-error @+1 {{has a placement with dispatcher = two_level, but ep has no axis called `node`; name one in `coll.axes`, or use dispatcher = all_to_all}}
   %y = moe.experts %x, %ids, %w, %up, %down activation(<kind = silu>)
-      placement(<grid = @ranks, ep = [1], etp = [2], edp = [0], slots = [0, 1, 2, 3, 4, 5, 6, 7], dedup = true>)
+      placement(<grid = @ranks, ep = [1], etp = [2], edp = [0], slots = [0, 1, 2, 3, 4, 5, 6, 7], dispatcher = two_level>)
+      : (tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<8x2x96x64xf32>, tensor<8x64x96xf32>) -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}
+
+// -----
+
+shard.grid @ranks(shape = 2x1x2) {coll.axes = ["node", "ep", "etp"]}
+func.func @replicas_that_are_no_neighbours(%x: tensor<?x64xf32>, %ids: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<8x2x96x64xf32>,
+    %down: tensor<8x64x96xf32>) -> tensor<?x64xf32> {
+  // expected-error @+1 {{has a placement with attn_tp = [0], but the last axes of the grid are expected}}
+  %y = moe.experts %x, %ids, %w, %up, %down activation(<kind = silu>)
+      placement(<grid = @ranks, ep = [0, 1], etp = [2], edp = [], slots = [0, 1, 2, 3, 4, 5, 6, 7], boundary = replicated, attn_tp = [0]>)
+      : (tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<8x2x96x64xf32>, tensor<8x64x96xf32>) -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}
+
+// -----
+
+shard.grid @ranks(shape = 2x1x2) {coll.axes = ["node", "ep", "etp"]}
+func.func @replicas_of_split_tokens(%x: tensor<?x64xf32>, %ids: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<8x2x96x64xf32>,
+    %down: tensor<8x64x96xf32>) -> tensor<?x64xf32> {
+  // expected-error @+1 {{has a placement with attn_tp = [2] and boundary = split, but it says who holds the same tokens at boundary = replicated}}
+  %y = moe.experts %x, %ids, %w, %up, %down activation(<kind = silu>)
+      placement(<grid = @ranks, ep = [0, 1], etp = [2], edp = [], slots = [0, 1, 2, 3, 4, 5, 6, 7], attn_tp = [2]>)
       : (tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<8x2x96x64xf32>, tensor<8x64x96xf32>) -> tensor<?x64xf32>
   return %y : tensor<?x64xf32>
 }

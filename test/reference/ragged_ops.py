@@ -27,12 +27,14 @@ def route(op, x, weight, bias=None, selection_bias=None):
 def sort(op, ids, first=None):
     slot_of = {expert: slot for slot, expert in enumerate(ints(op.attributes["slots"])) if expert >= 0}
     window, tokens, k = int(op.attributes["window"].split()[0]), *ids.shape
+    group = int(op.attributes.get("group", "1").split()[0])
     first = first or 0
-    order = np.full(tokens * min(k, window), -1)
+    order = np.full(tokens * min(k, window // group), -1)
     positions, offsets, row = np.full(tokens * k, -1), [0], 0
     slots = np.array([slot_of[int(e)] for e in ids.flat], dtype=int)
-    for slot in range(first, first + window):
-        pairs = np.flatnonzero(slots == slot)
+    for slot in range(first, first + window, group):
+        pairs = np.flatnonzero((slots >= slot) & (slots < slot + group))
+        pairs = pairs[np.unique(pairs // k, return_index=True)[1]]  # the first of each token
         order[row : row + len(pairs)] = pairs
         positions[pairs] = np.arange(row, row + len(pairs))
         row += len(pairs)

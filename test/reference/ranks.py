@@ -116,10 +116,11 @@ class Ranks:
         for operand, attributes in zip(op.operands, self.function.results):
             parts = [values[operand] for values in self.values]
             axes = ints(attributes["moe.split"])
-            if not axes:
-                assert all(np.array_equal(parts[0], p, equal_nan=True) for p in parts), "a replicated result differs between ranks"
-            by_share = sorted(range(self.grid.ranks), key=lambda rank: self.grid.index(rank, axes))
-            outputs[strings(attributes["moe.name"])[0]] = np.concatenate([parts[r] for r in by_share]) if axes else parts[0]
+            shares = {}
+            for rank, part in enumerate(parts):
+                first = shares.setdefault(self.grid.index(rank, axes), part)
+                assert np.array_equal(first, part, equal_nan=True), "a replicated result differs between ranks"
+            outputs[strings(attributes["moe.name"])[0]] = np.concatenate([shares[number] for number in sorted(shares)])
         return outputs
 
     def run(self):

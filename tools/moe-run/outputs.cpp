@@ -3,8 +3,10 @@
 #include "atomic_file.h"
 #include "launch/rendezvous.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <map>
 #include <nlohmann/json.hpp>
 
 using namespace moert;
@@ -47,6 +49,72 @@ Result<std::vector<Counters>> moert::gatherCounters(const Session &session) {
   return all;
 }
 
+Result<std::vector<std::vector<Sent>>>
+moert::gatherTraffic(const Session &session) {
+  std::vector<std::vector<Sent>> all(static_cast<size_t>(session.ranks()));
+  for (int rank : session.ranksHere())
+    all[rank] = session.traffic(rank).sent();
+  if (!session.rendezvous())
+    return all;
+  const std::vector<Sent> &mine = all[session.ranksHere().front()];
+  static_assert(std::is_trivially_copyable_v<Sent>);
+  Result<std::vector<std::string>> bytes = session.rendezvous()->gather(
+      "traffic", {reinterpret_cast<const char *>(mine.data()),
+                  mine.size() * sizeof(Sent)});
+  if (!bytes.ok())
+    return bytes.status();
+  for (size_t rank = 0; rank < bytes->size(); ++rank) {
+    all[rank].resize((*bytes)[rank].size() / sizeof(Sent));
+    if (!all[rank].empty())
+      std::memcpy(all[rank].data(), (*bytes)[rank].data(),
+                  all[rank].size() * sizeof(Sent));
+  }
+  return all;
+}
+
+// Sums over all ranks and calls. Empty where the program does not list its
+// calls.
+static std::map<std::string, Sent> bytesByPayload(const Session &session,
+                                                  const RunFacts &facts) {
+  std::map<std::string, Sent> sums;
+  const auto &calls = session.function().calls;
+  if (!calls)
+    return sums;
+  for (int rank = 0; rank < session.ranks(); ++rank) {
+    const std::vector<Sent> &sent = facts.traffic[rank];
+    for (size_t i = 0; i < std::min(sent.size(), calls->size()); ++i) {
+      Sent &sum = sums[(*calls)[i].payload];
+      sum.bytes += sent[i].bytes;
+      sum.bytesBetweenNodes += sent[i].bytesBetweenNodes;
+    }
+  }
+  return sums;
+}
+
+// What each rank sent in each call of the program, in order.
+static nlohmann::ordered_json describeCalls(const Session &session,
+                                            const RunFacts &facts) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  const auto &calls = session.function().calls;
+  size_t count = calls ? calls->size() : 0;
+  for (size_t i = 0; i < count; ++i) {
+    nlohmann::ordered_json bytes = nlohmann::ordered_json::array(),
+                           between = nlohmann::ordered_json::array();
+    for (int rank = 0; rank < session.ranks(); ++rank) {
+      const std::vector<Sent> &sent = facts.traffic[rank];
+      bytes.push_back(i < sent.size() ? sent[i].bytes : 0);
+      between.push_back(i < sent.size() ? sent[i].bytesBetweenNodes : 0);
+    }
+    const CallSpec &call = (*calls)[i];
+    list.push_back({{"collective", call.collective},
+                    {"payload", call.payload},
+                    {"axes", call.axes},
+                    {"bytes_sent", bytes},
+                    {"bytes_between_nodes", between}});
+  }
+  return list;
+}
+
 void moert::printStats(const Session &session, const RunFacts &facts) {
   std::printf("%-6s %-17s %10s %16s %16s\n", "rank", "collective", "calls",
               "bytes sent", "bytes received");
@@ -65,6 +133,10 @@ void moert::printStats(const Session &session, const RunFacts &facts) {
   const SessionMemory &memory = session.memory();
   std::printf("all ranks sent %lld bytes in %zu runs\n",
               static_cast<long long>(sent), facts.seconds.size());
+  for (const auto &[payload, bytes] : bytesByPayload(session, facts))
+    std::printf("  of %-8s %16lld bytes, %lld of them between nodes\n",
+                payload.c_str(), static_cast<long long>(bytes.bytes),
+                static_cast<long long>(bytes.bytesBetweenNodes));
   std::printf("each rank holds %lld bytes of arena and %lld bytes of packed "
               "weights, made from %lld bytes of slices\n",
               static_cast<long long>(memory.arenaBytes),
@@ -94,7 +166,8 @@ Status moert::writeStats(const std::string &path, const Session &session,
                                  {"arena_bytes", session.memory().arenaBytes},
                                  {"packed_bytes", session.memory().packedBytes},
                                  {"slice_bytes", session.memory().sliceBytes},
-                                 {"counters", counters}};
+                                 {"counters", counters},
+                                 {"calls", describeCalls(session, facts)}};
   std::string text = json.dump(1) + "\n";
   std::string_view pieces[] = {text};
   std::string error = writeFileAtomically(path, pieces);

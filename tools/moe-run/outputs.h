@@ -14,10 +14,13 @@ struct RunFacts {
   int64_t tokens = 0;
   std::vector<double> seconds;    // of each run
   std::vector<Counters> counters; // by rank; of all of them at rank 0
+  std::vector<std::vector<Sent>> traffic; // the same, by call of the program
 };
 
 // An exchange, where ranks are processes.
 Result<std::vector<Counters>> gatherCounters(const Session &session);
+// What each rank sent, call by call; as gatherCounters.
+Result<std::vector<std::vector<Sent>>> gatherTraffic(const Session &session);
 
 void printStats(const Session &session, const RunFacts &facts);
 Status writeStats(const std::string &path, const Session &session,

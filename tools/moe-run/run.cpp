@@ -343,6 +343,10 @@ Status Invocation::perform() {
   if (!counters.ok())
     return counters.status();
   facts.counters = std::move(*counters);
+  Result<std::vector<std::vector<Sent>>> traffic = gatherTraffic(*session);
+  if (!traffic.ok())
+    return traffic.status();
+  facts.traffic = std::move(*traffic);
   if (isFirst()) {
     MOERT_TRY(writeResults());
     compareExpected();

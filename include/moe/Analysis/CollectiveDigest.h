@@ -3,6 +3,7 @@
 #ifndef MOE_ANALYSIS_COLLECTIVEDIGEST_H
 #define MOE_ANALYSIS_COLLECTIVEDIGEST_H
 
+#include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/Operation.h"
 #include <string>
 
@@ -16,6 +17,11 @@ std::string describeCollectives(mlir::Operation *function);
 
 /// XXH3-128 of that text as 32 hexadecimal digits.
 std::string collectiveDigest(mlir::Operation *function);
+
+/// The collectives of `function` in order of execution, as dictionaries of
+/// `collective` (the op's name), `payload` and `axes`. Null where one of them
+/// stands in a loop or branch.
+mlir::ArrayAttr listCollectives(mlir::Operation *function);
 
 } // namespace moe
 #endif

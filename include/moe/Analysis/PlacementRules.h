@@ -40,6 +40,13 @@ mlir::LogicalResult checkPlacement(mlir::Operation *op);
 /// grid and boundary.
 mlir::LogicalResult checkPlacedFunction(mlir::func::FuncOp function);
 
+/// On how many of `members` the experts of one token can be, each member
+/// holding equally many consecutive `slots`: a router with groups keeps few of
+/// them. What lies outside of the kept groups may still be chosen where
+/// `masked_fill = zero` and all kept values are negative.
+int64_t mostMembersPerToken(ExpertsOp op, mlir::DenseI32ArrayAttr slots,
+                            int64_t members);
+
 /// The placement of a layer op; null when it has none or is another op.
 PlacementAttr placementOf(mlir::Operation *op);
 

@@ -9,10 +9,14 @@
 
 namespace moe {
 
-/// A complete and consistent layout: ep * etp * edp = ranks. Layers are held
-/// against it by PlacementRules.
+/// A complete and consistent layout: ep * etp * edp = ranks, and so is attnTp *
+/// attnDp * cp, attention's mesh over the same ranks (tp fastest, then cp).
+/// Layers are held against it by PlacementRules.
 struct PlacementWords {
   int64_t ranks = 1, ep = 1, etp = 1, edp = 1;
+  int64_t nodes = 1; // ranks are numbered node by node
+  int64_t attnTp = 1, attnDp = 1, cp = 1;
+  bool hasAttention = false; // one of the three is given
   Dispatcher dispatcher = Dispatcher::AllToAll;
   bool dedup = false;
   Boundary boundary = Boundary::Split;
@@ -28,7 +32,9 @@ struct PlacementWords {
 
 /// Reads `text`: key=value words between spaces. Left out: etp=1; with neither
 /// ep nor edp, ep=ranks/etp and edp=1; with one of them the other fills ranks;
-/// dispatcher=all_to_all, dedup=false, boundary=split, shared=replicated. What
+/// nodes=1, dispatcher=all_to_all, dedup=false, boundary=split,
+/// shared=replicated; cp=1, and of attn_tp and attn_dp what is left out fills
+/// the ranks (of both: attn_tp at a replicated boundary, else attn_dp). What
 /// contradicts itself is reported through `emitError` with the nearest legal
 /// choice.
 mlir::FailureOr<PlacementWords>

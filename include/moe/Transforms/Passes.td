@@ -10,6 +10,18 @@ def DumpCollectivesPass : Pass<"moe-dump-collectives", "::mlir::ModuleOp"> {
   }];
 }
 
+def DumpPayloadPass : Pass<"moe-dump-payload", "::mlir::ModuleOp"> {
+  let summary = "show what a program will send for a recorded routing";
+  let description = [{
+    Phase: `sharded`. Changes nothing. Writes to standard output, as JSON (give `-o` for the module), for each function the list of its collectives in order: what moves
+    (`rows`, `ids`, `weights` or `counts`), and the bytes that leave each rank, as `moe-run --json` counts them in one run. The bytes are the
+    interface of the collectives (`getSentBytes`), evaluated on the counts that the program computes from the routing.
+  }];
+  let options = [
+    Option<"routing", "routing", "std::string", "", "safetensors file as `moe-run --record-routing` writes it, with `layers.N.expert_ids`">
+  ];
+}
+
 def DumpVaryingAxesPass : Pass<"moe-dump-varying-axes", "::mlir::ModuleOp"> {
   let summary = "show over which mesh axes each value may differ between ranks";
   let description = [{
@@ -61,9 +73,9 @@ def PlaceExpertsPass : Pass<"moe-place-experts", "::mlir::ModuleOp"> {
   }];
   let options = [
     Option<"place", "place", "std::string", /*default=*/"",
-           "key=value words: ranks (required without machine), ep, etp, edp, dispatcher (all_to_all or all_gather), dedup, "
-           "boundary (split or replicated), shared (replicated or split), tokens (global, per step), phase (prefill, decode or train); "
-           "with machine, those of docs/Placement.md">,
+           "key=value words: ranks (required without machine), ep, etp, edp, nodes, dispatcher (all_to_all, all_gather or two_level), "
+           "dedup (false or true), boundary (split or replicated), shared (replicated or split), attn_tp, attn_dp, cp (attention's mesh over "
+           "the same ranks), tokens (global, per step), phase (prefill, decode or train); with machine, those of docs/Placement.md">,
     Option<"report", "report", "std::string", /*default=*/"", "file of the plan: .json, or .html with a .json twin">,
     Option<"modelTerms", "model-terms", "std::string", /*default=*/"", "config.json of the model around the layers, which is then priced too">,
     Option<"listCandidates", "list-candidates", "bool", /*default=*/"false", "put every candidate into the report, not the best alone">
@@ -104,12 +116,14 @@ def ShardLayerPass : Pass<"moe-shard-layer", "::mlir::ModuleOp"> {
     | dispatcher | out | back |
     |---|---|---|
     | `all_to_all` | rows to the ranks of their slots over ep; then to all partners over etp | partial sums added over etp; rows to their tokens' ranks over ep |
-    | `all_gather` | all tokens of the replica (ep x etp) to all its ranks | partial sums of tokens added over ep x etp |
-    | either, ep = etp = 1 | nothing moves | |
+    | `all_to_all`, `dedup` | each token once to each rank with some of its experts, with its ids and weights | the sum of its experts there |
+    | `two_level` | each token once to each node with some of its experts; from there as `all_to_all`, with or without `dedup`, within the node | the same ways back, summed at each stop |
+    | `all_gather` | all tokens of the replica (ep x etp) to all its ranks; from those alone that do not hold the same anyway | partial sums of tokens added over ep x etp |
+    | any, ep = etp = 1 | nothing moves | |
 
     A shared expert is computed for the rank's own tokens, or with `shared = split` for all tokens with a part of the width, partial sums added. Its sum with the
-    routed experts (`arith.addf`) becomes an addend of `moe.combine`. With a replicated boundary each rank works on its share of the inputs, and
-    results are gathered.
+    routed experts (`arith.addf`) becomes an addend of `moe.combine`. With a replicated boundary each rank works on its share of what it and its
+    neighbours (`attn_tp`; all ranks without) hold, and results are gathered; where `all_gather` would gather the shares at once, they are not taken. docs/Dispatch.md draws each dispatcher.
 
     ```
     rank (ep 0, etp 0)        rank (ep 1, etp 0)            all_to_all, ep = 2, two slots per rank

@@ -1,6 +1,7 @@
 // A counting sort by one thread, which is quick beside the products. First
-// pass: check each id, note its slot in `positions`, count. Second pass: place
-// the pairs in their order, which keeps the order within a slot.
+// pass: check each id, note its bin (slot, or group of slots) in `positions`,
+// count. Second pass: put the pairs in their order, which keeps the order
+// within a bin.
 #include "Team.h"
 #include "dialects/Moe/MoeDialect.h"
 #include "dialects/Moert/MoertDialect.h"
@@ -23,13 +24,16 @@ struct Sorting {
   Value ids, order, positions, offsets;
   Value slotOf;  // expert -> slot
   Value seen;    // expert -> last token that named it, -1 before
-  Value cursors; // slot -> rows counted, then next row to be placed
+  Value stands;  // bin -> last token that stands in it, -1 before; only where a
+                 // bin has several slots
+  Value cursors; // bin -> rows counted, then next row to be filled
   Value tokens;
 
   void initialise();
   void countPair(Value token, Value place);
   Value checkedSlot(Value id, Value token);
-  Value slotInWindow(Value expert);
+  Value binOf(Value expert, Value token);
+  Value firstInBin(Value bin, Value token);
   void sumCounts();
   void placePair(Value token, Value place);
   void forEachPair(function_ref<void(Value token, Value place)> body);
@@ -58,7 +62,7 @@ struct LowerSort : OpRewritePattern<SortOp> {
     auto room = [&](int64_t count) {
       return team::scratch(b, MemRefType::get({count}, b.getI32Type()));
     };
-    int64_t experts = op.getExperts(), window = op.getWindow();
+    int64_t experts = op.getExperts(), bins = op.getBins();
     Value tokens = b.createOrFold<memref::DimOp>(op.getIds(), 0);
     Sorting sorting{op,
                     b,
@@ -68,7 +72,8 @@ struct LowerSort : OpRewritePattern<SortOp> {
                     op.getOuts()[2],
                     room(experts),
                     room(experts),
-                    room(window),
+                    op.getGroup() > 1 ? room(bins) : Value(),
+                    room(bins),
                     tokens};
     team::onFirstThread(b, [&](ImplicitLocOpBuilder &) {
       sorting.initialise();
@@ -128,20 +133,45 @@ void Sorting::initialise() {
     vector::StoreOp::create(b, values, slotOf, index(first));
   }
   fill(seen, experts, -1);
-  fill(cursors, op.getWindow(), 0);
+  if (stands)
+    fill(stands, op.getBins(), -1);
+  fill(cursors, op.getBins(), 0);
 }
 
-// The slot of `expert` counted from the window's first, or -1 outside of it.
-Value Sorting::slotInWindow(Value expert) {
+// The bin of a pair, counted from the window's first: -1 where its slot is
+// outside of the window, or an earlier pair of the token has the bin.
+Value Sorting::binOf(Value expert, Value token) {
   Value slot = memref::LoadOp::create(b, slotOf, expert);
-  if (!op.getFirst())
+  int64_t group = op.getGroup();
+  if (!op.getFirst() && group == 1)
     return slot;
-  Value first = arith::IndexCastOp::create(b, b.getI32Type(), op.getFirst());
-  Value inside = arith::SubIOp::create(b, slot, first);
+  Value inside = slot;
+  if (op.getFirst())
+    inside = arith::SubIOp::create(
+        b, slot, arith::IndexCastOp::create(b, b.getI32Type(), op.getFirst()));
   // Unsigned: slots before the window are far behind it.
   Value kept = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, inside,
                                      i32(op.getWindow()));
-  return arith::SelectOp::create(b, kept, inside, i32(-1));
+  if (group == 1)
+    return arith::SelectOp::create(b, kept, inside, i32(-1));
+  auto inWindow =
+      scf::IfOp::create(b, b.getI32Type(), kept, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(inWindow.elseBlock());
+  scf::YieldOp::create(b, i32(-1));
+  b.setInsertionPointToStart(inWindow.thenBlock());
+  Value bin = arith::DivUIOp::create(b, inside, i32(group));
+  scf::YieldOp::create(b, firstInBin(bin, token));
+  return inWindow.getResult(0);
+}
+
+// `bin` for the first pair of `token` (i32) in it, -1 for those after.
+Value Sorting::firstInBin(Value bin, Value token) {
+  Value entry = arith::IndexCastOp::create(b, b.getIndexType(), bin);
+  Value last = memref::LoadOp::create(b, stands, entry);
+  memref::StoreOp::create(b, token, stands, entry);
+  Value again = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, last, token);
+  return arith::SelectOp::create(b, again, i32(-1), bin);
 }
 
 // As above for an id that is not known to be right.
@@ -171,7 +201,7 @@ Value Sorting::checkedSlot(Value id, Value token) {
   scf::YieldOp::create(b, i32(-1));
   b.setInsertionPointToStart(named.elseBlock());
   memref::StoreOp::create(b, number, seen, wide);
-  scf::YieldOp::create(b, slotInWindow(wide));
+  scf::YieldOp::create(b, binOf(wide, number));
   return inRange.getResult(0);
 }
 
@@ -197,7 +227,7 @@ void Sorting::sumCounts() {
     memref::StoreOp::create(b, rows.front(), offsets, slot);
     return {arith::AddIOp::create(b, rows.front(), count)};
   };
-  Value last = index(op.getWindow());
+  Value last = index(op.getBins());
   Value rows = team::forLoop(b, index(0), last, 1, i32(0), step).front();
   memref::StoreOp::create(b, rows, offsets, last);
 }

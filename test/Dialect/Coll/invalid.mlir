@@ -334,3 +334,14 @@ func.func @start_of_local_work(%x: memref<?x4xf32>, %s: memref<?x4xf32>) {
   coll.wait %t
   return
 }
+
+// -----
+
+shard.grid @ranks(shape = 4x2)
+// (C4)
+func.func @unknown_payload(%x: tensor<?x8xf32>, %c: tensor<4x2xi32>, %n: index) {
+  // expected-error @below {{'coll.all_to_all_v' op moves `tokens`, but a payload of rows, ids or weights is expected}}
+  %s = coll.all_to_all_v %x counts(%c, %c) rows(%n) on @ranks axes [0] {payload = "tokens"}
+      : (tensor<?x8xf32>, tensor<4x2xi32>, tensor<4x2xi32>, index) -> tensor<?x8xf32>
+  return
+}

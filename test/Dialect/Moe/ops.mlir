@@ -80,6 +80,11 @@ func.func @pieces(%x: tensor<?x64xf32>, %gate: tensor<8x64xf32>, %up: tensor<2x2
       : (tensor<?x2xi32>, index) -> (tensor<?xi32>, tensor<?x2xi32>, tensor<3xi32>)
   // CHECK: moe.counts %{{.*}} : (tensor<9xi32>) -> tensor<4x2xi32>
   %c = moe.counts %off : (tensor<9xi32>) -> tensor<4x2xi32>
+  // CHECK: moe.sort %{{.*}} experts 8 slots [0, 1, 2, 3, 4, 5, 6, 7] window 8 group 2 :
+  %o4, %p4, %off4 = moe.sort %ids experts 8 slots [0, 1, 2, 3, 4, 5, 6, 7] window 8 group 2
+      : (tensor<?x2xi32>) -> (tensor<?xi32>, tensor<?x2xi32>, tensor<5xi32>)
+  // CHECK: moe.take %{{.*}} : (tensor<?x2xi32>, tensor<?xi32>, index) -> tensor<?x2xi32>
+  %ri = moe.take %ids, %o4 rows(%n) top_k 2 : (tensor<?x2xi32>, tensor<?xi32>, index) -> tensor<?x2xi32>
   // CHECK: moe.take %{{.*}}, %{{.*}} rows(%{{.*}}) top_k 2 : (tensor<?x64xf32>, tensor<?xi32>, index) -> tensor<?x64xf32>
   %r = moe.take %x, %order rows(%n) top_k 2 : (tensor<?x64xf32>, tensor<?xi32>, index) -> tensor<?x64xf32>
   // CHECK: moe.take {{.*}} top_k 2 weights(%{{.*}})

@@ -6,7 +6,7 @@
 
 // (C1)
 func.func @sort_pairs(%ids: tensor<6x2xi32>) {
-  // expected-error @below {{'moe.sort' op `order` has M = 6 in dimension 0, but T * min(k, window) has M = 12}}
+  // expected-error @below {{'moe.sort' op `order` has M = 6 in dimension 0, but T * min(k, window / group) has M = 12}}
   %order, %pos, %off = moe.sort %ids experts 2 slots [0, 1] window 2 : (tensor<6x2xi32>) -> (tensor<6xi32>, tensor<6x2xi32>, tensor<3xi32>)
   return
 }
@@ -14,7 +14,7 @@ func.func @sort_pairs(%ids: tensor<6x2xi32>) {
 // -----
 
 func.func @sort_offsets(%ids: tensor<?x2xi32>) {
-  // expected-error @below {{'moe.sort' op `offsets` has window+1 = 2 in dimension 0, but the window has window = 2}}
+  // expected-error @below {{'moe.sort' op `offsets` has bins+1 = 2 in dimension 0, but the window has bins = 2}}
   %order, %pos, %off = moe.sort %ids experts 2 slots [0, 1] window 2 : (tensor<?x2xi32>) -> (tensor<?xi32>, tensor<?x2xi32>, tensor<2xi32>)
   return
 }
@@ -63,6 +63,25 @@ func.func @sort_expert_in_no_slot(%ids: tensor<?x2xi32>) {
 
 // -----
 
+// (C4)
+func.func @sort_group_cuts_window(%ids: tensor<?x2xi32>) {
+  // expected-error @below {{'moe.sort' op groups a window of 8 slots by 3, but a divisor of it is expected}}
+  %order, %pos, %off = moe.sort %ids experts 8 slots [0, 1, 2, 3, 4, 5, 6, 7] window 8 group 3
+      : (tensor<?x2xi32>) -> (tensor<?xi32>, tensor<?x2xi32>, tensor<3xi32>)
+  return
+}
+
+// -----
+
+func.func @sort_groups_offsets(%ids: tensor<?x2xi32>) {
+  // expected-error @below {{'moe.sort' op `offsets` has bins+1 = 9 in dimension 0, but the window has bins = 4}}
+  %order, %pos, %off = moe.sort %ids experts 8 slots [0, 1, 2, 3, 4, 5, 6, 7] window 8 group 2
+      : (tensor<?x2xi32>) -> (tensor<?xi32>, tensor<?x2xi32>, tensor<9xi32>)
+  return
+}
+
+// -----
+
 //===----------------------------------------------------------------------===//
 // moe.counts, moe.take, moe.regroup
 //===----------------------------------------------------------------------===//
@@ -87,6 +106,23 @@ func.func @take_nothing(%x: tensor<?x64xf32>, %order: tensor<?xi32>, %n: index) 
 func.func @take_weights(%x: tensor<?x64xf32>, %order: tensor<?xi32>, %n: index, %w: tensor<?x4xf32>) {
   // expected-error @below {{'moe.take' op `weights` has k = 4 in dimension 1, but `top_k` has k = 2}}
   %r = moe.take %x, %order rows(%n) top_k 2 weights(%w) : (tensor<?x64xf32>, tensor<?xi32>, index, tensor<?x4xf32>) -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+// (C3)
+func.func @take_weighted_integers(%x: tensor<?x2xi32>, %order: tensor<?xi32>, %n: index, %w: tensor<?x2xf32>) {
+  // expected-error @below {{'moe.take' op takes weighted rows of 'i32' as rows of 'i32', but integers are neither converted nor weighted}}
+  %r = moe.take %x, %order rows(%n) top_k 2 weights(%w) : (tensor<?x2xi32>, tensor<?xi32>, index, tensor<?x2xf32>) -> tensor<?x2xi32>
+  return
+}
+
+// -----
+
+func.func @take_integers_as_floats(%x: tensor<?x2xi32>, %order: tensor<?xi32>, %n: index) {
+  // expected-error @below {{'moe.take' op takes rows of 'i32' as rows of 'f32', but integers are neither converted nor weighted}}
+  %r = moe.take %x, %order rows(%n) top_k 2 : (tensor<?x2xi32>, tensor<?xi32>, index) -> tensor<?x2xf32>
   return
 }
 
