@@ -108,15 +108,17 @@ def write_config(folder, name, model):
     return path
 
 
-def layout_words(point, par):
+def layout_words(point, par, machine):
     w = ["ep=%d" % par["ep"], "etp=%d" % par["etp"], "edp=%d" % par["edp"]]
     alone = par["ep"] == 1 and par["etp"] == 1
     if point["phase"] == "compute" and not alone:
         w.append("dispatcher=all_gather")
     elif not alone and par["ep"] > 1 and par["dispatcher"] in ("all_to_all", "deepep"):
-        w.append("dispatcher=all_to_all")
-        if par["dispatcher"] == "deepep":
-            w.append("dedup=true")
+        if par["dispatcher"] == "deepep":  # a copy for each rank; across domains two levels
+            inside = par["ep"] * par["etp"] <= machine["link_domain"]
+            w += ["dispatcher=all_to_all" if inside else "dispatcher=two_level", "dedup=true"]
+        else:
+            w += ["dispatcher=all_to_all", "dedup=false"]
     elif not alone and par["dispatcher"] == "all_gather":
         w.append("dispatcher=all_gather")
     return w
@@ -126,7 +128,8 @@ def words(point, layout, model, machine, machine_file, gemm):
     """Alternatives of one layout: pairs of a part of the work and the words that price it."""
     par, w = layout["par"], dict(point["workload"], **(layout.get("workload") or {}))
     phase, ranks = point["phase"], point["ranks"]
-    common = ["machine=%s" % machine_file, "ranks=%d" % ranks, "routing=" + routing_of(point), "gemm=" + gemm] + layout_words(point, par)
+    common = ["machine=%s" % machine_file, "ranks=%d" % ranks, "routing=" + routing_of(point), "gemm=" + gemm] + layout_words(point, par, machine)
+    common.append("receive=expected")  # what was measured allocates as rows come
     if par["overlap"] is not None:
         common.append("overlap=" + ("true" if par["overlap"] else "false"))
     if phase in ("compute", "layer"):
@@ -155,13 +158,9 @@ def words(point, layout, model, machine, machine_file, gemm):
 
 
 
-def both(common, part):
-    return [(part, " ".join(common)), (part, " ".join(common + ["dispatcher=all_to_all", "dedup=true"]))]
-
-
 def alternatives(common, par, part):
-    """Where the dispatcher is not known, the best is taken."""
-    return both(common, part) if par["dispatcher"] is None and par["ep"] > 1 else [(part, " ".join(common))]
+    """Where the dispatcher is not known it is left open, and the planner takes the best."""
+    return [(part, " ".join(common))]
 
 
 def concurrency(w):

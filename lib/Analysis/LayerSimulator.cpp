@@ -18,13 +18,14 @@ using PerMember = std::vector<double>;
 
 namespace {
 
-// What counts or offsets count: the pairs of `tokens` tokens, for one member's
-// own slots or for all; or tokens themselves.
+// What counts or offsets count: the pairs of `tokens` tokens with the experts
+// in `window` slots, the aligned ones around a member's own; a token counts
+// once for each `bin` slots. Or tokens themselves.
 struct Counted {
   double tokens = 0;
-  bool own = true;
+  int64_t window = 0;
+  int64_t bin = 1;
   bool tokensThemselves = false;
-  int64_t bin = 1; // slots of a bin, of which a token counts once
 };
 
 constexpr llvm::StringLiteral kTerms[] = {
@@ -88,7 +89,11 @@ private:
   PerMember same(double value) const { return PerMember(members, value); }
   // Rows that `counted` comes to, for each member.
   PerMember sumOf(const Counted &counted) const;
-  double ownLoad(int64_t of) const;
+  // Tokens among which those of a value were chosen.
+  double universeOf(Value value) {
+    auto found = universe.find(value);
+    return found == universe.end() ? rows[value][0] : found->second;
+  }
 
   func::FuncOp function;
   const Machine &machine;
@@ -102,9 +107,9 @@ private:
   uint64_t seedValue = 0;
   bool expertsDone = false;
   std::vector<double> loads; // of each slot, for all tokens of a replica
-  std::vector<double> memberLoads;
   llvm::DenseMap<Value, PerMember> rows;
   llvm::DenseMap<Value, Counted> counts;
+  llvm::DenseMap<Value, double> universe;
   mutable std::vector<double> scaledLoads;
   Total total;
   PerMember expertTime, expertRow, weightRead;
@@ -125,40 +130,36 @@ void Walk::drawLoads() {
   for (auto [slot, expert] : llvm::enumerate(map))
     if (expert >= 0)
       loads[slot] = byExpert[expert];
-  memberLoads.assign(members, 0);
-  for (size_t slot = 0; slot < loads.size(); ++slot)
-    memberLoads[slot / slots] += loads[slot];
 }
 
 ArrayRef<double> Walk::groupsOf(Value offsets) const {
   const Counted &counted = counts.find(offsets)->second;
   double scale = counted.tokens / (run.tokens / replicas);
-  auto from = loads.begin() + (counted.own ? member * slots : 0),
-       to = counted.own ? from + slots : loads.end();
-  scaledLoads.assign(from, to);
+  int64_t first = member * slots / counted.window * counted.window;
+  scaledLoads.assign(loads.begin() + first,
+                     loads.begin() + first + counted.window);
   for (double &load : scaledLoads)
     load *= scale;
   return scaledLoads;
-}
-
-// Tokens with several experts in one bin count once there.
-static double binned(double pairs, const Counted &counted, int64_t experts,
-                     int64_t topK) {
-  if (counted.bin <= 1)
-    return pairs;
-  int64_t groups = std::max<int64_t>(1, experts / counted.bin);
-  return pairs * expectedGroups(experts, topK, groups) / topK;
 }
 
 PerMember Walk::sumOf(const Counted &counted) const {
   if (counted.tokensThemselves)
     return same(counted.tokens);
   double scale = counted.tokens / (run.tokens / replicas);
-  if (!counted.own)
-    return same(binned(counted.tokens * topK, counted, experts, topK));
-  PerMember sums(memberLoads);
-  for (double &sum : sums)
-    sum = binned(sum * scale, counted, experts, topK);
+  // Tokens with several experts in one bin count once there.
+  if (counted.bin > 1)
+    scale *= expectedGroups(experts, topK,
+                            std::max<int64_t>(1, loads.size() / counted.bin)) /
+             topK;
+  if (counted.window == static_cast<int64_t>(loads.size()))
+    return same(run.tokens / replicas * topK * scale);
+  PerMember sums(members, 0);
+  for (int64_t m = 0; m < members; ++m) {
+    int64_t first = m * slots / counted.window * counted.window;
+    for (int64_t slot = first; slot < first + counted.window; ++slot)
+      sums[m] += loads[slot] * scale;
+  }
   return sums;
 }
 
@@ -228,9 +229,9 @@ static CollectiveKind kindOf(Operation *op) {
       .Default([](auto) { return CollectiveKind::AllReduce; });
 }
 
-// Everyone sends its tokens' rows to the members of their slots, equal shares
-// of each member's load: what leaves and what comes in differ, the larger
-// counts.
+// Everyone sends its rows to the members of their slots, equal shares of each
+// member's load: what leaves and what comes in differ, the larger counts. Ids
+// and weights ride with the rows that they belong to, in one call.
 void Walk::exchange(coll::AllToAllVOp op, const GroupShape &group, double row) {
   double sent = 0, most = 0;
   for (int64_t m = 0; m < members; ++m) {
@@ -239,25 +240,20 @@ void Walk::exchange(coll::AllToAllVOp op, const GroupShape &group, double row) {
   }
   double n = group.members, near = (group.perDomain - 1) / n,
          far = (n - group.perDomain) / n;
-  double farRow = row;
-  if (run.placement.getDedup()) {
-    // One copy to each domain, and in it one to each rank.
-    farRow *= expectedGroups(experts, topK,
-                             group.domains > 1 ? group.domains : members) /
-              topK;
-    row *= expectedGroups(experts, topK, members) / topK;
-  }
   maxDomain += sent * row * near;
-  maxNetwork += sent * farRow * far;
-  CollectiveKind kind = run.placement.getDedup() ? CollectiveKind::Dispatch
-                                                 : CollectiveKind::AllToAll;
-  advance(op, expertsDone ? Combine : Dispatch,
-          same(exchangeUs(machine, kind, group, most * row * near,
-                          most * farRow * far) *
-               (run.overlap ? group.domains > 1 ? machine.networkExposed
-                                                : machine.domainExposed
-                            : 1)),
-          /*meet=*/true);
+  maxNetwork += sent * row * far;
+  bool once = run.placement.getDedup() ||
+              run.placement.getDispatcher() == Dispatcher::TwoLevel;
+  CollectiveKind kind =
+      once ? CollectiveKind::Dispatch : CollectiveKind::AllToAll;
+  double us =
+      exchangeUs(machine, kind, group, most * row * near, most * row * far);
+  auto payload = op->getAttrOfType<StringAttr>("payload");
+  if (payload && payload.getValue() != "rows")
+    us -= exchangeUs(machine, kind, group, 0, 0);
+  if (run.overlap)
+    us *= group.domains > 1 ? machine.networkExposed : machine.domainExposed;
+  advance(op, expertsDone ? Combine : Dispatch, same(us), /*meet=*/true);
 }
 
 LogicalResult Walk::communicate(coll::Collective op) {
@@ -294,6 +290,9 @@ LogicalResult Walk::communicate(coll::Collective op) {
   PerMember us(members);
   for (int64_t m = 0; m < members; ++m) {
     us[m] = exposed * collectiveUs(machine, kindOf(op), group, moved[m]);
+    if (auto payload = op->getAttrOfType<StringAttr>("payload");
+        payload && payload.getValue() != "rows")
+      us[m] -= exposed * collectiveUs(machine, kindOf(op), group, 0);
     if (!fixed && m == 0) {
       double out =
           moved[m] * (group.members - 1) / group.members * (sumsForAll ? 2 : 1);
@@ -355,11 +354,11 @@ LogicalResult Walk::visit(Operation *op) {
           })
           .Case([&](SortOp sort) {
             Counted counted;
-            counted.tokens = rows[sort.getIds()][0];
-            counted.own = sort.getFirst() || members == 1;
+            counted.tokens = universeOf(sort.getIds());
+            counted.window = sort.getWindow();
+            counted.bin = sort.getGroup();
             counts[sort.getResults()[2]] = counted;
-            PerMember sum = sumOf(counted);
-            rows[sort.getResults()[0]] = sum;
+            rows[sort.getResults()[0]] = sumOf(counted);
             rows[sort.getResults()[1]] = rows[sort.getIds()];
             return success();
           })
@@ -369,8 +368,9 @@ LogicalResult Walk::visit(Operation *op) {
           })
           .Case([&](coll::AllToAllOp swap) {
             Counted counted = counts[swap.getSource()];
-            counted.own = true;
-            counted.tokens *= coll::groupSize(grid, swap.getAxes());
+            int64_t group = coll::groupSize(grid, swap.getAxes());
+            counted.window /= group;
+            counted.tokens *= group;
             counts[swap.getResult()] = counted;
             return success();
           })
@@ -390,11 +390,21 @@ LogicalResult Walk::visit(Operation *op) {
             return success();
           })
           .Case([&](TakeOp take) {
+            universe[take.getResult()] = universeOf(take.getX());
             rows[take.getResult()] = rows[take.getRows()];
             return success();
           })
-          .Case<coll::AllToAllVOp, coll::AllGatherVOp, coll::ReduceScatterVOp,
-                GroupedMatmulOp>([&](auto ragged) {
+          .Case([&](coll::AllToAllVOp swap) {
+            universe[swap.getResult()] = counts[swap.getRecvCounts()].tokens;
+            rows[swap.getResult()] = rows[swap.getRows()];
+            return success();
+          })
+          .Case([&](coll::AllGatherVOp gather) {
+            universe[gather.getResult()] = counts[gather.getCounts()].tokens;
+            rows[gather.getResult()] = rows[gather.getRows()];
+            return success();
+          })
+          .Case<coll::ReduceScatterVOp, GroupedMatmulOp>([&](auto ragged) {
             rows[ragged.getResult()] = rows[ragged.getRows()];
             return success();
           })

@@ -95,8 +95,19 @@ double moe::bufferBytes(func::FuncOp function, double tokens) {
   return most;
 }
 
-MemoryLedger moe::memoryLedger(func::FuncOp function, int64_t layers,
-                               const ModelConfig *model, const StepShape &step,
+double moe::leastBytes(const MemoryLedger &ledger) {
+  double sum = 0;
+  for (const LedgerEntry &entry : ledger.entries)
+    sum += entry.name == "activations" ? 0
+           : entry.name == "gradients" || entry.name == "optimizer"
+               ? entry.bytes / 2
+               : entry.bytes;
+  return sum;
+}
+
+MemoryLedger moe::memoryLedger(func::FuncOp function, const LayerCost &layer,
+                               int64_t layers, const ModelConfig *model,
+                               const StepShape &step,
                                const ExpertShape &experts) {
   MemoryLedger ledger;
   auto add = [&](const char *name, double bytes) {
@@ -141,6 +152,12 @@ MemoryLedger moe::memoryLedger(func::FuncOp function, int64_t layers,
                      model->cacheElements(step.attnTp) * 2 * model->layers /
                      step.pp);
   }
-  add("layer_buffers", bufferBytes(function, step.tokens));
+  double hidden = 1;
+  for (Type type : function.getResultTypes())
+    if (auto shape = dyn_cast<ShapedType>(type); shape && shape.getRank() == 2)
+      hidden = std::max<double>(hidden, shape.getDimSize(1));
+  // Rows that came and rows that go back.
+  add("layer_buffers", step.worstReceive ? bufferBytes(function, step.tokens)
+                                         : 2 * layer.p95Rows * hidden * 2);
   return ledger;
 }

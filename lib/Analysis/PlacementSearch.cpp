@@ -29,6 +29,8 @@ private:
   LogicalResult readModule();
   SmallVector<PlacementWords> expertLayouts() const;
   SmallVector<AttentionLayout> attentionLayouts() const;
+  bool isOpen(const PlacementWords &words, Dispatcher dispatcher,
+              bool dedup) const;
   LogicalResult price(const PlacementWords &words,
                       std::vector<TokenPoint> &points);
   LogicalResult price(Candidate &candidate, ModuleOp program,
@@ -102,22 +104,15 @@ SmallVector<PlacementWords> Search::expertLayouts() const {
       words.etp = etp;
       words.edp = edp;
       words.shared = request.shared;
+      int64_t perNode = request.machine.domainDevices;
+      words.nodes =
+          stage % perNode == 0 ? std::max<int64_t>(1, stage / perNode) : 1;
       words.phase = request.phase;
       bool alone = ep == 1 && etp == 1;
       for (Dispatcher dispatcher :
-           {Dispatcher::AllToAll, Dispatcher::AllGather})
+           {Dispatcher::AllToAll, Dispatcher::AllGather, Dispatcher::TwoLevel})
         for (bool dedup : {false, true}) {
-          if (request.dispatcher ? *request.dispatcher != dispatcher
-                                 : alone && dispatcher != Dispatcher::AllToAll)
-            continue;
-          if (dispatcher == Dispatcher::AllGather && !request.dispatcher &&
-              request.dedup.value_or(false) && ep > 1)
-            continue;
-          if (dedup && (dispatcher != Dispatcher::AllToAll || ep == 1 ||
-                        topK == 1 || !request.dedup.value_or(false)))
-            continue;
-          if (request.dedup && *request.dedup && !dedup && ep > 1 && topK > 1 &&
-              dispatcher == Dispatcher::AllToAll)
+          if (!isOpen(words, dispatcher, dedup))
             continue;
           words.dispatcher = dispatcher;
           words.dedup = dedup;
@@ -126,6 +121,28 @@ SmallVector<PlacementWords> Search::expertLayouts() const {
     }
   }
   return layouts;
+}
+
+// Whether the request leaves the dispatcher open, and it differs from others on
+// this layout: nothing to exchange, no second expert of a token to meet on a
+// rank, no node to cross.
+bool Search::isOpen(const PlacementWords &words, Dispatcher dispatcher,
+                    bool dedup) const {
+  bool alone = words.ep == 1 && words.etp == 1,
+       exchanges = words.ep > 1 && topK > 1;
+  if (request.dispatcher ? *request.dispatcher != dispatcher
+                         : alone && dispatcher != Dispatcher::AllToAll)
+    return false;
+  if (dispatcher == Dispatcher::AllGather)
+    return !dedup &&
+           (request.dispatcher || alone || !request.dedup.value_or(false));
+  if (dispatcher == Dispatcher::TwoLevel &&
+      (words.nodes == 1 || words.ranks / words.nodes >= words.ep * words.etp ||
+       words.ranks / words.nodes < words.etp))
+    return false;
+  if (request.dedup && exchanges)
+    return dedup == *request.dedup;
+  return !dedup || exchanges;
 }
 
 SmallVector<AttentionLayout> Search::attentionLayouts() const {
@@ -241,14 +258,10 @@ FailureOr<LayerCost> Search::simulate(ModuleOp program,
   return sum;
 }
 
-// What does not fit, and the two largest reasons. Activations of training are
-// an estimate, so they refuse nothing.
+// What does not fit, and the two largest reasons.
 static std::string overflow(const MemoryLedger &ledger,
                             const Machine &machine) {
-  double needed = 0;
-  for (const LedgerEntry &entry : ledger.entries)
-    if (entry.name != "activations")
-      needed += entry.bytes;
+  double needed = leastBytes(ledger);
   if (needed <= machine.memoryBytes)
     return "";
   std::vector<LedgerEntry> largest = ledger.entries;
@@ -291,7 +304,7 @@ LogicalResult Search::price(Candidate &candidate, ModuleOp program,
   candidate.terms = std::move(cost.terms);
   candidate.layer = layer;
   candidate.memory = memoryLedger(*program.getOps<func::FuncOp>().begin(),
-                                  layers, model, step, shape);
+                                  layer, layers, model, step, shape);
   candidate.reason = overflow(candidate.memory, request.machine);
   candidate.legal = candidate.reason.empty();
   return success();

@@ -11,7 +11,7 @@ static constexpr llvm::StringLiteral kPlanWords[] = {
     "tokens",  "phase",      "routing",      "gemm",     "attn_tp",
     "attn_dp", "cp",         "pp",           "vpp",      "micro_batch",
     "seq",     "context",    "global_batch", "sharding", "recompute",
-    "overlap"};
+    "overlap", "receive"};
 static constexpr int64_t kMostRanks = 65536;
 static constexpr int64_t kMostTokens = int64_t(1) << 31;
 
@@ -174,7 +174,8 @@ LogicalResult RequestReader::layout(PlanRequest &request) {
       failed(number("ep", kMostRanks, request.ep)) ||
       failed(number("etp", kMostRanks, request.etp)) ||
       failed(number("edp", kMostRanks, request.edp)) ||
-      failed(choice("dispatcher", {"all_to_all", "all_gather"}, dispatcher)) ||
+      failed(choice("dispatcher", {"all_to_all", "all_gather", "two_level"},
+                    dispatcher)) ||
       failed(choice("dedup", {"true", "false"}, dedup)) ||
       failed(choice("boundary", {"split", "replicated"}, boundary)) ||
       failed(choice("shared", {"replicated", "split"}, shared)) ||
@@ -194,11 +195,13 @@ LogicalResult RequestReader::layout(PlanRequest &request) {
 
 LogicalResult RequestReader::step(PlanRequest &request) {
   StepShape &step = request.step;
-  StringRef phase = "prefill", sharding = "none", recompute = "false", overlap;
+  StringRef phase = "prefill", sharding = "none", recompute = "false", overlap,
+            receive = "worst";
   if (failed(choice("phase", {"prefill", "decode", "train"}, phase)) ||
       failed(choice("sharding", {"none", "zero1", "fsdp"}, sharding)) ||
       failed(choice("recompute", {"true", "false"}, recompute)) ||
       failed(choice("overlap", {"true", "false"}, overlap)) ||
+      failed(choice("receive", {"worst", "expected"}, receive)) ||
       failed(number("attn_tp", kMostRanks, request.attnTp)) ||
       failed(number("attn_dp", kMostRanks, request.attnDp)) ||
       failed(number("cp", kMostRanks, request.cp)) ||
@@ -217,6 +220,7 @@ LogicalResult RequestReader::step(PlanRequest &request) {
                   : sharding == "zero1" ? WeightSharding::Zero1
                                         : WeightSharding::None;
   step.recompute = recompute == "true";
+  step.worstReceive = receive == "worst";
   if (!overlap.empty())
     step.overlap = overlap == "true";
   return success();

@@ -68,21 +68,12 @@ static OwningOpRef<ModuleOp> shardedProgram(ModuleOp layers,
     if (isa<ExpertsOp, SharedExpertOp>(op))
       ops.push_back(op);
   });
-  PlacementWords pinned = words;
-  pinned.dedup = false; // priced as a factor on what is sent
-  if (failed(pinPlacement(*program, ops, pinned)))
+  if (failed(pinPlacement(*program, ops, words)))
     return nullptr;
-  for (Operation *op : ops)
-    if (auto experts = dyn_cast<ExpertsOp>(op)) {
-      PlacementAttr placement = experts.getPlacementAttr();
-      op->getParentOfType<func::FuncOp>()->setAttr(
-          "moe.placement",
-          PlacementAttr::get(op->getContext(), placement.getGrid(),
-                             placement.getEp(), placement.getEtp(),
-                             placement.getEdp(), placement.getSlots(),
-                             placement.getDispatcher(), words.dedup,
-                             placement.getBoundary(), placement.getShared()));
-    }
+  for (Operation *op : ops) // the simulator asks for it when the layer is gone
+    if (auto experts = dyn_cast<ExpertsOp>(op))
+      op->getParentOfType<func::FuncOp>()->setAttr("moe.placement",
+                                                   experts.getPlacementAttr());
   PassManager manager(program->getContext(), ModuleOp::getOperationName());
   manager.enableVerifier(false);
   manager.addPass(createShardLayerPass());

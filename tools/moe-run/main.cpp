@@ -1,5 +1,6 @@
 // moe-run: runs an artifact on its ranks, or shows what is in it.
 #include "bench.h"
+#include "calibrate.h"
 #include "run.h"
 
 #include <CLI/CLI.hpp>
@@ -11,15 +12,17 @@ using namespace moert;
 namespace {
 struct CommandLine {
   CLI::App app{"runs a compiled Mixture-of-Experts layer on its ranks"};
-  CLI::App *inspect = nullptr, *bench = nullptr;
+  CLI::App *inspect = nullptr, *bench = nullptr, *calibrate = nullptr;
   RunFlags flags;
   BenchFlags benchFlags;
+  CalibrateFlags calibrateFlags;
   std::string inspected;
 
   CommandLine();
 
 private:
   void addBench();
+  void addCalibrate();
 };
 } // namespace
 
@@ -75,6 +78,7 @@ CommandLine::CommandLine() {
   inspect = app.add_subcommand("inspect", "prints what an artifact holds");
   inspect->add_option("artifact", inspected, "the artifact")->required();
   addBench();
+  addCalibrate();
 }
 
 void CommandLine::addBench() {
@@ -98,6 +102,21 @@ void CommandLine::addBench() {
   option("--sets", benchFlags.sets, "inputs that are used in turn [4]");
   option("--seed", benchFlags.seed, "of inputs and random weights [0]");
   option("--json", benchFlags.json, "writes the results");
+}
+
+void CommandLine::addCalibrate() {
+  calibrate = app.add_subcommand(
+      "calibrate", "measures this machine for the planner of moe-opt");
+  calibrate
+      ->add_option("-o,--output", calibrateFlags.output,
+                   "the machine file to write")
+      ->required();
+  calibrate->add_option("--ranks", calibrateFlags.ranks,
+                        "ranks, threads of this process [8]");
+  calibrate->add_option("--base", calibrateFlags.base,
+                        "machine that gives what is not measured [cpu-8]");
+  calibrate->add_option("--name", calibrateFlags.name,
+                        "name of the machine [calibrated]");
 }
 
 static int usageError(const std::string &message) {
@@ -143,6 +162,8 @@ static int runMain(int argc, char **argv) {
     Result<BenchPlan> plan = parseBenchFlags(line.benchFlags);
     return plan.ok() ? benchArtifact(*plan) : reportError(plan.status());
   }
+  if (line.calibrate->parsed())
+    return calibrateMachine(line.calibrateFlags);
   Result<RunPlan> plan = parseFlags(line.flags);
   return plan.ok() ? runArtifact(*plan) : reportError(plan.status());
 }

@@ -21,6 +21,10 @@ struct MemoryLedger {
   }
 };
 
+/// Bytes that no choice of number formats avoids: in training, gradients in 2
+/// bytes and an optimizer in 6; activations, an estimate, are left out.
+double leastBytes(const MemoryLedger &ledger);
+
 /// What a rank's weights come to: the slices of the arguments of a `sharded`
 /// function, which are the bytes that the runtime loads. `routedScale` turns
 /// the program's element type into the experts' format.
@@ -34,9 +38,10 @@ WeightBytes weightBytes(mlir::func::FuncOp function);
 /// token keeps. `tokens` is the global maximum.
 double bufferBytes(mlir::func::FuncOp function, double tokens);
 
-MemoryLedger memoryLedger(mlir::func::FuncOp function, int64_t layers,
-                          const ModelConfig *model, const StepShape &step,
-                          const ExpertShape &experts);
+/// `layer` gives the rows that arrive where buffers need not hold the worst.
+MemoryLedger memoryLedger(mlir::func::FuncOp function, const LayerCost &layer,
+                          int64_t layers, const ModelConfig *model,
+                          const StepShape &step, const ExpertShape &experts);
 
 } // namespace moe
 #endif

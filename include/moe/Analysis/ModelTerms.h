@@ -24,6 +24,7 @@ struct StepShape {
   WeightSharding sharding = WeightSharding::None;
   bool recompute = false;
   std::optional<bool> overlap;
+  bool worstReceive = true; // buffers hold whatever can arrive, not what does
 };
 
 /// Where the experts lie, and how big they are.
