@@ -108,17 +108,13 @@ def write_config(folder, name, model):
     return path
 
 
-def layout_words(point, par, machine):
+def layout_words(point, par):
     w = ["ep=%d" % par["ep"], "etp=%d" % par["etp"], "edp=%d" % par["edp"]]
     alone = par["ep"] == 1 and par["etp"] == 1
     if point["phase"] == "compute" and not alone:
         w.append("dispatcher=all_gather")
     elif not alone and par["ep"] > 1 and par["dispatcher"] in ("all_to_all", "deepep"):
-        if par["dispatcher"] == "deepep":  # a copy for each rank; across domains two levels
-            inside = par["ep"] * par["etp"] <= machine["link_domain"]
-            w += ["dispatcher=all_to_all" if inside else "dispatcher=two_level", "dedup=true"]
-        else:
-            w += ["dispatcher=all_to_all", "dedup=false"]
+        w += ["dispatcher=all_to_all", "dedup=" + ("true" if par["dispatcher"] == "deepep" else "false")]
     elif not alone and par["dispatcher"] == "all_gather":
         w.append("dispatcher=all_gather")
     return w
@@ -128,7 +124,7 @@ def words(point, layout, model, machine, machine_file, gemm):
     """Alternatives of one layout: pairs of a part of the work and the words that price it."""
     par, w = layout["par"], dict(point["workload"], **(layout.get("workload") or {}))
     phase, ranks = point["phase"], point["ranks"]
-    common = ["machine=%s" % machine_file, "ranks=%d" % ranks, "routing=" + routing_of(point), "gemm=" + gemm] + layout_words(point, par, machine)
+    common = ["machine=%s" % machine_file, "ranks=%d" % ranks, "routing=" + routing_of(point), "gemm=" + gemm] + layout_words(point, par)
     common.append("receive=expected")  # what was measured allocates as rows come
     if par["overlap"] is not None:
         common.append("overlap=" + ("true" if par["overlap"] else "false"))
@@ -159,8 +155,9 @@ def words(point, layout, model, machine, machine_file, gemm):
 
 
 def alternatives(common, par, part):
-    """Where the dispatcher is not known it is left open, and the planner takes the best."""
-    return [(part, " ".join(common))]
+    """Where the dispatcher is not known it is left open; a copy for each rank may take two levels across domains."""
+    plain = " ".join(common)
+    return [(part, plain)] + ([(part, plain.replace("dispatcher=all_to_all", "dispatcher=two_level"))] if par["dispatcher"] == "deepep" else [])
 
 
 def concurrency(w):

@@ -4,6 +4,7 @@
 // attention layout. Ties go to the candidate that is made first, which has the
 // larger ep.
 #include "moe/Analysis/PlacementSearch.h"
+#include "moe/Analysis/MeshLayout.h"
 #include "moe/Analysis/PlacementRules.h"
 #include "moe/Analysis/StableOrder.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -31,6 +32,11 @@ private:
   SmallVector<AttentionLayout> attentionLayouts() const;
   bool isOpen(const PlacementWords &words, Dispatcher dispatcher,
               bool dedup) const;
+  // Link domains that a stage's ranks fill; 1 where they fill none whole.
+  int64_t nodes() const {
+    int64_t perNode = request.machine.domainDevices;
+    return stage % perNode == 0 ? stage / perNode : 1;
+  }
   LogicalResult price(const PlacementWords &words,
                       std::vector<TokenPoint> &points);
   LogicalResult price(Candidate &candidate, ModuleOp program,
@@ -104,11 +110,7 @@ SmallVector<PlacementWords> Search::expertLayouts() const {
       words.etp = etp;
       words.edp = edp;
       words.shared = request.shared;
-      int64_t perNode = request.machine.domainDevices;
-      words.nodes =
-          stage % perNode == 0 ? std::max<int64_t>(1, stage / perNode) : 1;
       words.phase = request.phase;
-      bool alone = ep == 1 && etp == 1;
       for (Dispatcher dispatcher :
            {Dispatcher::AllToAll, Dispatcher::AllGather, Dispatcher::TwoLevel})
         for (bool dedup : {false, true}) {
@@ -116,6 +118,7 @@ SmallVector<PlacementWords> Search::expertLayouts() const {
             continue;
           words.dispatcher = dispatcher;
           words.dedup = dedup;
+          words.nodes = dispatcher == Dispatcher::TwoLevel ? nodes() : 1;
           layouts.push_back(words);
         }
     }
@@ -136,9 +139,9 @@ bool Search::isOpen(const PlacementWords &words, Dispatcher dispatcher,
   if (dispatcher == Dispatcher::AllGather)
     return !dedup &&
            (request.dispatcher || alone || !request.dedup.value_or(false));
+  int64_t perNode = stage / nodes();
   if (dispatcher == Dispatcher::TwoLevel &&
-      (words.nodes == 1 || words.ranks / words.nodes >= words.ep * words.etp ||
-       words.ranks / words.nodes < words.etp))
+      (perNode >= words.ep * words.etp || perNode < words.etp))
     return false;
   if (request.dedup && exchanges)
     return dedup == *request.dedup;
@@ -204,6 +207,9 @@ std::string Search::refusal(const PlacementWords &words) {
                                       reason = diagnostic.str();
                                     return success();
                                   });
+  auto emit = [&] { return mlir::emitError(module.getLoc()); };
+  if (failed(MeshLayout::of(words, emit)))
+    return reason;
   Layout layout{words.ranks, words.ep, words.etp, words.shared};
   module.walk([&](Operation *op) {
     LogicalResult legal = success();
