@@ -141,7 +141,7 @@ bool Search::isOpen(const PlacementWords &words, Dispatcher dispatcher,
            (request.dispatcher || alone || !request.dedup.value_or(false));
   int64_t perNode = stage / nodes();
   if (dispatcher == Dispatcher::TwoLevel &&
-      (perNode >= words.ep * words.etp || perNode < words.etp))
+      (perNode >= words.ep * words.etp || perNode <= words.etp))
     return false;
   if (request.dedup && exchanges)
     return dedup == *request.dedup;
