@@ -1,12 +1,12 @@
 #ifndef MOE_DIALECTS_COLL_COLLDIALECT_H
 #define MOE_DIALECTS_COLL_COLLDIALECT_H
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Shard/IR/ShardDialect.h"
 #include "mlir/Dialect/Shard/IR/ShardOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Dialect.h"
 #include "mlir/IR/OpDefinition.h"
 #include "mlir/IR/OpImplementation.h"
@@ -21,7 +21,8 @@ namespace moe::coll {
 llvm::StringRef defaultPayload(mlir::Operation *op);
 
 /// Bytes that leave member `me` for each member; see Collective::getSentBytes.
-llvm::SmallVector<double> sentBytes(mlir::Operation *op, int64_t me, llvm::ArrayRef<double> rows);
+llvm::SmallVector<double> sentBytes(mlir::Operation *op, int64_t me,
+                                    llvm::ArrayRef<double> rows);
 
 } // namespace moe::coll
 
@@ -42,7 +43,8 @@ struct Communicator : mlir::SideEffects::Resource::Base<Communicator> {
 };
 
 /// The grid that `op` names, or null.
-mlir::shard::GridOp lookupGrid(mlir::Operation *op, mlir::FlatSymbolRefAttr grid);
+mlir::shard::GridOp lookupGrid(mlir::Operation *op,
+                               mlir::FlatSymbolRefAttr grid);
 
 /// Number of ranks in a group over `axes` of `grid`.
 int64_t groupSize(mlir::shard::GridOp grid, llvm::ArrayRef<int64_t> axes);
@@ -50,11 +52,15 @@ int64_t groupSize(mlir::shard::GridOp grid, llvm::ArrayRef<int64_t> axes);
 /// Our name of an axis: from `coll.axes`, else its number.
 std::string axisName(mlir::shard::GridOp grid, int64_t axis);
 
-/// Whether two lists of axes name one group with one order of its members: equal but for axes of one member.
-bool sameGroup(mlir::shard::GridOp grid, llvm::ArrayRef<int64_t> axes, mlir::shard::GridOp otherGrid, llvm::ArrayRef<int64_t> otherAxes);
+/// Whether two lists of axes name one group with one order of its members:
+/// equal but for axes of one member.
+bool sameGroup(mlir::shard::GridOp grid, llvm::ArrayRef<int64_t> axes,
+               mlir::shard::GridOp otherGrid,
+               llvm::ArrayRef<int64_t> otherAxes);
 
 /// Registers how the ops turn into their buffer form.
-void registerBufferizableOpInterfaceExternalModels(mlir::DialectRegistry &registry);
+void registerBufferizableOpInterfaceExternalModels(
+    mlir::DialectRegistry &registry);
 
 } // namespace moe::coll
 #endif

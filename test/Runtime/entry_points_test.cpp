@@ -12,7 +12,7 @@ namespace {
 struct Alone {
   Topology topology{{1}, {{0}}};
   LocalWorld world{topology, 1};
-  Rank rank{0, topology, 1, nullptr, world.endpoint(0)};
+  Rank rank{0, topology, {}, 1, nullptr, world.endpoint(0)};
 
   std::string message() const { return rank.team.status().message(); }
 };

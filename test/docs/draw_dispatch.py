@@ -49,7 +49,7 @@ class Letters(Ranks):
 
     def local(self, op, operands):
         if op.name == "moe.grouped_matmul":
-            lhs, rhs, rows, offsets, gather, scatter, weights, bias = operands
+            lhs, rhs, rows, offsets, gather, scatter, weights, bias, _ = operands
             rows_in = lhs[:rows] if gather is None else lhs[gather[:rows] // int(op.attributes.get("gather_divisor", "1").split()[0])]
             out = np.full((rows, 1), np.nan)
             out[np.arange(rows) if scatter is None else scatter[:rows]] = rows_in[:, :1]

@@ -63,7 +63,8 @@ def regroup(op, received, rows):
     return np.concatenate(order), offsets
 
 
-def grouped_matmul(op, lhs, rhs, rows, offsets=None, gather=None, scatter=None, row_weights=None, bias=None):
+def grouped_matmul(op, lhs, rhs, rows, offsets=None, gather=None, scatter=None, row_weights=None, bias=None, scales=None):
+    assert scales is None, "quantised weights are compared in test/EndToEnd/quantized.py"
     offsets = np.array([0, rows]) if offsets is None else offsets
     assert offsets[-1] == rows and len(offsets) == len(rhs) + 1, "offsets do not bound the rows"
     divisor = int(op.attributes.get("gather_divisor", "1").split()[0])

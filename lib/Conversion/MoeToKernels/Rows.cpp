@@ -128,6 +128,12 @@ static std::string sortName(const TokenSortSpec &spec) {
 
 LogicalResult moe::convertToKernels(SortOp op, KernelOpBuilder &b,
                                     DeviceFunction &function) {
+  if (op.getGroup() != 1)
+    return op.emitOpError()
+           << "keeps one of a token's pairs for each " << op.getGroup()
+           << " slots, which the cuda target does not sort yet; the nearest "
+              "legal choice is dedup=false with dispatcher=all_to_all or "
+              "dispatcher=all_gather";
   TokenSortSpec spec = sortSpec(op);
   if (failed(verifyTokenSort(spec, [&] { return op.emitOpError(); })))
     return failure();

@@ -82,3 +82,14 @@ func.func @dense_leftover(%x: memref<?x8xbf16>, %arena: memref<?xi8> {moert.aren
   return
 }
 moert.interface @dense_leftover on @ranks layer 0 experts 1 top_k 1 slots [0] inputs [] outputs [] weights [] packed [] arena <>
+
+// -----
+
+shard.grid @ranks(shape = 1x1x1)
+func.func @sorted_once_per_rank(%ids: memref<?x2xi32>, %order: memref<?xi32>, %pos: memref<?x2xi32>, %off: memref<5xi32>,
+    %arena: memref<?xi8> {moert.arena}, %max: index {moert.max_tokens}) {
+  // expected-error @+1 {{keeps one of a token's pairs for each 2 slots, which the cuda target does not sort yet; the nearest legal choice is dedup=false with dispatcher=all_to_all or dispatcher=all_gather}}
+  moe.sort %ids experts 8 slots [0, 1, 2, 3, 4, 5, 6, 7] window 8 group 2 outs(%order, %pos, %off) : (memref<?x2xi32>, memref<?xi32>, memref<?x2xi32>, memref<5xi32>) -> ()
+  return
+}
+moert.interface @sorted_once_per_rank on @ranks layer 0 experts 8 top_k 2 slots [0, 1, 2, 3, 4, 5, 6, 7] inputs [] outputs [] weights [] packed [] arena <>
