@@ -75,13 +75,19 @@ static LogicalResult cutNodes(SmallVectorImpl<Piece> &pieces,
                        << " x etp=" << words.etp
                        << "; the nearest legal choice is "
                           "`dispatcher=all_to_all dedup=true`";
+  if (needsNodes && perNode == words.etp)
+    return emitError() << "`dispatcher=two_level` is given, but each of nodes="
+                       << words.nodes << " holds one rank of ep=" << words.ep
+                       << " only; the nearest legal choice is "
+                          "`dispatcher=all_to_all dedup=true`";
   if (needsNodes && perNode < words.etp)
     return emitError() << "`dispatcher=two_level` is given, but the " << perNode
                        << " ranks of a node hold a part of etp=" << words.etp
                        << " only; nearest legal choice: "
                        << nearestChoices(
-                              "etp", words.etp, perNode,
-                              [&](int64_t n) { return perNode % n == 0; });
+                              "etp", words.etp, perNode, [&](int64_t n) {
+                                return perNode % n == 0 && n < perNode;
+                              });
   if (words.nodes == 1 || markNode(pieces, perNode))
     return success();
   return emitError() << "the " << perNode

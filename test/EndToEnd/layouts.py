@@ -61,7 +61,8 @@ def dispatchers(ranks=8):
                 base = {"boundary": boundary, "dedup": dedup, "attn_tp": attn_tp}
                 layouts += [Layout(*mesh, "all_to_all", **base), Layout(*mesh, "all_gather", **base)]
                 nodes = 2 * mesh[0]  # two nodes for each replica
-                layouts.append(Layout(*mesh, "two_level", nodes=nodes, **base))
+                if ranks // nodes > mesh[2]:  # a node holds several ranks of ep
+                    layouts.append(Layout(*mesh, "two_level", nodes=nodes, **base))
     return layouts
 
 

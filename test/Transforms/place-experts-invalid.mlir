@@ -33,7 +33,9 @@
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 edp=2 nodes=2 dispatcher=two_level"' 2>&1 | FileCheck %s --check-prefix=REPLICA_NODES
 // REPLICA_NODES: error: --place: `dispatcher=two_level` is given, but each of nodes=2 holds all of ep=4 x etp=1; the nearest legal choice is `dispatcher=all_to_all dedup=true`
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 etp=4 nodes=4 dispatcher=two_level"' 2>&1 | FileCheck %s --check-prefix=SMALL_NODES
-// SMALL_NODES: error: --place: `dispatcher=two_level` is given, but the 2 ranks of a node hold a part of etp=4 only; nearest legal choice: etp=2
+// SMALL_NODES: error: --place: `dispatcher=two_level` is given, but the 2 ranks of a node hold a part of etp=4 only; nearest legal choice: etp=1
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 etp=4 nodes=2 dispatcher=two_level"' 2>&1 | FileCheck %s --check-prefix=ONE_OF_EP
+// ONE_OF_EP: error: --place: `dispatcher=two_level` is given, but each of nodes=2 holds one rank of ep=2 only; the nearest legal choice is `dispatcher=all_to_all dedup=true`
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=6 etp=3 nodes=3"' 2>&1 | FileCheck %s --check-prefix=CUT
 // CUT: error: --place: the 2 ranks of each of nodes=3 cut across edp=1 x ep=2 x etp=3; nearest legal choice: nodes=2 or nodes=6
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=6 etp=3 attn_tp=2 boundary=replicated"' 2>&1 | FileCheck %s --check-prefix=ATTN_CUT
