@@ -49,10 +49,6 @@ double moe::gemmBytes(GemmType type) {
   llvm_unreachable("unknown type of products");
 }
 
-StringRef moe::spellCollectiveKind(CollectiveKind kind) {
-  return kKinds[static_cast<int>(kind)];
-}
-
 const MatmulRate &Machine::rate(GemmType type) const {
   // A narrow format without its own rate is widened before it is multiplied.
   while (!matmul.count(type) && type != GemmType::F32)

@@ -8,6 +8,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "moe/Analysis/MeshLayout.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace moe;
@@ -23,6 +24,11 @@ struct State {
     perRow = from.perRow;
     auto begin = from.data.begin() + first * perRow;
     data.insert(data.end(), begin, begin + count * perRow);
+  }
+  /// Block `index` of rows that stand in blocks of these sizes.
+  void appendBlock(const State &from, ArrayRef<double> sizes, int64_t index) {
+    append(from, std::accumulate(sizes.begin(), sizes.begin() + index, 0.0),
+           sizes[index]);
   }
 };
 
@@ -184,20 +190,12 @@ State Interpreter::received(Operation *op, int64_t rank) {
       int64_t block = theirs.data.size() / members.size();
       result.append(theirs, me * block, block);
     } else if (auto exchange = dyn_cast<coll::AllToAllVOp>(op)) {
-      std::vector<double> sent =
-          blocks(exchange.getSendCounts(), members.size(), member);
-      int64_t first = 0;
-      for (int64_t peer = 0; peer < me; ++peer)
-        first += sent[peer];
-      result.append(theirs, first, sent[me]);
+      result.appendBlock(
+          theirs, blocks(exchange.getSendCounts(), members.size(), member), me);
     } else if (auto sums = dyn_cast<coll::ReduceScatterVOp>(op)) {
       // The same rows from everybody: the first will do.
-      std::vector<double> rows =
-          blocks(sums.getCounts(), members.size(), member);
-      int64_t first = 0;
-      for (int64_t peer = 0; peer < me; ++peer)
-        first += rows[peer];
-      result.append(theirs, first, rows[me]);
+      result.appendBlock(theirs,
+                         blocks(sums.getCounts(), members.size(), member), me);
       break;
     } else { // all_reduce
       result = at(source, rank);

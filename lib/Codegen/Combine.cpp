@@ -106,12 +106,8 @@ static void buildBody(DeviceBuilder &b, const CombineSpec &spec,
 
 LLVM::LLVMFuncOp moe::buildCombine(gpu::GPUModuleOp module,
                                    const CombineSpec &spec) {
-  OpBuilder builder(module.getContext());
-  LLVM::LLVMFuncOp function =
-      createKernelFunction(builder, module, getCombineInterface(spec));
-  builder.setInsertionPointToStart(&function.getBody().front());
-  DeviceBuilder b(module.getLoc(), builder);
-  b.awaitPredecessors();
-  buildBody(b, spec, function);
-  return function;
+  return buildKernel(module, getCombineInterface(spec),
+                     [&](DeviceBuilder &b, LLVM::LLVMFuncOp function) {
+                       buildBody(b, spec, function);
+                     });
 }

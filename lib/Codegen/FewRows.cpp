@@ -61,7 +61,6 @@ void FewRowsBuilder::sleepSometimes(Value position, int64_t role) {
 }
 
 void FewRowsBuilder::build() {
-  b.awaitPredecessors();
   thread = b.threadId();
   lane = b.lane();
   warp = b.uniform(b.shr(thread, 5));
@@ -294,11 +293,8 @@ void FewRowsBuilder::copyHidden() {
 
 LLVM::LLVMFuncOp moe::buildFewRows(gpu::GPUModuleOp module,
                                    const FewRowsSpec &spec) {
-  OpBuilder builder(module.getContext());
-  LLVM::LLVMFuncOp function =
-      createKernelFunction(builder, module, getFewRowsInterface(spec));
-  builder.setInsertionPointToStart(&function.getBody().front());
-  DeviceBuilder b(module.getLoc(), builder);
-  FewRowsBuilder(b, module, function, spec).build();
-  return function;
+  return buildKernel(module, getFewRowsInterface(spec),
+                     [&](DeviceBuilder &b, LLVM::LLVMFuncOp function) {
+                       FewRowsBuilder(b, module, function, spec).build();
+                     });
 }

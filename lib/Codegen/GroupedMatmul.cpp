@@ -354,11 +354,10 @@ void GroupedMatmulBuilder::consumer() {
 
 LLVM::LLVMFuncOp moe::buildGroupedMatmul(gpu::GPUModuleOp module,
                                          const GroupedMatmulSpec &spec) {
-  OpBuilder builder(module.getContext());
-  LLVM::LLVMFuncOp function =
-      createKernelFunction(builder, module, getGroupedMatmulInterface(spec));
-  builder.setInsertionPointToStart(&function.getBody().front());
-  DeviceBuilder b(module.getLoc(), builder);
-  GroupedMatmulBuilder(b, module, function, spec).build();
-  return function;
+  return buildKernel(
+      module, getGroupedMatmulInterface(spec),
+      [&](DeviceBuilder &b, LLVM::LLVMFuncOp function) {
+        GroupedMatmulBuilder(b, module, function, spec).build();
+      },
+      Waits::InBody);
 }

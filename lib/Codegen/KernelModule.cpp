@@ -1,6 +1,7 @@
 #include "moe/Codegen/KernelModule.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "moe/Codegen/DeviceBuilder.h"
 
 using namespace mlir;
 using namespace moe;
@@ -54,10 +55,9 @@ gpu::GPUModuleOp moe::createKernelModule(OpBuilder &builder, Location loc,
   return module;
 }
 
-LLVM::LLVMFuncOp moe::createKernelFunction(OpBuilder &builder,
-                                           gpu::GPUModuleOp module,
-                                           const KernelInterface &interface) {
-  OpBuilder::InsertionGuard guard(builder);
+static LLVM::LLVMFuncOp createFunction(gpu::GPUModuleOp module,
+                                       const KernelInterface &interface) {
+  OpBuilder builder(module.getContext());
   MLIRContext *context = builder.getContext();
   Type pointer = LLVM::LLVMPointerType::get(context);
   SmallVector<Type> types;
@@ -92,6 +92,19 @@ LLVM::LLVMFuncOp moe::createKernelFunction(OpBuilder &builder,
   }
   builder.setInsertionPointToEnd(function.addEntryBlock(builder));
   LLVM::ReturnOp::create(builder, module.getLoc(), ValueRange());
+  return function;
+}
+
+LLVM::LLVMFuncOp
+moe::buildKernel(gpu::GPUModuleOp module, const KernelInterface &interface,
+                 function_ref<void(DeviceBuilder &, LLVM::LLVMFuncOp)> body,
+                 Waits waits) {
+  LLVM::LLVMFuncOp function = createFunction(module, interface);
+  OpBuilder builder = OpBuilder::atBlockBegin(&function.getBody().front());
+  DeviceBuilder b(module.getLoc(), builder);
+  if (waits == Waits::AtEntry)
+    b.awaitPredecessors();
+  body(b, function);
   return function;
 }
 

@@ -45,7 +45,6 @@ KernelInterface moe::getMoveRowsInterface(const MoveRowsSpec &spec) {
 
 static void buildBody(DeviceBuilder &b, const MoveRowsSpec &spec,
                       LLVM::LLVMFuncOp function) {
-  b.awaitPredecessors();
   Value x = b.toGlobal(function.getArgument(0));
   Value index = function.getArgument(1);
   Value y = b.toGlobal(function.getArguments().back());
@@ -72,11 +71,8 @@ static void buildBody(DeviceBuilder &b, const MoveRowsSpec &spec,
 
 LLVM::LLVMFuncOp moe::buildMoveRows(gpu::GPUModuleOp module,
                                     const MoveRowsSpec &spec) {
-  OpBuilder builder(module.getContext());
-  LLVM::LLVMFuncOp function =
-      createKernelFunction(builder, module, getMoveRowsInterface(spec));
-  builder.setInsertionPointToStart(&function.getBody().front());
-  DeviceBuilder b(module.getLoc(), builder);
-  buildBody(b, spec, function);
-  return function;
+  return buildKernel(module, getMoveRowsInterface(spec),
+                     [&](DeviceBuilder &b, LLVM::LLVMFuncOp function) {
+                       buildBody(b, spec, function);
+                     });
 }

@@ -60,7 +60,6 @@ KernelInterface moe::getPackRowsInterface(const PackRowsSpec &spec) {
 
 static void buildBody(DeviceBuilder &b, const PackRowsSpec &spec,
                       LLVM::LLVMFuncOp function) {
-  b.awaitPredecessors();
   Value source = b.toGlobal(function.getArgument(0));
   Value target = b.toGlobal(function.getArgument(1));
   int64_t step = perThread(spec), pieces = spec.paddedColumns / step;
@@ -114,11 +113,8 @@ static void buildBody(DeviceBuilder &b, const PackRowsSpec &spec,
 
 LLVM::LLVMFuncOp moe::buildPackRows(gpu::GPUModuleOp module,
                                     const PackRowsSpec &spec) {
-  OpBuilder builder(module.getContext());
-  LLVM::LLVMFuncOp function =
-      createKernelFunction(builder, module, getPackRowsInterface(spec));
-  builder.setInsertionPointToStart(&function.getBody().front());
-  DeviceBuilder b(module.getLoc(), builder);
-  buildBody(b, spec, function);
-  return function;
+  return buildKernel(module, getPackRowsInterface(spec),
+                     [&](DeviceBuilder &b, LLVM::LLVMFuncOp function) {
+                       buildBody(b, spec, function);
+                     });
 }

@@ -21,18 +21,6 @@ static KernelInterface pointersOnly(StringRef name,
   return interface;
 }
 
-static LLVM::LLVMFuncOp
-buildKernel(gpu::GPUModuleOp module, const KernelInterface &interface,
-            function_ref<void(DeviceBuilder &, LLVM::LLVMFuncOp)> body) {
-  OpBuilder builder(module.getContext());
-  LLVM::LLVMFuncOp function = createKernelFunction(builder, module, interface);
-  builder.setInsertionPointToStart(&function.getBody().front());
-  DeviceBuilder b(module.getLoc(), builder);
-  b.awaitPredecessors();
-  body(b, function);
-  return function;
-}
-
 static Value word(DeviceBuilder &b, Value array, Operand index) {
   return b.load(b.getI32Type(), b.atElement(array, b.getI32Type(), index));
 }

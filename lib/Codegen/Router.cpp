@@ -113,7 +113,6 @@ Value RouterBuilder::argument(StringRef name) {
 }
 
 void RouterBuilder::build() {
-  b.awaitPredecessors();
   thread = b.threadId();
   lane = b.lane();
   warp = b.uniform(b.shr(thread, 5));
@@ -384,11 +383,8 @@ void RouterBuilder::selectIfLast() {
 
 LLVM::LLVMFuncOp moe::buildRouter(gpu::GPUModuleOp module,
                                   const RouterSpec &spec) {
-  OpBuilder builder(module.getContext());
-  LLVM::LLVMFuncOp function =
-      createKernelFunction(builder, module, getRouterInterface(spec));
-  builder.setInsertionPointToStart(&function.getBody().front());
-  DeviceBuilder b(module.getLoc(), builder);
-  RouterBuilder(b, module, function, spec).build();
-  return function;
+  return buildKernel(module, getRouterInterface(spec),
+                     [&](DeviceBuilder &b, LLVM::LLVMFuncOp function) {
+                       RouterBuilder(b, module, function, spec).build();
+                     });
 }

@@ -50,7 +50,6 @@ static Value sumOverWarp(DeviceBuilder &b, Value value) {
 
 static void buildBody(DeviceBuilder &b, const RowDotsSpec &spec,
                       LLVM::LLVMFuncOp function) {
-  b.awaitPredecessors();
   Value x = b.toGlobal(function.getArgument(0));
   Value w = b.toGlobal(function.getArgument(1));
   Value y = function.getArguments().back();
@@ -97,11 +96,8 @@ static void buildBody(DeviceBuilder &b, const RowDotsSpec &spec,
 
 LLVM::LLVMFuncOp moe::buildRowDots(gpu::GPUModuleOp module,
                                    const RowDotsSpec &spec) {
-  OpBuilder builder(module.getContext());
-  LLVM::LLVMFuncOp function =
-      createKernelFunction(builder, module, getRowDotsInterface(spec));
-  builder.setInsertionPointToStart(&function.getBody().front());
-  DeviceBuilder b(module.getLoc(), builder);
-  buildBody(b, spec, function);
-  return function;
+  return buildKernel(module, getRowDotsInterface(spec),
+                     [&](DeviceBuilder &b, LLVM::LLVMFuncOp function) {
+                       buildBody(b, spec, function);
+                     });
 }

@@ -261,14 +261,9 @@ void SelectBuilder::selectFor(Value token) {
   select(c, scores, token);
 }
 
-LLVM::LLVMFuncOp moe::buildSelectExperts(gpu::GPUModuleOp module,
-                                         const SelectExpertsSpec &spec) {
-  OpBuilder builder(module.getContext());
-  LLVM::LLVMFuncOp function =
-      createKernelFunction(builder, module, getSelectExpertsInterface(spec));
-  builder.setInsertionPointToStart(&function.getBody().front());
-  DeviceBuilder b(module.getLoc(), builder);
-  b.awaitPredecessors();
+static void buildBody(DeviceBuilder &b, gpu::GPUModuleOp module,
+                      const SelectExpertsSpec &spec,
+                      LLVM::LLVMFuncOp function) {
   Value warp = b.uniform(b.shr(b.threadId(), 5));
   SelectBuilder::Arrays arrays;
   unsigned next = 0;
@@ -283,5 +278,12 @@ LLVM::LLVMFuncOp moe::buildSelectExperts(gpu::GPUModuleOp module,
   Value token = b.add(b.mul(b.blockId(), warps), warp);
   b.ifThen(b.less(token, function.getArgument(next)),
            [&] { SelectBuilder(b, arrays, spec).selectFor(token); });
-  return function;
+}
+
+LLVM::LLVMFuncOp moe::buildSelectExperts(gpu::GPUModuleOp module,
+                                         const SelectExpertsSpec &spec) {
+  return buildKernel(module, getSelectExpertsInterface(spec),
+                     [&](DeviceBuilder &b, LLVM::LLVMFuncOp function) {
+                       buildBody(b, module, spec, function);
+                     });
 }

@@ -24,7 +24,6 @@ KernelInterface moe::getSumRanksInterface(const SumRanksSpec &spec) {
 
 static void buildBody(DeviceBuilder &b, const SumRanksSpec &spec,
                       LLVM::LLVMFuncOp function) {
-  b.awaitPredecessors();
   Value target = b.toGlobal(function.getArgument(0)),
         source = b.toGlobal(function.getArgument(1));
   Value count = function.getArgument(2), stride = function.getArgument(3),
@@ -54,11 +53,8 @@ static void buildBody(DeviceBuilder &b, const SumRanksSpec &spec,
 
 LLVM::LLVMFuncOp moe::buildSumRanks(gpu::GPUModuleOp module,
                                     const SumRanksSpec &spec) {
-  OpBuilder builder(module.getContext());
-  LLVM::LLVMFuncOp function =
-      createKernelFunction(builder, module, getSumRanksInterface(spec));
-  builder.setInsertionPointToStart(&function.getBody().front());
-  DeviceBuilder b(module.getLoc(), builder);
-  buildBody(b, spec, function);
-  return function;
+  return buildKernel(module, getSumRanksInterface(spec),
+                     [&](DeviceBuilder &b, LLVM::LLVMFuncOp function) {
+                       buildBody(b, spec, function);
+                     });
 }

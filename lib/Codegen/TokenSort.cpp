@@ -150,7 +150,6 @@ Value TokenSortBuilder::slotOf(Value expert) {
 }
 
 void TokenSortBuilder::build() {
-  b.awaitPredecessors();
   Value zero = b.i32(0);
   forEachSlot([&](Value slot) {
     for (int64_t w = 0; w < warps; ++w)
@@ -308,11 +307,8 @@ void TokenSortBuilder::place(const Step &step) {
 
 LLVM::LLVMFuncOp moe::buildTokenSort(gpu::GPUModuleOp module,
                                      const TokenSortSpec &spec) {
-  OpBuilder builder(module.getContext());
-  LLVM::LLVMFuncOp function =
-      createKernelFunction(builder, module, getTokenSortInterface(spec));
-  builder.setInsertionPointToStart(&function.getBody().front());
-  DeviceBuilder b(module.getLoc(), builder);
-  TokenSortBuilder(b, module, function, spec).build();
-  return function;
+  return buildKernel(module, getTokenSortInterface(spec),
+                     [&](DeviceBuilder &b, LLVM::LLVMFuncOp function) {
+                       TokenSortBuilder(b, module, function, spec).build();
+                     });
 }

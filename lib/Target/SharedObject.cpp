@@ -117,9 +117,8 @@ static void optimise(llvm::Module &ir, llvm::TargetMachine &machine) {
       .run(ir, modules);
 }
 
-static LogicalResult generate(ModuleOp module, const CpuTarget &cpu,
-                              llvm::CodeGenFileType kind,
-                              SmallVectorImpl<char> &out) {
+static LogicalResult emitObject(ModuleOp module, const CpuTarget &cpu,
+                                SmallVectorImpl<char> &out) {
   std::unique_ptr<llvm::TargetMachine> machine = createMachine(module, cpu);
   if (!machine)
     return failure();
@@ -136,22 +135,17 @@ static LogicalResult generate(ModuleOp module, const CpuTarget &cpu,
              << "`, but a program calls only the runtime's entry points";
   llvm::raw_svector_ostream stream(out);
   llvm::legacy::PassManager passes;
-  if (machine->addPassesToEmitFile(passes, stream, nullptr, kind))
+  if (machine->addPassesToEmitFile(passes, stream, nullptr,
+                                   llvm::CodeGenFileType::ObjectFile))
     return module.emitError("machine code cannot be emitted for this target");
   passes.run(*ir);
   return success();
 }
 
-LogicalResult moe::emitAssembly(ModuleOp module, const CpuTarget &target,
-                                SmallVectorImpl<char> &text) {
-  return generate(module, target, llvm::CodeGenFileType::AssemblyFile, text);
-}
-
 LogicalResult moe::emitSharedObject(ModuleOp module, const CpuTarget &target,
                                     SmallVectorImpl<char> &object) {
   SmallVector<char> relocatable;
-  if (failed(generate(module, target, llvm::CodeGenFileType::ObjectFile,
-                      relocatable)))
+  if (failed(emitObject(module, target, relocatable)))
     return failure();
   TemporaryFolder folder;
   if (std::error_code code = folder.create())

@@ -164,21 +164,31 @@ convert(const char *what, const moert_tensor *tensors, size_t count) {
   return result;
 }
 
+// Calls `call` with the caller's inputs and outputs, checked.
+template <typename Call>
+static Status withTensors(moert_session_t *session, const moert_tensor *inputs,
+                          size_t inputCount, const moert_tensor *outputs,
+                          size_t outputCount, Call call) {
+  if (!session || (inputCount && !inputs) || (outputCount && !outputs))
+    return missing(!session ? "session" : inputs ? "outputs" : "inputs");
+  Result<std::vector<HostTensor>> in = convert("input", inputs, inputCount);
+  if (!in.ok())
+    return in.status();
+  Result<std::vector<HostTensor>> out = convert("output", outputs, outputCount);
+  if (!out.ok())
+    return out.status();
+  return call(*in, *out);
+}
+
 moert_status moert_session_run(moert_session_t *session,
                                const moert_tensor *inputs, size_t inputCount,
                                const moert_tensor *outputs,
                                size_t outputCount) {
   return guarded([&]() -> Status {
-    if (!session || (inputCount && !inputs) || (outputCount && !outputs))
-      return missing(!session ? "session" : inputs ? "outputs" : "inputs");
-    Result<std::vector<HostTensor>> in = convert("input", inputs, inputCount);
-    if (!in.ok())
-      return in.status();
-    Result<std::vector<HostTensor>> out =
-        convert("output", outputs, outputCount);
-    if (!out.ok())
-      return out.status();
-    return session->session->run(*in, *out);
+    return withTensors(session, inputs, inputCount, outputs, outputCount,
+                       [&](const auto &in, const auto &out) {
+                         return session->session->run(in, out);
+                       });
   });
 }
 
@@ -201,16 +211,10 @@ moert_status moert_session_enqueue(moert_session_t *session, void *stream,
                                    const moert_tensor *outputs,
                                    size_t outputCount) {
   return guarded([&]() -> Status {
-    if (!session || (inputCount && !inputs) || (outputCount && !outputs))
-      return missing(!session ? "session" : inputs ? "outputs" : "inputs");
-    Result<std::vector<HostTensor>> in = convert("input", inputs, inputCount);
-    if (!in.ok())
-      return in.status();
-    Result<std::vector<HostTensor>> out =
-        convert("output", outputs, outputCount);
-    if (!out.ok())
-      return out.status();
-    return session->session->enqueue(stream, *in, *out);
+    return withTensors(session, inputs, inputCount, outputs, outputCount,
+                       [&](const auto &in, const auto &out) {
+                         return session->session->enqueue(stream, in, out);
+                       });
   });
 }
 

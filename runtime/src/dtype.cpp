@@ -101,10 +101,6 @@ int64_t moert::fileDtypeSize(FileDtype dtype) {
   return 0;
 }
 
-std::optional<moert_dtype> moert::programDtype(FileDtype dtype) {
-  return dtypeFromName(fileDtypeName(dtype));
-}
-
 FileDtype moert::fileDtype(moert_dtype dtype) {
   switch (dtype) {
   case MOERT_F32:

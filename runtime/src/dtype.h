@@ -32,8 +32,6 @@ const char *fileDtypeName(FileDtype dtype);
 bool isFloat(FileDtype dtype);
 // Bytes an element; 0 for `Other`.
 int64_t fileDtypeSize(FileDtype dtype);
-// The same type of a program, if there is one.
-std::optional<moert_dtype> programDtype(FileDtype dtype);
 FileDtype fileDtype(moert_dtype dtype);
 
 float bf16ToFloat(uint16_t bits);

@@ -133,6 +133,8 @@ private:
   Status upload(Rank &rank);
   Status download(Rank &rank);
   Status stage();
+  Status stage(int rank, const char *what, const TensorSpec &spec,
+               Memory &memory);
   Status stageOutput(int rank, size_t output);
   int64_t stagedBytes(const TensorSpec &spec) const;
   Status placeOutput(size_t output, const HostTensor *global, int64_t tokens);

@@ -95,17 +95,22 @@ int64_t Session::stagedBytes(const TensorSpec &spec) const {
   return (options.maxTokens + shares - 1) / shares * spec.rowBytes();
 }
 
-Status Session::stageOutput(int rank, size_t output) {
-  Memory &memory = staging[rank].outputs[output];
+// Made once, for as many rows as a rank may have.
+Status Session::stage(int rank, const char *what, const TensorSpec &spec,
+                      Memory &memory) {
   if (memory.data())
     return {};
-  const TensorSpec &spec = fn->outputs[output];
   Result<Memory> made =
-      device->allocate(stagedBytes(spec), "output `" + spec.name + "`");
+      device->allocate(stagedBytes(spec), concat(what, " `", spec.name, "`"));
   if (!made.ok())
     return made.status().in(concat("rank ", rank));
   memory = std::move(*made);
   return {};
+}
+
+Status Session::stageOutput(int rank, size_t output) {
+  return stage(rank, "output", fn->outputs[output],
+               staging[rank].outputs[output]);
 }
 
 // Device memory for tensors that the caller has on the host, for the session's
@@ -114,17 +119,8 @@ Status Session::stage() {
   if (device->isHost())
     return {};
   for (int rank : ranksHere()) {
-    for (size_t i = 0; i < fn->inputs.size(); ++i) {
-      Memory &memory = staging[rank].inputs[i];
-      if (memory.data())
-        continue;
-      const TensorSpec &spec = fn->inputs[i];
-      Result<Memory> made =
-          device->allocate(stagedBytes(spec), "input `" + spec.name + "`");
-      if (!made.ok())
-        return made.status().in(concat("rank ", rank));
-      memory = std::move(*made);
-    }
+    for (size_t i = 0; i < fn->inputs.size(); ++i)
+      MOERT_TRY(stage(rank, "input", fn->inputs[i], staging[rank].inputs[i]));
     for (size_t i = 0; i < fn->outputs.size(); ++i)
       MOERT_TRY(stageOutput(rank, i));
   }

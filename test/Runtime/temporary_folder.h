@@ -2,6 +2,7 @@
 #ifndef MOERT_TEST_TEMPORARY_FOLDER_H
 #define MOERT_TEST_TEMPORARY_FOLDER_H
 
+#include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -13,9 +14,16 @@ namespace moert::test {
 class TemporaryFolder {
 public:
   TemporaryFolder() {
+    // mkdtemp replaces the last six letters.
     std::string pattern =
-        (std::filesystem::temp_directory_path() / "moert-XXXXXX").string();
-    path = ::mkdtemp(pattern.data());
+        (std::filesystem::temp_directory_path() / "moert-").string() +
+        std::string(6, 'X');
+    const char *made = ::mkdtemp(pattern.data());
+    if (!made)
+      throw std::filesystem::filesystem_error(
+          "no temporary folder", pattern,
+          std::error_code(errno, std::generic_category()));
+    path = made;
   }
   ~TemporaryFolder() {
     std::error_code ignored;

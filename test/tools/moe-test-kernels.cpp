@@ -87,9 +87,27 @@ private:
 /// module.
 struct Kernel {
   KernelInterface interface;
-  std::function<LogicalResult(gpu::GPUModuleOp)> build;
+  std::function<void(gpu::GPUModuleOp)> build;
 };
 } // namespace
+
+/// The kernel of a spec that all settings have been read into; `verify` is null
+/// where every spec is right.
+template <typename Spec>
+static FailureOr<Kernel> finish(
+    Settings &settings, Location loc, const Spec &spec,
+    LogicalResult (*verify)(const Spec &, function_ref<InFlightDiagnostic()>),
+    KernelInterface (*getInterface)(const Spec &),
+    LLVM::LLVMFuncOp (*build)(gpu::GPUModuleOp, const Spec &)) {
+  auto emitError = [&] { return mlir::emitError(loc); };
+  if (!settings.getError().empty())
+    return emitError() << settings.getError();
+  if (verify && failed(verify(spec, emitError)))
+    return failure();
+  return Kernel{getInterface(spec), [spec, build](gpu::GPUModuleOp module) {
+                  build(module, spec);
+                }};
+}
 
 static FailureOr<GroupedEpilogue>
 readEpilogue(StringRef name, function_ref<InFlightDiagnostic()> emitError) {
@@ -135,15 +153,8 @@ static FailureOr<Kernel> readGroupedMatmul(Settings &settings, Location loc) {
   if (failed(known))
     return failure();
   spec.epilogue = *known;
-  if (!settings.getError().empty())
-    return emitError() << settings.getError();
-  if (failed(verifyGroupedMatmul(spec, emitError)))
-    return failure();
-  return Kernel{getGroupedMatmulInterface(spec),
-                [spec](gpu::GPUModuleOp module) {
-                  buildGroupedMatmul(module, spec);
-                  return success();
-                }};
+  return finish(settings, loc, spec, verifyGroupedMatmul,
+                getGroupedMatmulInterface, buildGroupedMatmul);
 }
 
 static FailureOr<Kernel> readFewRows(Settings &settings, Location loc) {
@@ -174,14 +185,8 @@ static FailureOr<Kernel> readFewRows(Settings &settings, Location loc) {
   if (failed(known))
     return failure();
   spec.epilogue = *known;
-  if (!settings.getError().empty())
-    return emitError() << settings.getError();
-  if (failed(verifyFewRows(spec, emitError)))
-    return failure();
-  return Kernel{getFewRowsInterface(spec), [spec](gpu::GPUModuleOp module) {
-                  buildFewRows(module, spec);
-                  return success();
-                }};
+  return finish(settings, loc, spec, verifyFewRows, getFewRowsInterface,
+                buildFewRows);
 }
 
 static FailureOr<Kernel> readTokenSort(Settings &settings, Location loc) {
@@ -210,14 +215,8 @@ static FailureOr<Kernel> readTokenSort(Settings &settings, Location loc) {
     return emitError() << "unknown stage '" << stage
                        << "', expected single, count or place";
   spec.stage = *known;
-  if (!settings.getError().empty())
-    return emitError() << settings.getError();
-  if (failed(verifyTokenSort(spec, emitError)))
-    return failure();
-  return Kernel{getTokenSortInterface(spec), [spec](gpu::GPUModuleOp module) {
-                  buildTokenSort(module, spec);
-                  return success();
-                }};
+  return finish(settings, loc, spec, verifyTokenSort, getTokenSortInterface,
+                buildTokenSort);
 }
 
 static FailureOr<Kernel> readCombine(Settings &settings, Location loc) {
@@ -229,15 +228,8 @@ static FailureOr<Kernel> readCombine(Settings &settings, Location loc) {
   settings.read("addend", spec.addend);
   settings.read("gate", spec.gate);
   settings.read("positions", spec.positions);
-  auto emitError = [&] { return mlir::emitError(loc); };
-  if (!settings.getError().empty())
-    return emitError() << settings.getError();
-  if (failed(verifyCombine(spec, emitError)))
-    return failure();
-  return Kernel{getCombineInterface(spec), [spec](gpu::GPUModuleOp module) {
-                  buildCombine(module, spec);
-                  return success();
-                }};
+  return finish(settings, loc, spec, verifyCombine, getCombineInterface,
+                buildCombine);
 }
 
 /// Reads what a selection is; refuses nothing but unknown names.
@@ -282,15 +274,8 @@ static FailureOr<Kernel> readSelectExperts(Settings &settings, Location loc) {
   settings.read("name", spec.name);
   if (failed(readSelection(settings, spec, emitError)))
     return failure();
-  if (!settings.getError().empty())
-    return emitError() << settings.getError();
-  if (failed(verifySelectExperts(spec, emitError)))
-    return failure();
-  return Kernel{getSelectExpertsInterface(spec),
-                [spec](gpu::GPUModuleOp module) {
-                  buildSelectExperts(module, spec);
-                  return success();
-                }};
+  return finish(settings, loc, spec, verifySelectExperts,
+                getSelectExpertsInterface, buildSelectExperts);
 }
 
 static FailureOr<Kernel> readRouter(Settings &settings, Location loc) {
@@ -313,29 +298,8 @@ static FailureOr<Kernel> readRouter(Settings &settings, Location loc) {
                          << "', expected bf16 or f32";
   spec.x = x == "f32" ? RouterType::F32 : RouterType::BF16;
   spec.w = w == "f32" ? RouterType::F32 : RouterType::BF16;
-  if (!settings.getError().empty())
-    return emitError() << settings.getError();
-  if (failed(verifyRouter(spec, emitError)))
-    return failure();
-  return Kernel{getRouterInterface(spec), [spec](gpu::GPUModuleOp module) {
-                  buildRouter(module, spec);
-                  return success();
-                }};
-}
-
-/// A kernel whose settings have been read into `spec`.
-template <typename Spec, typename Build>
-static FailureOr<Kernel>
-finish(Settings &settings, Location loc, LogicalResult verified,
-       const KernelInterface &interface, Spec spec, Build build) {
-  if (!settings.getError().empty())
-    return emitError(loc) << settings.getError();
-  if (failed(verified))
-    return failure();
-  return Kernel{interface, [spec, build](gpu::GPUModuleOp module) {
-                  build(module, spec);
-                  return success();
-                }};
+  return finish(settings, loc, spec, verifyRouter, getRouterInterface,
+                buildRouter);
 }
 
 static FailureOr<Kernel> readPackRows(Settings &settings, Location loc) {
@@ -348,9 +312,8 @@ static FailureOr<Kernel> readPackRows(Settings &settings, Location loc) {
   settings.read("padded-columns", spec.paddedColumns);
   settings.read("source-f32", spec.sourceF32);
   settings.read("target-f32", spec.targetF32);
-  return finish(settings, loc,
-                verifyPackRows(spec, [&] { return emitError(loc); }),
-                getPackRowsInterface(spec), spec, buildPackRows);
+  return finish(settings, loc, spec, verifyPackRows, getPackRowsInterface,
+                buildPackRows);
 }
 
 static FailureOr<Kernel> readMoveRows(Settings &settings, Location loc) {
@@ -359,9 +322,8 @@ static FailureOr<Kernel> readMoveRows(Settings &settings, Location loc) {
   settings.read("divisor", spec.divisor);
   settings.read("scatter", spec.scatter);
   settings.read("weights", spec.weights);
-  return finish(settings, loc,
-                verifyMoveRows(spec, [&] { return emitError(loc); }),
-                getMoveRowsInterface(spec), spec, buildMoveRows);
+  return finish(settings, loc, spec, verifyMoveRows, getMoveRowsInterface,
+                buildMoveRows);
 }
 
 static FailureOr<Kernel> readRowDots(Settings &settings, Location loc) {
@@ -371,45 +333,43 @@ static FailureOr<Kernel> readRowDots(Settings &settings, Location loc) {
   settings.read("bias", spec.bias);
   settings.read("round", spec.round);
   settings.read("sigmoid", spec.sigmoid);
-  return finish(settings, loc,
-                verifyRowDots(spec, [&] { return emitError(loc); }),
-                getRowDotsInterface(spec), spec, buildRowDots);
+  return finish(settings, loc, spec, verifyRowDots, getRowDotsInterface,
+                buildRowDots);
 }
 
 static FailureOr<Kernel> readRegroup(Settings &settings, Location loc) {
   RegroupSpec spec;
   settings.read("sources", spec.sources);
   settings.read("slots", spec.slots);
-  return finish(settings, loc,
-                verifyRegroup(spec, [&] { return emitError(loc); }),
-                getRegroupInterface(spec), spec, buildRegroup);
+  return finish(settings, loc, spec, verifyRegroup, getRegroupInterface,
+                buildRegroup);
 }
 
 static FailureOr<Kernel> readCounts(Settings &settings, Location loc) {
   CountsSpec spec;
   settings.read("count", spec.count);
-  return finish(settings, loc, success(), getCountsInterface(spec), spec,
-                buildCounts);
+  return finish<CountsSpec>(settings, loc, spec, nullptr, getCountsInterface,
+                            buildCounts);
 }
 
 static FailureOr<Kernel> readSetWords(Settings &settings, Location loc) {
   SetWordsSpec spec;
   settings.read("count", spec.count);
-  return finish(settings, loc, success(), getSetWordsInterface(spec), spec,
-                buildSetWords);
+  return finish<SetWordsSpec>(settings, loc, spec, nullptr,
+                              getSetWordsInterface, buildSetWords);
 }
 
 static FailureOr<Kernel> readZeroWords(Settings &settings, Location loc) {
   ZeroWordsSpec spec;
-  return finish(settings, loc, success(), getZeroWordsInterface(spec), spec,
-                buildZeroWords);
+  return finish<ZeroWordsSpec>(settings, loc, spec, nullptr,
+                               getZeroWordsInterface, buildZeroWords);
 }
 
 static FailureOr<Kernel> readSumRanks(Settings &settings, Location loc) {
   SumRanksSpec spec;
   settings.read("f32", spec.f32);
-  return finish(settings, loc, success(), getSumRanksInterface(spec), spec,
-                buildSumRanks);
+  return finish<SumRanksSpec>(settings, loc, spec, nullptr,
+                              getSumRanksInterface, buildSumRanks);
 }
 
 static FailureOr<Kernel> readKernel(StringRef name, Settings &settings,
@@ -491,8 +451,8 @@ static FailureOr<std::string> emit(const Kernel &kernel, StringRef what,
   }
   OwningOpRef<ModuleOp> top = ModuleOp::create(loc);
   OpBuilder builder = OpBuilder::atBlockEnd(top->getBody());
-  if (failed(kernel.build(createKernelModule(builder, loc, "kernels"))) ||
-      failed(verify(*top)))
+  kernel.build(createKernelModule(builder, loc, "kernels"));
+  if (failed(verify(*top)))
     return failure();
   auto format = llvm::StringSwitch<std::optional<DeviceFormat>>(what)
                     .Case("llvm", DeviceFormat::LLVM)

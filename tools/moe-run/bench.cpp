@@ -56,15 +56,7 @@ private:
 } // namespace
 
 Status Bench::open() {
-  Result<std::shared_ptr<Artifact>> opened = Artifact::open(plan.artifact);
-  if (!opened.ok())
-    return opened.status();
-  artifact = *opened;
-  Result<const Function *> chosen = artifact->function(plan.function);
-  if (!chosen.ok())
-    return plan.function.empty() ? chosen.status().in("--function")
-                                 : chosen.status();
-  function = *chosen;
+  MOERT_TRY(openFunction(plan.artifact, plan.function, artifact, function));
   SessionOptions options;
   options.function = function->name;
   options.maxTokens = *std::max_element(plan.tokens.begin(), plan.tokens.end());

@@ -32,7 +32,6 @@ public:
   const std::vector<std::string> &failedChecks() const { return failures; }
 
 private:
-  Status openArtifact();
   Status checkNames() const;
   Status readInputs();
   Status readExpected();
@@ -80,15 +79,16 @@ static std::vector<std::string> namesOf(const std::vector<TensorSpec> &specs) {
   return names;
 }
 
-Status Invocation::openArtifact() {
-  Result<std::shared_ptr<Artifact>> opened = Artifact::open(plan.artifact);
+Status moert::openFunction(const std::string &path, const std::string &name,
+                           std::shared_ptr<Artifact> &artifact,
+                           const Function *&function) {
+  Result<std::shared_ptr<Artifact>> opened = Artifact::open(path);
   if (!opened.ok())
     return opened.status();
   artifact = *opened;
-  Result<const Function *> chosen = artifact->function(plan.function);
+  Result<const Function *> chosen = artifact->function(name);
   if (!chosen.ok())
-    return plan.function.empty() ? chosen.status().in("--function")
-                                 : chosen.status();
+    return name.empty() ? chosen.status().in("--function") : chosen.status();
   function = *chosen;
   return {};
 }
@@ -328,7 +328,7 @@ void Invocation::compareExpected() {
 }
 
 Status Invocation::perform() {
-  MOERT_TRY(openArtifact());
+  MOERT_TRY(openFunction(plan.artifact, plan.function, artifact, function));
   MOERT_TRY(joinProcesses());
   MOERT_TRY(checkNames());
   MOERT_TRY(readInputs());

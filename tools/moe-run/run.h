@@ -47,6 +47,12 @@ inline constexpr int ExitOk = 0;
 inline constexpr int ExitCheckFailed = 1;
 inline constexpr int ExitBadInput = 2;
 
+// Opens an artifact and finds the function `name`, or the only one if it is
+// empty; `function` lives as long as `artifact`.
+Status openFunction(const std::string &path, const std::string &name,
+                    std::shared_ptr<Artifact> &artifact,
+                    const Function *&function);
+
 // Both print to stdout and stderr and return the exit code.
 int runArtifact(const RunPlan &plan);
 int inspectArtifact(const std::string &path);

@@ -39,7 +39,6 @@ enum class CollectiveKind {
   PointToPoint
 };
 inline constexpr int kCollectiveKinds = 6;
-llvm::StringRef spellCollectiveKind(CollectiveKind kind);
 
 /// alpha + bytes / (bandwidth x efficiency), for one level of links.
 struct LinkCost {

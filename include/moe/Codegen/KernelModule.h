@@ -11,17 +11,26 @@
 
 namespace moe {
 
+class DeviceBuilder;
+
 /// A gpu.module for sm_90a.
 mlir::gpu::GPUModuleOp createKernelModule(mlir::OpBuilder &builder,
                                           mlir::Location loc,
                                           llvm::StringRef name);
 
-/// A kernel without body in `module`: an llvm.func, because gpu.func can carry
-/// neither a tensor map by value nor the alignment of shared memory.  Sets the
-/// builder into its entry block, which ends in a return.
-mlir::LLVM::LLVMFuncOp createKernelFunction(mlir::OpBuilder &builder,
-                                            mlir::gpu::GPUModuleOp module,
-                                            const KernelInterface &interface);
+/// Who waits for what comes before a kernel in its stream.
+enum class Waits {
+  AtEntry, ///< the kernel, before its body
+  InBody,  ///< the body, after what needs nothing of it
+};
+
+/// The kernel of `interface` in `module`, with what `body` emits: an llvm.func,
+/// because gpu.func can carry neither a tensor map by value nor the alignment
+/// of shared memory.
+mlir::LLVM::LLVMFuncOp buildKernel(
+    mlir::gpu::GPUModuleOp module, const KernelInterface &interface,
+    llvm::function_ref<void(DeviceBuilder &, mlir::LLVM::LLVMFuncOp)> body,
+    Waits waits = Waits::AtEntry);
 
 /// The module's dynamic shared memory, aligned to 1024 bytes for the swizzle;
 /// made on first use.

@@ -36,9 +36,5 @@ mlir::LogicalResult emitSharedObject(mlir::ModuleOp module,
                                      const CpuTarget &target,
                                      llvm::SmallVectorImpl<char> &object);
 
-/// The assembly of the same module, for tests and for reading.
-mlir::LogicalResult emitAssembly(mlir::ModuleOp module, const CpuTarget &target,
-                                 llvm::SmallVectorImpl<char> &text);
-
 } // namespace moe
 #endif

@@ -69,8 +69,9 @@ typedef void (*moert_log_fn)(void *user, const char *line);
 typedef struct moert_session_options {
   size_t size;          /* sizeof(moert_session_options) */
   const char *function; /* NULL: the artifact's only function */
-  const char *
-      communicator; /* NULL or "local": all ranks are threads of this process */
+  /* NULL or "local": all ranks are threads of this process; "mpi": this process
+     is one rank, of an MPI world of as many */
+  const char *communicator;
   int64_t
       max_tokens; /* most tokens, over all ranks, of any run; sizes the arena */
   int32_t threads;        /* per rank; 0: cores / ranks, at least 1 */
