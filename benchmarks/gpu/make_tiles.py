@@ -22,16 +22,18 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("choices")
     parser.add_argument("--device", required=True)
-    parser.add_argument("--by", default="generated")
+    parser.add_argument("--by", default="generated_blocked")
     options = parser.parse_args()
     with open(options.choices) as file:
         cases = json.load(file)
-    matrices = {}
+    matrices, few = {}, {}
     for case in cases:
         if case["by"] != options.by:
             continue
         experts, _, hidden, inner = LAYERS[case["layer"]]
         rows = case["rows"] / experts
+        if case["best"].startswith("few"):
+            few.setdefault(case["layer"], set()).add(int(case["best"][3:]))
         gather = case["us"].get("gather", float("inf")) < case["us"]["permute"]
         step = "gather" if gather else "up"
         for key, step in (((hidden, 2 * inner, True), step), ((inner, hidden, False), "down")):
@@ -56,6 +58,12 @@ def main():
         print(f'  {{"k": {k}, "n": {n}, "paired": {json.dumps(paired)}, "tiles": [')
         print(",\n".join("    " + json.dumps(tile) for tile in tiles))
         print("  ]}" + ("," if i + 1 < len(out) else ""))
+    print(' ],\n "layers": [')
+    lines = []
+    for layer, tokens in few.items():
+        sizes = zip(("experts", "top_k", "hidden", "inner"), LAYERS[layer])
+        lines.append("  " + json.dumps({**dict(sizes), "few": sorted(tokens)}))
+    print(",\n".join(lines))
     print(" ]\n}")
 
 

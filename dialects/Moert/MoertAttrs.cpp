@@ -103,7 +103,7 @@ LogicalResult ArenaAttr::verify(EmitError emitError, int64_t constant,
 LogicalResult KernelAttr::verify(EmitError emitError, StringAttr name,
                                  int64_t threads, int64_t cluster,
                                  int64_t sharedBytes, int64_t ctasPerSm,
-                                 ArrayAttr params) {
+                                 bool /*early*/, ArrayAttr params) {
   if (failed(verifyName(emitError, name))) // (C1)
     return failure();
   if (threads < 1 || threads > 1024 || cluster < 1 || cluster > 16 ||

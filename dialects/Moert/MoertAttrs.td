@@ -72,6 +72,7 @@ def Moert_KernelAttr : Moert_Attr<"Kernel", "kernel"> {
   let summary = "how a kernel is launched";
   let description = [{
     `name` is that of its `gpu.module`, later `gpu.binary`, and of the kernel's symbol in it. `params` are its parameters: `ptr`, `i32`, `i64`, `f32`, `map`.
+    With `early` it is launched before the kernel before it has ended, for which it waits itself. A kernel may stand twice, once without.
 
     ```mlir
     #moert.kernel<name = "up", threads = 384, shared_bytes = 213088, params = ["ptr", "map", "i32"]>
@@ -81,6 +82,7 @@ def Moert_KernelAttr : Moert_Attr<"Kernel", "kernel"> {
     - (C2) parameters are of the kinds above
   }];
   let parameters = (ins "::mlir::StringAttr":$name, "int64_t":$threads, DefaultValuedParameter<"int64_t", "1">:$cluster,
-    DefaultValuedParameter<"int64_t", "0">:$shared_bytes, DefaultValuedParameter<"int64_t", "1">:$ctas_per_sm, "::mlir::ArrayAttr":$params);
+    DefaultValuedParameter<"int64_t", "0">:$shared_bytes, DefaultValuedParameter<"int64_t", "1">:$ctas_per_sm, DefaultValuedParameter<"bool", "true">:$early,
+    "::mlir::ArrayAttr":$params);
 }
 #endif

@@ -26,7 +26,8 @@ def Moert_TensorMapOp : Moert_EntryOp<"tensor_map"> {
   let description = [{
     The matrix begins at `buffer` and has `rows` rows of `columns` elements, `pitch` elements apart. A box has `box_rows` x `box_columns` elements and is swizzled by its
     width in bytes. With `ragged` the map has three dimensions (columns, box_rows, rows + box_rows + 1), both outer strides one row, and begins
-    `box_rows` rows before the matrix: a box at y = box_rows - n, z = row + n holds rows row .. row + n - 1 and nothing else.
+    `box_rows` rows before the matrix: a box at y = box_rows - n, z = row + n holds rows row .. row + n - 1 and nothing else. With `blocked` the matrix is stored in
+    blocks of 8 rows x 64 columns, one block of columns after the other; the map has the dimensions (64, 8, columns / 64, rows / 8).
 
     ```mlir
     moert.tensor_map 0 %h rows(%m) columns 64 pitch 64 box [128, 64] ragged : memref<?x64xbf16>
@@ -34,11 +35,12 @@ def Moert_TensorMapOp : Moert_EntryOp<"tensor_map"> {
     **Constraints**
     - (C1) elements are bf16 or f32; a pitch is a multiple of 16 bytes, and not below `columns`
     - (C2) a box has 1 to 256 rows, and columns of 32, 64 or 128 bytes
+    - (C3) what is blocked is bf16, not ragged, has columns of whole blocks without a gap between rows, and boxes of 64 columns and whole blocks of rows
   }];
   let arguments = (ins ConfinedAttr<I32Attr, [IntNonNegative]>:$slot, AnyStridedMemRef:$buffer, Index:$rows, I64Attr:$columns, I64Attr:$pitch,
-    I64Attr:$box_rows, I64Attr:$box_columns, UnitAttr:$ragged);
+    I64Attr:$box_rows, I64Attr:$box_columns, UnitAttr:$ragged, UnitAttr:$blocked);
   let assemblyFormat = [{
-    $slot $buffer `rows` `(` $rows `)` `columns` $columns `pitch` $pitch `box` `[` $box_rows `,` $box_columns `]` (`ragged` $ragged^)? attr-dict
+    $slot $buffer `rows` `(` $rows `)` `columns` $columns `pitch` $pitch `box` `[` $box_rows `,` $box_columns `]` (`ragged` $ragged^)? (`blocked` $blocked^)? attr-dict
     `:` type($buffer)
   }];
   let hasVerifier = 1;

@@ -187,6 +187,12 @@ LogicalResult TensorMapOp::verify() {
     return emitOpError() << "has a box of " << boxRows << " rows of " << width
                          << " bytes, but 1 to 256 of 32, 64 or 128 are "
                             "expected";
+  if (getBlocked() &&
+      (!element.isBF16() || getRagged() || columns % 64 || pitch != columns ||
+       getBoxColumns() != 64 || boxRows % 8)) // (C3)
+    return emitOpError() << "maps blocks of 8 x 64, but bf16 that is not "
+                            "ragged, whole blocks of columns and rows, and "
+                            "boxes of 64 columns are expected";
   return success();
 }
 

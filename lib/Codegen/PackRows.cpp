@@ -8,7 +8,7 @@
 using namespace mlir;
 using namespace moe;
 
-static constexpr int64_t threads = 256, blockRows = 8;
+static constexpr int64_t threads = 256, blockRows = 8, blockColumns = 64;
 
 static int64_t perThread(const PackRowsSpec &spec) {
   bool whole = spec.columns % chunk::elements == 0 &&
@@ -39,6 +39,14 @@ moe::verifyPackRows(const PackRowsSpec &spec,
     return emitError() << "two parts of " << spec.paddedRows
                        << " rows, expected a multiple of 8 such as "
                        << llvm::alignTo(spec.paddedRows, blockRows);
+  if (spec.blocked && (spec.paddedRows % blockRows ||
+                       spec.paddedColumns % blockColumns || spec.targetF32))
+    return emitError() << "blocks of " << spec.paddedRows << " x "
+                       << spec.paddedColumns
+                       << (spec.targetF32 ? " f32" : " bf16")
+                       << ", expected bf16 in whole blocks such as "
+                       << llvm::alignTo(spec.paddedRows, blockRows) << " x "
+                       << llvm::alignTo(spec.paddedColumns, blockColumns);
   if (items(spec) > INT32_MAX - threads)
     return emitError() << "packing writes " << items(spec)
                        << " pieces, expected at most " << INT32_MAX - threads;
@@ -90,7 +98,18 @@ static void buildBody(DeviceBuilder &b, const PackRowsSpec &spec,
         b.add(b.mul(b.add(b.mul(group, spec.parts), part), spec.rows), inPart);
     Value exists =
         b.both(b.less(inPart, spec.rows), b.less(column, spec.columns));
-    Value to = at(target, row, spec.paddedColumns, column, spec.targetF32);
+    Value to;
+    if (spec.blocked) {
+      // A block is a row of 8 x 64 elements.
+      Value block =
+          b.add(b.mul(b.div(row, blockRows), spec.paddedColumns / blockColumns),
+                b.div(column, blockColumns));
+      Value inBlock = b.add(b.mul(b.rem(row, blockRows), blockColumns),
+                            b.rem(column, blockColumns));
+      to = at(target, block, blockRows * blockColumns, inBlock, spec.targetF32);
+    } else {
+      to = at(target, row, spec.paddedColumns, column, spec.targetF32);
+    }
     b.ifElse(
         exists,
         [&] {

@@ -16,6 +16,9 @@ void TileChoice::apply(GroupedMatmulSpec &spec) const {
   spec.skipDead = skipDead;
 }
 
+/// How far away from a measurement its choice still holds, at most.
+static constexpr double reach = 4;
+
 std::optional<TileChoice> TileEntry::find(double rows) const {
   if (choices.empty() || rows <= 0)
     return std::nullopt;
@@ -26,9 +29,35 @@ std::optional<TileChoice> TileEntry::find(double rows) const {
       *llvm::min_element(choices, [&](const auto &a, const auto &b) {
         return distance(a) < distance(b);
       });
-  if (distance(nearest) > 2.0)
+  if (distance(nearest) > std::log2(reach))
     return std::nullopt;
   return nearest;
+}
+
+std::vector<TileBucket> TileEntry::getBuckets() const {
+  std::vector<TileBucket> buckets;
+  for (auto [i, choice] : llvm::enumerate(choices)) {
+    if (i == 0)
+      buckets.push_back({choice.rows / reach, std::nullopt});
+    if (i + 1 == choices.size()) {
+      buckets.push_back({choice.rows * reach, choice});
+      break;
+    }
+    double next = choices[i + 1].rows, middle = std::sqrt(choice.rows * next);
+    buckets.push_back({std::min(middle, choice.rows * reach), choice});
+    if (middle > choice.rows * reach)
+      buckets.push_back({next / reach, std::nullopt});
+  }
+  buckets.push_back({0, std::nullopt});
+  return buckets;
+}
+
+const FewEntry *TileTable::findFew(const FewEntry &sizes) const {
+  auto it = llvm::find_if(layers, [&](const FewEntry &entry) {
+    return entry.experts == sizes.experts && entry.hidden == sizes.hidden &&
+           entry.inner == sizes.inner && entry.topK == sizes.topK;
+  });
+  return it == layers.end() ? nullptr : &*it;
 }
 
 const TileEntry *TileTable::find(int64_t k, int64_t n, bool paired) const {
@@ -85,6 +114,35 @@ static bool readEntry(const llvm::json::Object &object, TileEntry &entry,
   return true;
 }
 
+/// {"experts": 128, "hidden": 2048, "inner": 768, "top_k": 8, "few": [1, 16]}
+static bool readLayer(const llvm::json::Value &value, FewEntry &layer,
+                      std::string &error) {
+  const llvm::json::Object *object = value.getAsObject();
+  std::pair<StringRef, int64_t *> sizes[] = {{"experts", &layer.experts},
+                                             {"hidden", &layer.hidden},
+                                             {"inner", &layer.inner},
+                                             {"top_k", &layer.topK}};
+  const llvm::json::Array *few = object ? object->getArray("few") : nullptr;
+  for (auto [name, size] : sizes) {
+    *size = object ? object->getInteger(name).value_or(0) : 0;
+    if (*size < 1 || !few) {
+      error = "a layer needs positive `experts`, `hidden`, `inner` and "
+              "`top_k`, and `few`";
+      return false;
+    }
+  }
+  for (const llvm::json::Value &most : *few) {
+    int64_t tokens = most.getAsInteger().value_or(0);
+    int64_t before = layer.tokens.empty() ? 0 : layer.tokens.back();
+    if (!llvm::is_contained({1, 2, 4, 8, 16}, tokens) || tokens <= before) {
+      error = "`few` is not ascending of 1, 2, 4, 8 and 16";
+      return false;
+    }
+    layer.tokens.push_back(tokens);
+  }
+  return true;
+}
+
 FailureOr<TileTable> moe::parseTileTable(StringRef text, StringRef origin,
                                          std::string &error) {
   auto fail = [&](const llvm::Twine &what) {
@@ -113,6 +171,14 @@ FailureOr<TileTable> moe::parseTileTable(StringRef text, StringRef origin,
                   llvm::Twine(entry.n) + " stands twice");
     table.entries.push_back(std::move(entry));
   }
+  if (const llvm::json::Array *layers = object->getArray("layers"))
+    for (const llvm::json::Value &value : *layers) {
+      FewEntry layer;
+      std::string reason;
+      if (!readLayer(value, layer, reason))
+        return fail(reason);
+      table.layers.push_back(std::move(layer));
+    }
   return table;
 }
 

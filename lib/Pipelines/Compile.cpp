@@ -114,9 +114,22 @@ LogicalResult CompilePass::mergeOptions(ModuleOp module, Phase done) {
              << "--cpu is '" << options.cpu << "', but with --target=cuda host "
              << "code is for any x86-64: leave it out";
     record(module, "cpu", kHostOfDevices);
+    if (options.kernelTable.empty())
+      return success();
+    if (done >= Phase::Lowered &&
+        options.kernelTable != recorded(module, "kernel-table"))
+      return module.emitError()
+             << "--kernel-table is '" << options.kernelTable
+             << "', but the module is already lowered: start again from its "
+                "scheduled phase";
+    record(module, "kernel-table", options.kernelTable);
     return success();
   }
 
+  if (!options.kernelTable.empty())
+    return module.emitError()
+           << "--kernel-table is '" << options.kernelTable
+           << "', but only --target=cuda chooses kernels: leave it out";
   std::string cpu = recorded(module, "cpu").str(), error;
   if (!options.cpu.empty() || cpu.empty()) {
     FailureOr<CpuTarget> resolved = resolveCpuTarget(
@@ -187,7 +200,8 @@ LogicalResult CompilePass::step(ModuleOp module, Phase next) {
                           "scripts/install-deps puts one: kernels are kept as "
                           "PTX, which the driver compiles whenever the "
                           "artifact is opened");
-      buildCudaLoweredPipeline(manager, toolkit);
+      buildCudaLoweredPipeline(manager, toolkit,
+                               recorded(module, "kernel-table"));
       break;
     }
     FailureOr<CpuTarget> target = parseCpuTarget(recorded(module, "cpu"));

@@ -79,9 +79,12 @@ void moe::buildLoweredPipeline(OpPassManager &manager,
 }
 
 void moe::buildCudaLoweredPipeline(OpPassManager &manager,
-                                   const std::optional<std::string> &toolkit) {
+                                   const std::optional<std::string> &toolkit,
+                                   StringRef kernelTable) {
+  ConvertMoeToKernelsPassOptions kernels;
+  kernels.kernelTable = kernelTable.str();
   // First: it needs the sizes and weights that only scheduled IR shows.
-  manager.addPass(createConvertMoeToKernelsPass());
+  manager.addPass(createConvertMoeToKernelsPass(kernels));
   // Before collectives lose their form: they say what makes a count.
   manager.addPass(createInsertCountReadsPass());
   manager.addPass(createConvertCollToMoertPass());

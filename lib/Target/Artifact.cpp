@@ -3,6 +3,7 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "moe/Target/CpuTarget.h"
 #include "moert/artifact.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 using namespace moe;
@@ -24,7 +25,10 @@ kernelEntries(ModuleOp module) {
   auto kernels = module->getAttrOfType<ArrayAttr>(moe::moert::kernelsName);
   if (!kernels)
     return entries;
+  llvm::StringSet<> written; // a kernel that is launched in two ways is one
   for (auto kernel : kernels.getAsRange<moe::moert::KernelAttr>()) {
+    if (!written.insert(kernel.getName()).second)
+      continue;
     gpu::ObjectAttr object = lookupObject(module, kernel);
     if (!object)
       return module.emitError()

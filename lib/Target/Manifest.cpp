@@ -215,7 +215,8 @@ static void writeKernels(OStream &json, ModuleOp module) {
     for (auto kernel : kernels.getAsRange<moe::moert::KernelAttr>())
       json.object([&] {
         StringRef name = kernel.getName().getValue();
-        json.attribute("name", name);
+        json.attribute("name", kernel.getEarly() ? name.str()
+                                                 : name.str() + "_in_turn");
         json.attribute("entry",
                        kernelEntryName(kernel, lookupObject(module, kernel)));
         json.attribute("function", name);
@@ -223,8 +224,7 @@ static void writeKernels(OStream &json, ModuleOp module) {
         json.attribute("cluster", kernel.getCluster());
         json.attribute("shared_bytes", kernel.getSharedBytes());
         json.attribute("ctas_per_sm", kernel.getCtasPerSm());
-        // All our kernels wait themselves for what comes before them.
-        json.attribute("early", 1);
+        json.attribute("early", static_cast<int64_t>(kernel.getEarly()));
         json.attributeArray("params", [&] {
           for (auto param : kernel.getParams().getAsRange<StringAttr>())
             json.value(param.getValue());

@@ -1,7 +1,7 @@
 """cuda_host.py GOLDEN FAMILY LAYER FOLDER WORDS...: compiles a golden layer for a device and runs its host program on all ranks, with kernels that are
 modelled in NumPy and memory that is the host's, poisoned. No GPU is needed; what is shown is everything but the kernels' own code.
 
-The words `no-router` and `tokens=N,...` are options, the others a placement.
+The words `no-router`, `tokens=N,...` and `table=FILE` are options, the others a placement.
 """
 
 import ctypes
@@ -103,10 +103,11 @@ class Rank:
     def do_launch(self, number, grid, arguments):
         kernel = self.manifest["kernels"][number]
         self.launches.append(kernel["name"])
+        assert (kernel["name"] == kernel["function"]) == bool(kernel["early"])
         assert grid >= -1
         addresses = memory(arguments, len(kernel["params"]), np.uint64)
         values = [int(memory(int(at), 1, np.uint64 if kind == "ptr" else np.int32)[0]) for at, kind in zip(addresses, kernel["params"])]
-        launch(kernel["name"], grid, values, self.maps, select_by)
+        launch(kernel["function"], grid, values, self.maps, select_by)
 
     def do_tensor_map(self, slot, address):
         new = TensorMap.from_buffer_copy((ctypes.c_char * ctypes.sizeof(TensorMap)).from_address(address))
@@ -290,12 +291,13 @@ def main():
     golden_folder, family, layer, folder, *words = sys.argv[1:]
     flags = ["--no-router"] if "no-router" in words else []
     sizes = [int(n) for w in words if w.startswith("tokens=") for n in w[7:].split(",")] or [0, 1, 13, 80]
-    place = " ".join(w for w in words if w != "no-router" and not w.startswith("tokens="))
+    table = [f"--kernel-table={w[6:]}" for w in words if w.startswith("table=")]
+    place = " ".join(w for w in words if w != "no-router" and not w.startswith(("tokens=", "table=")))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     model = f"{golden_folder}/{family}"
     subprocess.run(["moe-import", model, f"--layer={layer}", "--dtype=bf16", *flags, "-o", folder / "layer.mlir"], check=True, stderr=subprocess.DEVNULL)
-    made = subprocess.run(["moe-opt", folder / "layer.mlir", f"--place={place}", "--target=cuda", "--compile-to=artifact", "-o", folder / "layer.moe"],
+    made = subprocess.run(["moe-opt", folder / "layer.mlir", f"--place={place}", "--target=cuda", *table, "--compile-to=artifact", "-o", folder / "layer.moe"],
                           capture_output=True, text=True)
     if made.returncode:
         raise SystemExit(made.stderr)

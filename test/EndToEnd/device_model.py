@@ -27,6 +27,16 @@ def matrix(address, rows, columns):
     return memory(address, rows * columns, np.uint16).reshape(rows, columns)
 
 
+def from_blocks(flat, rows, columns):
+    """A matrix that is stored in blocks of 8 x 64."""
+    return flat.reshape(rows // 8, columns // 64, 8, 64).transpose(0, 2, 1, 3).reshape(rows, columns)
+
+
+def weight_matrix(match, address, rows, columns):
+    flat = memory(address, rows * columns, np.uint16)
+    return from_bf16(from_blocks(flat, rows, columns) if match["blocked"] else flat.reshape(rows, columns))
+
+
 def sigmoid(x):
     with np.errstate(over="ignore"):
         return 1 / (1 + np.exp(-x))
@@ -77,8 +87,13 @@ def matmul(match, a, maps):
         assert maps[a["x"]].dims[0] == k and maps[a["x"]].box[1] == int(match["tokens"]) and maps[a["x"]].dims[1] >= rows
         x = matrix(maps[a["x"]].base, rows, k)
     w = maps[a["w"]]
-    assert w.dims[0] == k and w.dims[1] == experts * n and w.box[1] == int(match["weights"]), (w.dims[:2], w.box[:2], match.string)
-    w = from_bf16(matrix(w.base, experts * n, k)).reshape(experts, n, k)
+    tile = int(match["weights"])
+    if match["blocked"]:
+        assert w.rank == 4 and w.dims[:4] == [64, 8, k // 64, experts * n // 8] and w.strides[:3] == [128, 1024, 16 * k], match.string
+        assert w.box[:4] == [64, 8, 1, tile // 8] and w.swizzle == 128
+    else:
+        assert w.dims[:2] == [k, experts * n] and w.box[1] == tile, (w.dims[:2], w.box[:2], match.string)
+    w = weight_matrix(match, w.base, experts * n, k).reshape(experts, n, k)
     y = maps[a["y"]]
     height = y.box[1]
     assert y.rank == 3 and y.dims[1] == height and y.dims[2] >= rows + height + 1 and y.strides[0] == y.strides[1] == 2 * y.dims[0]
@@ -161,23 +176,32 @@ def router(match, a, router_of):
 
 
 def few_rows(match, a):
-    assert a["tokens"] == 1 and int(match["tokens"]) == 1 and not memory(a["state"], 4, np.int32).any()
+    tokens = a["tokens"]
+    assert 1 <= tokens <= int(match["tokens"]) and not memory(a["state"], 4, np.int32).any()
     experts, hidden, inner, top_k = (int(match[key]) for key in ("experts", "hidden", "inner", "k"))
-    memory(a["hidden_rows"], top_k * inner, np.uint16)[:] = 0
-    x = from_bf16(matrix(a["x"], 1, hidden))[0]
+    memory(a["hidden_rows"], int(match["tokens"]) * top_k * inner, np.uint16)[:] = 0
+    gate_up = weight_matrix(match, a["gate_up"], experts * 2 * inner, hidden)
+    down = weight_matrix(match, a["down"], experts * hidden, inner)
+    for t in range(tokens):
+        few_row(match, a, t, gate_up, down)
+
+
+def few_row(match, a, t, gate_up, down):
+    experts, hidden, inner, top_k = (int(match[key]) for key in ("experts", "hidden", "inner", "k"))
+    x = from_bf16(matrix(a["x"], t + 1, hidden))[t]
     total = np.zeros(hidden, np.float32)
-    for e, weight in zip(memory(a["ids"], top_k, np.int32), memory(a["weights"], top_k, np.float32)):
-        h = from_bf16(matrix(a["gate_up"], experts * 2 * inner, hidden)[e * 2 * inner:][:2 * inner]) @ x
+    for e, weight in zip(memory(a["ids"], (t + 1) * top_k, np.int32)[t * top_k:], memory(a["weights"], (t + 1) * top_k, np.float32)[t * top_k:]):
+        h = gate_up[e * 2 * inner:][:2 * inner] @ x
         if match["bias"]:
             h = h + memory(a["up_bias"], experts * 2 * inner, np.float32)[e * 2 * inner:][:2 * inner]
         h = from_bf16(to_bf16(activate(match, h[None])[0]))
-        y = from_bf16(matrix(a["down"], experts * hidden, inner)[e * hidden:][:hidden]) @ h
+        y = down[e * hidden:][:hidden] @ h
         if match["bias"]:
             y = y + memory(a["down_bias"], experts * hidden, np.float32)[e * hidden:][:hidden]
         total += weight * y
     if match["addend"]:
-        total = total + from_bf16(matrix(a["addend"], 1, hidden))[0]
-    matrix(a["y"], 1, hidden)[0] = to_bf16(total)
+        total = total + from_bf16(matrix(a["addend"], t + 1, hidden))[t]
+    matrix(a["y"], t + 1, hidden)[t] = to_bf16(total)
 
 
 def pack(match, a):
@@ -192,6 +216,8 @@ def pack(match, a):
     padded[:, :, :rows, :columns] = source
     if parts == 2:
         padded = padded.reshape(groups, 2, padded_rows // 8, 8, padded_columns).transpose(0, 2, 1, 3, 4)
+    if match["blocked"]:
+        padded = padded.reshape(-1, 8, padded_columns // 64, 64).transpose(0, 2, 1, 3)
     target[:] = padded.reshape(-1)
 
 
@@ -208,15 +234,15 @@ SELECT = (r"select_(?P<k>\d+)of(?P<experts>\d+)_(?P<score>softmax|sigmoid)(?P<af
           r"_g(?P<kept>\d+)of(?P<groups>\d+)_(?P<group_score>\d)(_zero|_inf)_(?P<epsilon>[0-9A-F]+)_(?P<scale>[0-9A-F]+)")
 KERNELS = {
     r"sort_e(?P<experts>\d+)_s(?P<slots>\d+)_k(?P<k>\d+)(?P<window>_window)?(?P<stage>_count|_place)?(?P<at>_at[_\d-]+)?": sort,
-    r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(?P<gather>_gather|_plain)?"
+    r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(?P<blocked>_blocked)?(?P<gather>_gather|_plain)?"
     r"(_div(?P<divisor>\d+))?(?P<bias>_bias)?" + EPILOGUE: matmul,
-    r"few_rows_e(?P<experts>\d+)_h(?P<hidden>\d+)_i(?P<inner>\d+)_k(?P<k>\d+)_t(?P<tokens>\d+)(?P<bias>_bias)?(?P<addend>_addend)?" + EPILOGUE: few_rows,
+    r"few_rows_e(?P<experts>\d+)_h(?P<hidden>\d+)_i(?P<inner>\d+)_k(?P<k>\d+)_t(?P<tokens>\d+)(?P<blocked>_blocked)?(?P<bias>_bias)?(?P<addend>_addend)?" + EPILOGUE: few_rows,
     r"router_(?P<hidden>\d+)_(?P<x>\w+?)_(?P<w>bf16|f32)(?P<biased>_biased)?(?P<rounded>_rounded)?_by(?P<by>\d+)_" + SELECT: router,
     r"combine_(?P<columns>\d+)_k(?P<k>\d+)(?P<order>_in_order)?(?P<weights>_weighted)?(?P<addend>_addend)?(?P<gate>_gated)?": combine,
     r"(?P<kind>gather|scatter)_rows_(?P<columns>\d+)(_div(?P<divisor>\d+))?(?P<weights>_weighted)?": move,
     r"row_dots_(?P<rows>\d+)x(?P<columns>\d+)(?P<bias>_bias)?(?P<rounded>_rounded)?(?P<sigmoid>_sigmoid)?": row_dots,
     SELECT: select,
-    r"pack_(?P<groups>\d+)x(?P<parts>\d+)x(?P<rows>\d+)x(?P<columns>\d+)_(?P<source>\w+)_to_(?P<padded_rows>\d+)x(?P<padded_columns>\d+)_(?P<target>\w+)": pack,
+    r"pack_(?P<groups>\d+)x(?P<parts>\d+)x(?P<rows>\d+)x(?P<columns>\d+)_(?P<source>\w+)_to_(?P<padded_rows>\d+)x(?P<padded_columns>\d+)_(?P<target>f32|bf16)(?P<blocked>_blocked)?": pack,
     r"regroup_(?P<sources>\d+)x(?P<slots>\d+)": regroup,
     r"counts_(?P<count>\d+)": lambda match, a: memory(a["counts"], int(match["count"]), np.int32).__setitem__(
         slice(None), np.diff(memory(a["offsets"], int(match["count"]) + 1, np.int32))),

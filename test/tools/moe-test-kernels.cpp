@@ -312,6 +312,7 @@ static FailureOr<Kernel> readPackRows(Settings &settings, Location loc) {
   settings.read("padded-columns", spec.paddedColumns);
   settings.read("source-f32", spec.sourceF32);
   settings.read("target-f32", spec.targetF32);
+  settings.read("blocked", spec.blocked);
   return finish(settings, loc, spec, verifyPackRows, getPackRowsInterface,
                 buildPackRows);
 }

@@ -37,6 +37,12 @@ static llvm::cl::opt<std::string> cpu(
         "processor of target cpu: native (default), x86-64-v3 or x86-64-v4"),
     llvm::cl::value_desc("name"), llvm::cl::cat(category));
 
+static llvm::cl::opt<std::string> kernelTable(
+    "kernel-table",
+    llvm::cl::desc("measured kernels that --target=cuda chooses from, as in "
+                   "machines/kernels (default: the built-in table)"),
+    llvm::cl::value_desc("file"), llvm::cl::cat(category));
+
 static llvm::cl::opt<std::string>
     report("report",
            llvm::cl::desc("write the plan that --place asks for: FILE.json, or "
@@ -88,9 +94,14 @@ int main(int argc, char **argv) {
       registry);
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
 
-  moe::CompileOptions options{
-      moe::Phase::Input,   place,  target,     cpu,
-      /*artifactPath=*/"", report, modelTerms, listCandidates};
+  moe::CompileOptions options;
+  options.place = place;
+  options.target = target;
+  options.cpu = cpu;
+  options.kernelTable = kernelTable;
+  options.report = report;
+  options.modelTerms = modelTerms;
+  options.listCandidates = listCandidates;
   if (!explain.empty()) {
     if (!compileTo.empty())
       return fail("--explain answers a question, and --compile-to compiles: "
@@ -119,10 +130,11 @@ int main(int argc, char **argv) {
       return success();
     });
   } else if (!place.empty() || !target.empty() || !cpu.empty() ||
-             !report.empty() || !modelTerms.empty() || listCandidates) {
-    return fail("--place, --target, --cpu, --report, --model-terms and "
-                "--list-candidates belong to a compilation: say how far with "
-                "--compile-to");
+             !kernelTable.empty() || !report.empty() || !modelTerms.empty() ||
+             listCandidates) {
+    return fail("--place, --target, --cpu, --kernel-table, --report, "
+                "--model-terms and --list-candidates belong to a compilation: "
+                "say how far with --compile-to");
   }
 
   std::string message;

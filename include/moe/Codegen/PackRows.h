@@ -10,7 +10,8 @@ namespace moe {
 
 /// target[groups][parts * paddedRows][paddedColumns] from
 /// source[groups][parts][rows][columns]: rows of two parts alternate in blocks
-/// of eight; what the source does not have is zero.
+/// of eight; what the source does not have is zero. With `blocked` the target
+/// stands in blocks of 8 rows x 64 columns, [rows / 8][columns / 64][8][64].
 ///
 /// Launched with getPackRowsBlocks CTAs.
 struct PackRowsSpec {
@@ -18,6 +19,7 @@ struct PackRowsSpec {
   int64_t groups = 1, parts = 1, rows = 0, columns = 1;
   int64_t paddedRows = 0, paddedColumns = 1;
   bool sourceF32 = false, targetF32 = false; ///< else bf16
+  bool blocked = false;
 };
 
 mlir::LogicalResult

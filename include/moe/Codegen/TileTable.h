@@ -20,6 +20,13 @@ struct TileChoice {
   void apply(GroupedMatmulSpec &spec) const;
 };
 
+/// A choice and up to how many mean rows per expert it holds; none where
+/// nothing near was measured.
+struct TileBucket {
+  double mostRows = 0; ///< 0: no end
+  std::optional<TileChoice> choice;
+};
+
 /// The measured choices for one matrix, in ascending order of rows.
 struct TileEntry {
   int64_t k = 0, n = 0;
@@ -28,16 +35,28 @@ struct TileEntry {
 
   /// The choice measured nearest to `rows`; none more than four times away.
   std::optional<TileChoice> find(double rows) const;
+  /// The same for all rows, ascending; the last bucket has no end.
+  std::vector<TileBucket> getBuckets() const;
+};
+
+/// A layer whose experts are all on one rank, and for how many tokens at most
+/// kernels that compute it whole are the fastest way (ascending).
+struct FewEntry {
+  int64_t experts = 0, hidden = 0, inner = 0, topK = 0;
+  std::vector<int64_t> tokens;
 };
 
 /// Choices of one machine.
 struct TileTable {
   std::string device; ///< where it was measured
   std::vector<TileEntry> entries;
+  std::vector<FewEntry> layers;
 
   /// The entry for exactly this matrix, or null: other shapes were not
   /// measured.
   const TileEntry *find(int64_t k, int64_t n, bool paired) const;
+  /// The entry for a layer of these sizes, or null.
+  const FewEntry *findFew(const FewEntry &sizes) const;
 };
 
 /// Reads a table; `origin` stands in messages, what is wrong in `error`.

@@ -129,15 +129,18 @@ def ConvertMoeToKernelsPass : Pass<"convert-moe-to-kernels", "::mlir::ModuleOp">
 
     | op | kernels |
     |---|---|
-    | `moe.grouped_matmul` | a few tiles, chosen by the host from the mean rows per group; plain pointers where rows are gathered or are an input, tensor maps else |
+    | `moe.grouped_matmul` | a few tiles, chosen by the host from the mean rows per group as the kernel table says; plain pointers where rows are gathered or are an input, tensor maps else |
     | `moe.sort` | one CTA for few pairs; count and place for many |
     | `moe.router_logits`, `moe.token_gate`, `moe.select_experts`, `moe.take`, `moe.counts`, `moe.regroup`, `moe.combine` | one each |
     | `moe.router_logits` with the `moe.select_experts` behind it | one for both |
-    | `moe.sort` to `moe.combine` with all experts on this rank | one for all where there is one token, chosen by the host |
+    | `moe.sort` to `moe.combine` with all experts on this rank | one for all where there is one token, or a few where the kernel table says so, chosen by the host |
     | `memref.store` of a word | one that sets it |
 
-    Weights get the form that kernels read: gate and up rows alternate in blocks of eight, rows and columns are padded with zeros to whole blocks of eight; biases
-    become f32 in the order of the weight's rows. `@f_prepare` launches the kernels that do so. `@f_bind` fills the tensor maps, which stand on the arena and on packed
+    The kernel table holds what was measured on a machine (`machines/kernels/*.json`, docs/GpuCodegen.md); the built-in one is an H200's. For a weight that it does not have a
+    remark says so, and general rules choose.
+
+    Weights get the form that kernels read: gate and up rows alternate in blocks of eight, rows and columns are padded with zeros to whole blocks of eight, and what has whole
+    blocks of 64 rows and columns is stored in blocks of 8 x 64; biases become f32 in the order of the weight's rows. `@f_prepare` launches the kernels that do so. `@f_bind` fills the tensor maps, which stand on the arena and on packed
     weights alone. Memory that kernels need besides the planned buffers is appended to the arena.
 
     ```mlir
@@ -150,6 +153,7 @@ def ConvertMoeToKernelsPass : Pass<"convert-moe-to-kernels", "::mlir::ModuleOp">
     Refuses, with the nearest choice: other elements than bf16, hidden sizes that are no multiple of 8, routers and activations that no kernel computes, and ops that
     have none, such as dense leftovers.
   }];
+  let options = [Option<"kernelTable", "kernel-table", "std::string", "", "file of measured kernels; empty: the built-in table">];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::gpu::GPUDialect",
                            "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect",
                            "::moe::hopper::HopperDialect", "::moe::moert::MoertDialect"];

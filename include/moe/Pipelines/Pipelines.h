@@ -25,6 +25,8 @@ struct CompileOptions {
   std::string place;           // words of --place; empty: the module's
   std::string target;          // "cpu" or "cuda"; empty: the module's, else cpu
   std::string cpu;             // --cpu; empty: the module's, else native
+  std::string kernelTable;     // file of measured kernels; empty: the module's,
+                               // else the built-in one
   std::string artifactPath;    // where --compile-to=artifact writes
   std::string report;          // file of the plan, when `place` asks for one
   std::string modelTerms;      // config.json of the model around the layers
@@ -44,9 +46,10 @@ void buildScheduledPipeline(mlir::OpPassManager &manager);
 void buildLoweredPipeline(mlir::OpPassManager &manager,
                           const CpuTarget &target);
 /// For --target=cuda. `toolkit` is what findCudaToolkit gives; without one the
-/// kernels stay PTX.
+/// kernels stay PTX. `kernelTable` as in CompileOptions.
 void buildCudaLoweredPipeline(mlir::OpPassManager &manager,
-                              const std::optional<std::string> &toolkit);
+                              const std::optional<std::string> &toolkit,
+                              llvm::StringRef kernelTable);
 
 } // namespace moe
 #endif

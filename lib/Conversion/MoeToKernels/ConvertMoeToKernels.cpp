@@ -10,6 +10,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "moe/Conversion/Passes.h"
+#include "llvm/Support/MemoryBuffer.h"
 
 namespace moe {
 #define GEN_PASS_DEF_CONVERTMOETOKERNELSPASS
@@ -58,13 +59,35 @@ namespace {
 
 struct ConvertMoeToKernels
     : moe::impl::ConvertMoeToKernelsPassBase<ConvertMoeToKernels> {
+  using ConvertMoeToKernelsPassBase::ConvertMoeToKernelsPassBase;
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    FailureOr<TileTable> measured = readTiles();
+    if (failed(measured))
+      return signalPassFailure();
+    Tiles tiles(*measured);
     KernelTable table(module);
     for (auto interface : llvm::to_vector(module.getOps<moert::InterfaceOp>()))
-      if (failed(convertFunction(interface, table)))
+      if (failed(convertFunction(interface, table, tiles)))
         return signalPassFailure();
     table.finish();
+  }
+
+  FailureOr<TileTable> readTiles() {
+    if (kernelTable.empty())
+      return getBuiltinTileTable();
+    auto text = llvm::MemoryBuffer::getFile(kernelTable, /*IsText=*/true);
+    if (!text)
+      return getOperation().emitError()
+             << "cannot read the kernel table '" << kernelTable
+             << "': " << text.getError().message();
+    std::string error;
+    FailureOr<TileTable> parsed =
+        parseTileTable((*text)->getBuffer(), kernelTable, error);
+    if (failed(parsed))
+      return getOperation().emitError(error);
+    return parsed;
   }
 
   // Converts `op`, and those behind it that share a kernel with it; `done` are
@@ -102,7 +125,7 @@ struct ConvertMoeToKernels
   }
 
   LogicalResult convertFunction(moert::InterfaceOp interface,
-                                KernelTable &table) {
+                                KernelTable &table, Tiles &tiles) {
     auto function =
         getOperation().lookupSymbol<func::FuncOp>(interface.getFunction());
     if (!function || function.isExternal() ||
@@ -112,7 +135,7 @@ struct ConvertMoeToKernels
              << "names `" << interface.getFunction()
              << "`, but a func.func with a planned arena is expected";
     addSumKernels(function, table);
-    DeviceFunction device(function, interface, table);
+    DeviceFunction device(function, interface, table, tiles);
     for (Operation *op = &function.getBody().front().front(); op;) {
       if (isForTheHost(op)) {
         op = op->getNextNode();

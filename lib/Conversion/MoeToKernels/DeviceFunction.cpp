@@ -29,8 +29,9 @@ static Value rootOf(Value value) {
 }
 
 DeviceFunction::DeviceFunction(func::FuncOp function,
-                               moert::InterfaceOp interface, KernelTable &table)
-    : function(function), interface(interface), table(table) {
+                               moert::InterfaceOp interface, KernelTable &table,
+                               Tiles &tiles)
+    : function(function), interface(interface), table(table), choices(tiles) {
   unsigned first = interface.getInputs().size();
   for (unsigned i = 0; i < interface.getWeights().size(); ++i)
     weights.push_back({function.getArgument(first + i), {}, false, {}});
@@ -66,9 +67,10 @@ FailureOr<Value> DeviceFunction::packed(Operation *op, Value value,
   PackRowsSpec named = form;
   auto spell = [](bool f32) { return f32 ? "f32" : "bf16"; };
   named.name =
-      llvm::formatv("pack_{0}x{1}x{2}x{3}_{4}_to_{5}x{6}_{7}", form.groups,
+      llvm::formatv("pack_{0}x{1}x{2}x{3}_{4}_to_{5}x{6}_{7}{8}", form.groups,
                     form.parts, form.rows, form.columns, spell(form.sourceF32),
-                    form.paddedRows, form.paddedColumns, spell(form.targetF32));
+                    form.paddedRows, form.paddedColumns, spell(form.targetF32),
+                    form.blocked ? "_blocked" : "");
   if (weight->asked && (!weight->form || !isSameForm(*weight->form, named)))
     return op->emitOpError()
            << "uses argument " << weight->argument.getArgNumber()
@@ -229,9 +231,6 @@ static Value cloneIndex(OpBuilder &b, Value value, IRMapping &mapping) {
 
 FailureOr<int32_t> DeviceFunction::slot(Operation *op, Value buffer,
                                         const KernelParameter &parameter) {
-  if (parameter.kind == ParameterKind::BlockedMap)
-    return op->emitOpError() << "maps weights in blocks of 8 x 64, but weights "
-                                "are packed in rows";
   std::string key = llvm::formatv(
       "{0} {1} {2} {3} {4} {5}", buffer.getAsOpaquePointer(),
       static_cast<int>(parameter.kind), parameter.columns, parameter.boxRows,
@@ -242,15 +241,21 @@ FailureOr<int32_t> DeviceFunction::slot(Operation *op, Value buffer,
   Block &body = bind.getBody().front();
   ImplicitLocOpBuilder b(op->getLoc(), body.getTerminator());
   bool ragged = parameter.kind == ParameterKind::RaggedMap;
+  bool blocked = parameter.kind == ParameterKind::BlockedMap;
   auto create = [&](Value base, Value rows) {
     moert::TensorMapOp::create(b, slots, base, rows, parameter.columns,
                                parameter.columns, parameter.boxRows,
-                               parameter.boxColumns, ragged);
+                               parameter.boxColumns, ragged, blocked);
     return slots++;
   };
   for (auto [index, weight] : llvm::enumerate(weights)) {
     if (weight.argument != buffer)
       continue;
+    if (blocked != (weight.form && weight.form->blocked))
+      return op->emitOpError()
+             << "maps argument " << weight.argument.getArgNumber() << " in "
+             << (blocked ? "blocks" : "rows") << ", but it is packed in "
+             << (blocked ? "rows" : "blocks");
     BlockArgument base = body.getArgument(index);
     base.setType(weight.packedType);
     return create(base, constantIndex(b, weight.packedType.getNumElements() /

@@ -3,6 +3,7 @@
 #define MOE_LIB_CONVERSION_MOETOKERNELS_DEVICEFUNCTION_H
 
 #include "KernelTable.h"
+#include "Tiles.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "moe/Analysis/TokenBounds.h"
@@ -17,7 +18,7 @@ int64_t devicePitch(int64_t columns);
 class DeviceFunction {
 public:
   DeviceFunction(mlir::func::FuncOp function, moert::InterfaceOp interface,
-                 KernelTable &table);
+                 KernelTable &table, Tiles &tiles);
 
   /// Arguments of a launch by the names of the kernel's parameters. Integers
   /// are given as index values, tensor maps as the buffers to be mapped.
@@ -52,6 +53,7 @@ public:
   bool isInArena(mlir::Value buffer);
 
   KernelTable &kernels() { return table; }
+  Tiles &tiles() { return choices; }
   int64_t getShares() { return interface.getArena().getShares(); }
 
   /// Writes the prepare and bind functions, the weights' new types, and what
@@ -74,6 +76,7 @@ private:
   mlir::func::FuncOp function, bind;
   moert::InterfaceOp interface;
   KernelTable &table;
+  Tiles &choices;
   llvm::SmallVector<Weight> weights;
   mlir::BlockArgument arena, maxTokens;
   TokenBytes size; // of the arena so far

@@ -139,7 +139,7 @@ static bool isIdentity(SortOp sort) {
          slots.size() == static_cast<size_t>(sort.getExperts());
 }
 
-static FewRowsSpec fewRowsSpec(WholeLayer layer) {
+static FewRowsSpec fewRowsSpec(WholeLayer layer, int64_t maxTokens) {
   PackRowsSpec down = packedWeightForm(layer.down);
   EpilogueChoice epilogue = *chooseEpilogue(*layer.up.getActivation());
   FewRowsSpec spec;
@@ -147,6 +147,8 @@ static FewRowsSpec fewRowsSpec(WholeLayer layer) {
   spec.hidden = down.rows;
   spec.inner = down.paddedColumns;
   spec.topK = layer.sort.getTopK();
+  spec.maxTokens = maxTokens;
+  spec.blockedWeights = down.blocked;
   spec.epilogue = epilogue.kind;
   spec.alpha = epilogue.alpha;
   spec.limit = epilogue.limit;
@@ -185,20 +187,24 @@ std::optional<WholeLayer> moe::matchWholeLayer(SortOp sort) {
   // What the kernel refuses is computed by the others.
   ScopedDiagnosticHandler silent(sort.getContext(),
                                  [](Diagnostic &) { return success(); });
-  if (failed(verifyFewRows(fewRowsSpec(layer),
+  if (failed(verifyFewRows(fewRowsSpec(layer, 1),
                            [&] { return sort.emitOpError(); })))
     return std::nullopt;
   return layer;
 }
 
-static LogicalResult launchWholeLayer(WholeLayer layer, KernelOpBuilder &b,
+static LogicalResult launchWholeLayer(WholeLayer layer, int64_t maxTokens,
+                                      KernelOpBuilder &b,
                                       DeviceFunction &function) {
   GroupedMatmulOp up = layer.up, down = layer.down;
   CombineOp combine = layer.combine;
-  FewRowsSpec spec = fewRowsSpec(layer);
+  FewRowsSpec spec = fewRowsSpec(layer, maxTokens);
+  if (failed(verifyFewRows(spec, [&] { return up.emitOpError(); })))
+    return failure();
   spec.name =
-      llvm::formatv("few_rows_e{0}_h{1}_i{2}_k{3}_t{4}{5}{6}{7}", spec.experts,
-                    spec.hidden, spec.inner, spec.topK, spec.maxTokens,
+      llvm::formatv("few_rows_e{0}_h{1}_i{2}_k{3}_t{4}{5}{6}{7}{8}",
+                    spec.experts, spec.hidden, spec.inner, spec.topK,
+                    spec.maxTokens, spec.blockedWeights ? "_blocked" : "",
                     spec.bias ? "_bias" : "", spec.addend ? "_addend" : "",
                     spellEpilogue(spec.epilogue, spec.alpha, spec.limit));
   auto packed = [&](GroupedMatmulOp op, Value weight,
@@ -235,7 +241,35 @@ static LogicalResult launchWholeLayer(WholeLayer layer, KernelOpBuilder &b,
                           {"hidden_rows", hidden},
                           {"state", state},
                           {"y", combine.getOuts()},
-                          {"tokens", constantIndex(b, 1)}});
+                          {"tokens", rowCount(b, layer.sort.getIds())}});
+}
+
+// Kernels of the whole layer for ever more tokens, the ops' own kernels for
+// what is left.
+static LogicalResult launchByTokens(const WholeLayer &layer,
+                                    ArrayRef<int64_t> mostTokens,
+                                    KernelOpBuilder &b,
+                                    DeviceFunction &function) {
+  if (mostTokens.empty()) {
+    if (failed(convertToKernels(layer.sort, b, function)) ||
+        failed(convertToKernels(layer.up, b, function)) ||
+        failed(convertToKernels(layer.down, b, function)))
+      return failure();
+    return convertToKernels(layer.combine, b, function);
+  }
+  SortOp sort = layer.sort;
+  // One token at least: without any the number wraps around.
+  Value before =
+      arith::SubIOp::create(b, rowCount(b, sort.getIds()), constantIndex(b, 1));
+  Value fits = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, before,
+                                     constantIndex(b, mostTokens.front()));
+  auto branch = scf::IfOp::create(b, fits, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  if (failed(launchWholeLayer(layer, mostTokens.front(), b, function)))
+    return failure();
+  b.setInsertionPointToStart(branch.elseBlock());
+  return launchByTokens(layer, mostTokens.drop_front(), b, function);
 }
 
 LogicalResult moe::convertToKernels(const WholeLayer &layer, KernelOpBuilder &b,
@@ -248,18 +282,8 @@ LogicalResult moe::convertToKernels(const WholeLayer &layer, KernelOpBuilder &b,
     op = next;
   }
   b.setInsertionPoint(sort);
-  Value one =
-      arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
-                            rowCount(b, sort.getIds()), constantIndex(b, 1));
-  auto branch = scf::IfOp::create(b, one, /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(branch.thenBlock());
-  if (failed(launchWholeLayer(layer, b, function)))
-    return failure();
-  b.setInsertionPointToStart(branch.elseBlock());
-  if (failed(convertToKernels(layer.sort, b, function)) ||
-      failed(convertToKernels(layer.up, b, function)) ||
-      failed(convertToKernels(layer.down, b, function)))
-    return failure();
-  return convertToKernels(layer.combine, b, function);
+  FewRowsSpec sizes = fewRowsSpec(layer, 1);
+  std::vector<int64_t> mostTokens = function.tiles().fewTokens(
+      {sizes.experts, sizes.hidden, sizes.inner, sizes.topK, {}});
+  return launchByTokens(layer, mostTokens, b, function);
 }

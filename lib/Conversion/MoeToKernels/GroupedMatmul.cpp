@@ -10,18 +10,7 @@
 using namespace mlir;
 using namespace moe;
 
-/// Weight rows from which rows are better moved first than gathered for each
-/// tile of columns (benchmarks/gpu/results).
-static constexpr int64_t wideWeights = 4096;
-
 namespace {
-
-/// Where a tile stops to be the best, in mean rows per group
-/// (docs/GpuCodegen.md).
-struct Bucket {
-  int64_t mostRows; // 0: no end
-  GroupedMatmulSpec spec;
-};
 
 class Conversion {
 public:
@@ -35,9 +24,10 @@ private:
   LogicalResult readRows();
   LogicalResult readWeights();
   LogicalResult readTarget();
-  SmallVector<Bucket> buckets();
+  LogicalResult makeRoom();
+  LogicalResult moveRows();
   LogicalResult launchFrom(ArrayRef<Bucket> rest);
-  LogicalResult launch(GroupedMatmulSpec spec);
+  LogicalResult launch(const Bucket &bucket);
 
   GroupedMatmulOp op;
   KernelOpBuilder &b;
@@ -45,6 +35,7 @@ private:
   GroupedMatmulSpec spec;
   int64_t parts = 1, columns = 0, depth = 0; // of the op, unpadded
   Value rows, index, weights, bias, offsets, target;
+  Value moved; // room for the rows that `index` names
 };
 
 } // namespace
@@ -114,25 +105,15 @@ LogicalResult Conversion::readRows() {
   index = op.getGather();
   spec.gatherIndex = static_cast<bool>(index);
   spec.gatherDivisor = index ? op.getGatherDivisor() : 1;
-  bool movesPay = index && spec.n >= wideWeights &&
-                  succeeded(boundInTokens(op.getRows(), function.getShares()));
   // Weighted rows are rounded before the product, as the op says.
-  if (op.getRowWeights() || movesPay) {
-    FailureOr<Value> moved = function.scratchRows(b, op, op.getRows(), depth);
-    if (failed(moved))
+  if (op.getRowWeights()) {
+    if (failed(makeRoom()) || failed(moveRows()))
       return failure();
-    RowMove move;
-    move.from = rows;
-    move.index = index;
-    move.weights = op.getRowWeights();
-    move.to = *moved;
-    move.rows = op.getRows();
-    move.columns = depth;
-    move.divisor = op.getGatherDivisor();
-    rows = *moved;
+    rows = moved;
+    index = Value();
     spec.gatherIndex = false;
     spec.gatherDivisor = 1;
-    return launchMove(op, b, function, move);
+    return success();
   }
   bool mapped = function.isInArena(rows);
   spec.gather = index || !mapped;
@@ -141,6 +122,25 @@ LogicalResult Conversion::readRows() {
                             << " elements that the caller gives, but a "
                                "multiple of 8 is expected on a device";
   return success();
+}
+
+LogicalResult Conversion::makeRoom() {
+  FailureOr<Value> room = function.scratchRows(b, op, op.getRows(), depth);
+  if (succeeded(room))
+    moved = *room;
+  return room;
+}
+
+LogicalResult Conversion::moveRows() {
+  RowMove move;
+  move.from = op.getLhs();
+  move.index = op.getGather();
+  move.weights = op.getRowWeights();
+  move.to = moved;
+  move.rows = op.getRows();
+  move.columns = depth;
+  move.divisor = op.getGatherDivisor();
+  return launchMove(op, b, function, move);
 }
 
 PackRowsSpec moe::packedWeightForm(GroupedMatmulOp op) {
@@ -152,23 +152,27 @@ PackRowsSpec moe::packedWeightForm(GroupedMatmulOp op) {
   form.columns = shape.back();
   form.paddedRows = devicePitch(form.rows);
   form.paddedColumns = devicePitch(form.columns);
+  // Both weights of an expert have these two sizes: they are stored alike.
+  form.blocked = form.rows % 64 == 0 && form.columns % 64 == 0;
   return form;
 }
 
 PackRowsSpec moe::packedBiasForm(GroupedMatmulOp op) {
   PackRowsSpec form = packedWeightForm(op);
   form.columns = form.paddedColumns = 1;
+  form.blocked = false;
   form.sourceF32 = getElementTypeOrSelf(op.getBias().getType()).isF32();
   form.targetF32 = true;
   return form;
 }
 
 LogicalResult Conversion::readWeights() {
-  FailureOr<Value> packed =
-      function.packed(op, op.getRhs(), packedWeightForm(op));
+  PackRowsSpec form = packedWeightForm(op);
+  FailureOr<Value> packed = function.packed(op, op.getRhs(), form);
   if (failed(packed))
     return failure();
   weights = *packed;
+  spec.blockedWeights = form.blocked;
   if (!op.getBias())
     return success();
   spec.bias = true;
@@ -200,20 +204,6 @@ LogicalResult Conversion::readTarget() {
   return success();
 }
 
-SmallVector<Bucket> Conversion::buckets() {
-  GroupedMatmulSpec few = spec, some = spec, many = spec;
-  few.swap = true;
-  few.tileWeights = 128;
-  few.tileTokens = 32;
-  many.tileWeights = spec.n <= 64                             ? 64
-                     : spec.n <= 128                          ? 128
-                     : spec.n % 256 != 0 && spec.n % 192 == 0 ? 192
-                                                              : 256;
-  some.tileWeights = many.tileWeights;
-  some.skipDead = true;
-  return {{48, few}, {96, some}, {0, many}};
-}
-
 static std::string nameOf(const GroupedMatmulSpec &spec) {
   std::string name =
       llvm::formatv("matmul_e{0}_n{1}_k{2}_{3}x{4}", spec.experts, spec.n,
@@ -222,6 +212,8 @@ static std::string nameOf(const GroupedMatmulSpec &spec) {
     name += "_swap";
   if (spec.skipDead)
     name += "_skip";
+  if (spec.blockedWeights)
+    name += "_blocked";
   if (spec.gather)
     name += spec.gatherIndex ? "_gather" : "_plain";
   if (spec.gatherDivisor != 1)
@@ -232,17 +224,24 @@ static std::string nameOf(const GroupedMatmulSpec &spec) {
   return name;
 }
 
-LogicalResult Conversion::launch(GroupedMatmulSpec variant) {
+LogicalResult Conversion::launch(const Bucket &bucket) {
+  GroupedMatmulSpec variant = bucket.spec;
+  if (bucket.moves) {
+    variant.gather = variant.gatherIndex = false;
+    variant.gatherDivisor = 1;
+    if (failed(moveRows()))
+      return failure();
+  }
   if (failed(verifyGroupedMatmul(variant, [&] { return op.emitOpError(); })))
     return failure();
   variant.name = nameOf(variant);
   KernelInterface interface = getGroupedMatmulInterface(variant);
-  int32_t number =
-      function.kernels().add(interface, [&](gpu::GPUModuleOp module) {
-        buildGroupedMatmul(module, variant);
-      });
+  int32_t number = function.kernels().add(
+      interface,
+      [&](gpu::GPUModuleOp module) { buildGroupedMatmul(module, variant); },
+      bucket.early);
   return function.launch(b, op, interface, number, constantIndex(b, -1),
-                         {{"x", rows},
+                         {{"x", bucket.moves ? moved : rows},
                           {"index", index},
                           {"w", weights},
                           {"y", target},
@@ -253,14 +252,14 @@ LogicalResult Conversion::launch(GroupedMatmulSpec variant) {
 LogicalResult Conversion::launchFrom(ArrayRef<Bucket> rest) {
   const Bucket &bucket = rest.front();
   if (rest.size() == 1)
-    return launch(bucket.spec);
-  Value most = constantIndex(b, bucket.mostRows * spec.experts);
+    return launch(bucket);
+  Value most = constantIndex(b, bucket.mostRows);
   Value fits =
       arith::CmpIOp::create(b, arith::CmpIPredicate::ule, op.getRows(), most);
   auto branch = scf::IfOp::create(b, fits, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(branch.thenBlock());
-  if (failed(launch(bucket.spec)))
+  if (failed(launch(bucket)))
     return failure();
   b.setInsertionPointToStart(branch.elseBlock());
   return launchFrom(rest.drop_front());
@@ -268,8 +267,16 @@ LogicalResult Conversion::launchFrom(ArrayRef<Bucket> rest) {
 
 LogicalResult Conversion::run() {
   if (failed(readShapes()) || failed(readEpilogue()) || failed(readRows()) ||
-      failed(readWeights()) || failed(readTarget()) ||
-      failed(launchFrom(buckets())))
+      failed(readWeights()) || failed(readTarget()))
+    return failure();
+  bool canMove =
+      index && succeeded(boundInTokens(op.getRows(), function.getShares()));
+  SmallVector<Bucket> buckets =
+      function.tiles().choose(op.getLoc(), spec, canMove);
+  bool someMove = llvm::any_of(buckets, [](auto &b) { return b.moves; });
+  if (someMove && failed(makeRoom()))
+    return failure();
+  if (failed(launchFrom(buckets)))
     return failure();
   if (target == op.getOuts())
     return success();

@@ -6,7 +6,7 @@ using namespace moe;
 KernelTable::KernelTable(ModuleOp module) : module(module) {
   if (auto known = module->getAttrOfType<ArrayAttr>(moert::kernelsName))
     for (auto kernel : known.getAsRange<moert::KernelAttr>()) {
-      numbers[kernel.getName().getValue()] = kernels.size();
+      numbers[kernel.getEarly()][kernel.getName().getValue()] = kernels.size();
       kernels.push_back(kernel);
     }
   if (auto known = module->getAttrOfType<DictionaryAttr>(moert::sumsName))
@@ -30,12 +30,15 @@ static StringRef spellParameter(ParameterKind kind) {
 }
 
 int32_t KernelTable::add(const KernelInterface &interface,
-                         function_ref<void(gpu::GPUModuleOp)> build) {
-  auto [known, isNew] = numbers.try_emplace(interface.name, kernels.size());
+                         function_ref<void(gpu::GPUModuleOp)> build,
+                         bool early) {
+  auto [known, isNew] =
+      numbers[early].try_emplace(interface.name, kernels.size());
   if (!isNew)
     return known->second;
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
-  build(createKernelModule(builder, module.getLoc(), interface.name));
+  if (!numbers[!early].contains(interface.name))
+    build(createKernelModule(builder, module.getLoc(), interface.name));
   SmallVector<Attribute> parameters;
   for (const KernelParameter &parameter : interface.parameters)
     parameters.push_back(builder.getStringAttr(spellParameter(parameter.kind)));
@@ -44,7 +47,7 @@ int32_t KernelTable::add(const KernelInterface &interface,
   int64_t ctas = interface.persistent ? 1 : threadsPerSm / interface.threads;
   kernels.push_back(moert::KernelAttr::get(
       builder.getContext(), builder.getStringAttr(interface.name),
-      interface.threads, /*cluster=*/1, interface.sharedBytes, ctas,
+      interface.threads, /*cluster=*/1, interface.sharedBytes, ctas, early,
       builder.getArrayAttr(parameters)));
   return known->second;
 }

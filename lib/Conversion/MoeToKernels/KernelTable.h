@@ -15,8 +15,10 @@ public:
 
   /// The number of a kernel. Its name says all that it is made from: a name
   /// that is known already is the same kernel, which is not built again.
+  /// With `early` it begins before the kernel before it has ended.
   int32_t add(const KernelInterface &interface,
-              llvm::function_ref<void(mlir::gpu::GPUModuleOp)> build);
+              llvm::function_ref<void(mlir::gpu::GPUModuleOp)> build,
+              bool early = true);
 
   /// Writes `moert.kernels` and `moert.sums`.
   void finish();
@@ -27,7 +29,7 @@ public:
 private:
   mlir::ModuleOp module;
   llvm::SmallVector<mlir::Attribute> kernels;
-  llvm::StringMap<int32_t> numbers;
+  llvm::StringMap<int32_t> numbers[2]; // not early, early
   mlir::NamedAttrList sums;
 };
 

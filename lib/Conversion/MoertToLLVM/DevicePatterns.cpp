@@ -70,7 +70,14 @@ struct TensorMapPattern : MoertPattern<moert::TensorMapOp> {
     SmallVector<Value> dims = {i64(b, op.getColumns())};
     SmallVector<int64_t> strides = {pitch};
     SmallVector<int64_t> box = {int64_t(op.getBoxColumns()), boxRows};
-    if (op.getRagged()) {
+    if (op.getBlocked()) {
+      constexpr int64_t rows = 8, columns = 64;
+      Value count = LLVM::UDivOp::create(b, adaptor.getRows(), i64(b, rows));
+      dims = {i64(b, columns), i64(b, rows), i64(b, op.getColumns() / columns),
+              count};
+      strides = {columns * bytes, rows * columns * bytes, rows * pitch};
+      box = {columns, rows, 1, boxRows / rows};
+    } else if (op.getRagged()) {
       base = atOffset(b, base, -boxRows * pitch);
       dims.push_back(i64(b, boxRows));
       dims.push_back(

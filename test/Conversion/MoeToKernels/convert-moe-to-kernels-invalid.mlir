@@ -53,6 +53,7 @@ func.func @weight_in_two_forms(%x: memref<?x64xbf16>, %d: memref<1x64x64xbf16>, 
   %c0 = arith.constant 0 : index
   %n = memref.dim %x, %c0 : memref<?x64xbf16>
   %parts = memref.expand_shape %d [[0], [1, 2], [3]] output_shape [1, 2, 32, 64] : memref<1x64x64xbf16> into memref<1x2x32x64xbf16>
+  // expected-remark @+1 {{has no weights of k 64, n 64: tiles follow general rules}}
   moe.grouped_matmul %x, %d rows(%n) outs(%y) : (memref<?x64xbf16>, memref<1x64x64xbf16>, index, memref<?x64xbf16>) -> ()
   // expected-error @+1 {{uses argument 1 in another form than the op before it, but one is expected}}
   moe.grouped_matmul %x, %parts rows(%n) activation(<kind = silu>) outs(%z) : (memref<?x64xbf16>, memref<1x2x32x64xbf16>, index, memref<?x32xbf16>) -> ()

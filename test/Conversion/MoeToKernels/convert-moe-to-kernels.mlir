@@ -116,7 +116,7 @@ shard.grid @ranks(shape = 1x1x1) {coll.axes = ["edp", "ep", "etp"]}
 // CHECK: name = "zero_words"
 // CHECK-SAME: name = "router_64_bf16_bf16_rounded_by8_select_2of4_softmax_
 // CHECK-SAME: name = "router_64_bf16_bf16_rounded_by64_
-// CHECK-SAME: name = "few_rows_e4_h64_i64_k2_t1_swiglu"
+// CHECK-SAME: name = "few_rows_e4_h64_i64_k2_t1_blocked_swiglu"
 // CHECK-LABEL: func.func @one_token(
 func.func @one_token(%x: memref<?x64xbf16>, %g: memref<4x64xbf16>, %w: memref<4x2x64x64xbf16>, %d: memref<4x64x64xbf16>, %y: memref<?x64xbf16>, %ids: memref<?x2xi32>,
                      %rw: memref<?x2xf32>, %arena: memref<?xi8> {moert.arena}, %max: index {moert.max_tokens}) {
@@ -134,9 +134,9 @@ func.func @one_token(%x: memref<?x64xbf16>, %g: memref<4x64xbf16>, %w: memref<4x
   %order = memref.view %arena[%c0][%pairs] : memref<?xi8> to memref<?xi32>
   %pos = memref.view %arena[%c0][%n] : memref<?xi8> to memref<?x2xi32>
   %off = memref.view %arena[%c0][] : memref<?xi8> to memref<5xi32>
-  // CHECK: %[[ONE:.*]] = arith.cmpi eq
+  // CHECK: %[[ONE:.*]] = arith.cmpi ult, %{{.*}}, %c1
   // CHECK: scf.if %[[ONE]] {
-  // CHECK: moert.launch 3 grid(%c-1) (%arg0, %arg5, %arg6, %arg2, %arg3, %{{.*}}, %{{.*}}, %arg4, %c1_i32 :
+  // CHECK: moert.launch 3 grid(%c-1) (%arg0, %arg5, %arg6, %arg2, %arg3, %{{.*}}, %{{.*}}, %arg4, %{{.*}} :
   // CHECK: } else {
   // CHECK: moert.launch 4
   moe.sort %ids experts 4 slots [0, 1, 2, 3] window 4 outs(%order, %pos, %off) : (memref<?x2xi32>, memref<?xi32>, memref<?x2xi32>, memref<5xi32>) -> ()

@@ -71,6 +71,14 @@ func.func @rows_off_16_bytes(%x: memref<?x12xbf16>, %n: index) {
 
 // -----
 
+func.func @half_blocks(%x: memref<?x96xbf16>, %n: index) {
+  // expected-error @+1 {{maps blocks of 8 x 64, but bf16 that is not ragged, whole blocks of columns and rows, and boxes of 64 columns are expected}}
+  moert.tensor_map 0 %x rows(%n) columns 96 pitch 96 box [128, 64] blocked : memref<?x96xbf16>
+  return
+}
+
+// -----
+
 func.func @wide_box(%x: memref<?x128xbf16>, %n: index) {
   // expected-error @+1 {{has a box of 128 rows of 256 bytes, but 1 to 256 of 32, 64 or 128 are expected}}
   moert.tensor_map 0 %x rows(%n) columns 128 pitch 128 box [128, 128] : memref<?x128xbf16>

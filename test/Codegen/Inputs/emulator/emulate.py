@@ -22,6 +22,7 @@ CALLS = {
     "cp.async.cg.shared.global.16.s": "cp_async",
     "cp.async.commit.group": "commit",
     "cp.async.wait.group": "wait_group",
+    "ff2bf16x2.rn": "to_bf16_pair",
     "griddepcontrol.launch.dependents": "griddepcontrol",
     "griddepcontrol.wait": "griddepcontrol",
     "mma.m16n8k16.row.col.bf16": "mma",
@@ -49,6 +50,26 @@ define { float, float, float, float } @emulate_mma(i32 %a, i32 %b, i32 %c, i32 %
   ret { float, float, float, float } %r
 }
 """
+# The first value stands in the upper half; to nearest, ties to even.
+PAIR = """
+define i32 @emulate_to_bf16(float %value) noinline {
+  %bits = bitcast float %value to i32
+  %up = lshr i32 %bits, 16
+  %odd = and i32 %up, 1
+  %half = add i32 %odd, 32767
+  %sum = add i32 %bits, %half
+  %r = lshr i32 %sum, 16
+  ret i32 %r
+}
+define <2 x bfloat> @emulate_to_bf16_pair(float %a, float %b) noinline {
+  %high = call i32 @emulate_to_bf16(float %a)
+  %low = call i32 @emulate_to_bf16(float %b)
+  %shifted = shl i32 %high, 16
+  %both = or i32 %shifted, %low
+  %r = bitcast i32 %both to <2 x bfloat>
+  ret <2 x bfloat> %r
+}
+"""
 
 
 def to_host(text):
@@ -74,13 +95,15 @@ def to_host(text):
     # Two intrinsics that have become one must not be declared twice.
     lines, seen = [], set()
     for line in text.split("\n"):
-        if line.startswith("declare") and ("@emulate_mma(" in line or line in seen):
+        if line.startswith("declare") and ("@emulate_mma(" in line or "@emulate_to_bf16_pair(" in line or line in seen):
             continue
         seen.add(line)
         lines.append(line)
     text = "\n".join(lines + sorted(used)) + "\n"
     if "@emulate_mma(" in text:
         text += PRODUCT
+    if "@emulate_to_bf16_pair(" in text:
+        text += PAIR
     unknown = re.search(r"@llvm\.nvvm[\w.]*", text)
     if unknown:
         raise SystemExit("unknown intrinsic: " + unknown.group(0))

@@ -1,0 +1,101 @@
+#include "Tiles.h"
+
+#include "mlir/IR/Diagnostics.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace moe;
+
+/// Weight rows from which rows are better moved first than gathered for each
+/// tile of columns (benchmarks/gpu/results).
+static constexpr int64_t wideWeights = 4096;
+/// Rows of all groups up to which kernels gain from an early launch.
+static constexpr double mostEarlyRows = 4096;
+
+/// The rules for a matrix that was not measured (docs/GpuCodegen.md); limits in
+/// mean rows per group.
+static std::vector<TileBucket> rulesFor(const GroupedMatmulSpec &spec) {
+  TileChoice few, some, many;
+  few.tileTokens = 32;
+  few.tileWeights = 128;
+  few.swap = true;
+  many.tileTokens = 128;
+  many.tileWeights = spec.n <= 64                             ? 64
+                     : spec.n <= 128                          ? 128
+                     : spec.n % 256 != 0 && spec.n % 192 == 0 ? 192
+                                                              : 256;
+  some = many;
+  some.skipDead = true;
+  few.gather = some.gather = many.gather = spec.n < wideWeights;
+  few.rows = 16;
+  some.rows = 64;
+  many.rows = INFINITY;
+  return {{48, few}, {96, some}, {0, many}};
+}
+
+static bool isSame(const Bucket &a, const Bucket &b) {
+  return a.spec.tileTokens == b.spec.tileTokens &&
+         a.spec.tileWeights == b.spec.tileWeights &&
+         a.spec.swap == b.spec.swap && a.spec.skipDead == b.spec.skipDead &&
+         a.moves == b.moves && a.early == b.early;
+}
+
+/// Puts the rules where nothing was measured.
+static std::vector<TileBucket> fillGaps(ArrayRef<TileBucket> measured,
+                                        ArrayRef<TileBucket> rules) {
+  std::vector<TileBucket> all;
+  double from = 0;
+  for (const TileBucket &bucket : measured) {
+    double to = bucket.mostRows ? bucket.mostRows : INFINITY;
+    if (bucket.choice)
+      all.push_back(bucket);
+    for (const TileBucket &rule : rules) {
+      double end = rule.mostRows ? rule.mostRows : INFINITY;
+      if (bucket.choice || end <= from)
+        continue;
+      double least = std::min(end, to);
+      all.push_back({std::isinf(least) ? 0 : least, rule.choice});
+      if (end >= to)
+        break;
+    }
+    from = to;
+  }
+  return all;
+}
+
+SmallVector<Bucket> Tiles::choose(Location loc, const GroupedMatmulSpec &spec,
+                                  bool canMove) {
+  std::vector<TileBucket> plan = rulesFor(spec);
+  if (const TileEntry *entry = table.find(spec.k, spec.n, spec.isPaired()))
+    plan = fillGaps(entry->getBuckets(), plan);
+  else if (unmeasured.insert({spec.k, spec.n, spec.isPaired()}).second)
+    emitRemark(loc) << "the table of " << table.device
+                    << " has no weights of k " << spec.k << ", n " << spec.n
+                    << (spec.isPaired() ? " (gate and up)" : "")
+                    << ": tiles follow general rules";
+  SmallVector<Bucket> buckets;
+  for (const TileBucket &part : plan) {
+    Bucket bucket;
+    double most = std::floor(part.mostRows * spec.experts);
+    if (part.mostRows && most < spec.gatherDivisor)
+      continue; // less than a token's rows
+    bucket.mostRows = static_cast<int64_t>(most);
+    bucket.spec = spec;
+    part.choice->apply(bucket.spec);
+    bucket.moves =
+        spec.gatherIndex && spec.gather && canMove && !part.choice->gather;
+    bucket.early = part.choice->rows * spec.experts <= mostEarlyRows;
+    if (!buckets.empty() && isSame(buckets.back(), bucket))
+      buckets.back().mostRows = bucket.mostRows;
+    else
+      buckets.push_back(bucket);
+  }
+  return buckets;
+}
+
+std::vector<int64_t> Tiles::fewTokens(const FewEntry &layer) const {
+  if (const FewEntry *known = table.findFew(layer))
+    return known->tokens;
+  return {1};
+}

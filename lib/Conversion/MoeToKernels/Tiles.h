@@ -1,0 +1,41 @@
+// Which variant of a kernel is for how many rows: from measurements, and from
+// rules where there are none.
+#ifndef MOE_LIB_CONVERSION_MOETOKERNELS_TILES_H
+#define MOE_LIB_CONVERSION_MOETOKERNELS_TILES_H
+
+#include "mlir/IR/Location.h"
+#include "moe/Codegen/TileTable.h"
+
+#include <set>
+
+namespace moe {
+
+/// A variant of a grouped matmul, and up to how many rows it is for.
+struct Bucket {
+  int64_t mostRows = 0; ///< of all groups together; 0: no end
+  GroupedMatmulSpec spec;
+  bool moves = false; ///< rows that an index names are moved first
+  bool early = false; ///< begins before the kernel before it has ended
+};
+
+class Tiles {
+public:
+  explicit Tiles(const TileTable &table) : table(table) {}
+
+  /// The variants of `spec` in ascending order of rows; the last has no end.
+  /// `canMove` says whether rows that are gathered may be moved first. A remark
+  /// at `loc` says, once for each matrix, that it was not measured.
+  llvm::SmallVector<Bucket> choose(mlir::Location loc,
+                                   const GroupedMatmulSpec &spec, bool canMove);
+
+  /// For how many tokens at most kernels of a whole layer are made, ascending.
+  std::vector<int64_t> fewTokens(const FewEntry &layer) const;
+
+private:
+  const TileTable &table;
+  std::set<std::tuple<int64_t, int64_t, bool>> unmeasured;
+};
+
+} // namespace moe
+
+#endif
