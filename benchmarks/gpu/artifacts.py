@@ -1,6 +1,6 @@
 """Compiles the layers of the benchmark to artifacts; no GPU is needed.
 
-    python3 benchmarks/gpu/artifacts.py --out DIR [--moe-opt build/release/bin/moe-opt] [words for moe-opt]
+    python3 benchmarks/gpu/artifacts.py --out DIR [--moe-opt build/release/bin/moe-opt] [--layers A,B] [words for moe-opt]
 
 A layer is what one rank holds: experts given as its own numbers and their weights, without a router. DIR gets LAYER.mlir and LAYER.moe, and
 artifacts.json with the size of each and the seconds that it took.
@@ -64,8 +64,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", required=True)
     parser.add_argument("--moe-opt", default="moe-opt")
+    parser.add_argument("--layers", default=",".join(LAYERS))
     options, words = parser.parse_known_args()
-    build(options.out, options.moe_opt, words)
+    build(options.out, options.moe_opt, words, options.layers.split(","))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,147 @@
+"""Runs compiled golden layers on a GPU, through libmoert's C interface and through moe-run, against transformers' results.
+
+    python3 benchmarks/gpu/check_artifacts.py --build DIR --golden build/release/test/golden --bin build/release/bin      # anywhere
+    python3 benchmarks/gpu/check_artifacts.py DIR --golden GOLDEN --library libmoert.so [--moe-run moe-run]
+
+Every family with its own router and with transformers' routing given, by the built-in table of kernels and by one that brings out all forms; numbers of tokens that take every path.
+Results are equal to the bit when repeated and when replayed from a CUDA graph; bad expert numbers are reported, and the session lives on.
+"""
+import argparse
+import os
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "examples"))
+FAMILIES = {"mixtral": (0, 1), "qwen2_moe": (0, 1), "qwen3_moe": (0, 1), "deepseek_v3": (1, 2), "gpt_oss": (0, 1), "olmoe": (0, 1)}
+TABLE = os.path.join(HERE, "..", "..", "test", "EndToEnd", "Inputs", "kernels.json")
+TOKENS = (0, 1, 2, 13, 16, 17, 80, 700)
+MOST_ERROR = 2e-2  # of the largest output
+
+
+def cases():
+    for family, layers in FAMILIES.items():
+        for layer in layers:
+            for form in ("router", "given", "forced"):
+                yield family, layer, form, f"{family}-{layer}-{form}"
+
+
+def build(options):
+    os.makedirs(options.build, exist_ok=True)
+    tool = lambda name: os.path.join(options.bin, name)
+    for family, layer, form, name in cases():
+        path = os.path.join(options.build, name)
+        flags = [] if form == "router" else ["--no-router"]
+        table = [f"--kernel-table={TABLE}"] if form == "forced" else []
+        commands = [[tool("moe-import"), f"{options.golden}/{family}", f"--layer={layer}", "--dtype=bf16", *flags, "-o", path + ".mlir"],
+                    [tool("moe-opt"), path + ".mlir", "--place=ranks=1", "--target=cuda", *table, "--compile-to=artifact", "-o", path + ".moe"]]
+        for command in commands:
+            run = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+            if run.returncode:
+                sys.exit(run.stderr)
+    print(f"{len(list(cases()))} artifacts in {options.build}")
+
+
+def compare(got, golden, torch):
+    """Error of the tokens whose experts are transformers', relative to the largest output, and how many the others are."""
+    want = golden["output"].float().cuda()
+    agree = torch.ones(len(want), dtype=torch.bool, device="cuda")
+    if "expert_ids" in got:
+        agree = (got["expert_ids"].sort(1).values == golden["expert_ids"].cuda().sort(1).values).all(1)
+    if not len(want):
+        return 0.0, 0
+    error = (got["y"].float() - want).abs()
+    return (error[agree].max() / want.abs().max()).item(), int((~agree).sum())
+
+
+def check_case(compiled, golden, torch):
+    """Problems found, and the largest error."""
+    types = {"f32": torch.float32, "bf16": torch.bfloat16, "i32": torch.int32}
+    names = {"x": "input", "expert_ids": "expert_ids", "expert_weights": "expert_weights"}
+    problems, worst, flipped = [], 0.0, 0
+    for tokens in TOKENS:
+        tiled = {key: torch.cat([value] * max(-(-tokens // len(value)), 1))[:tokens] for key, value in golden.items()}
+        inputs = {spec["name"]: tiled[names[spec["name"]]].to(types[spec["dtype"]]).cuda().contiguous() for spec in compiled.function["inputs"]}
+        first = compiled(**inputs)
+        compiled.wait()
+        error, others = compare(first, tiled, torch)
+        worst, flipped = max(worst, error), flipped + others
+        if not error < MOST_ERROR or others > max(0.1 * tokens, 1):
+            problems.append(f"{tokens} tokens: error {error:.1e}, {others} with other experts")
+        outputs = {name: torch.zeros_like(value) for name, value in first.items()}
+        run = compiled.bind(inputs, outputs)
+        graph = torch.cuda.CUDAGraph()
+        if tokens:
+            with torch.cuda.graph(graph):
+                run()
+        for how in (run, graph.replay if tokens else run):
+            for value in outputs.values():
+                value.zero_()
+            how()
+            compiled.wait()
+            torch.cuda.synchronize()
+            if not all(torch.equal(outputs[name], first[name]) for name in first):
+                problems.append(f"{tokens} tokens: other bits when {'repeated' if how is run else 'replayed'}")
+    if "expert_ids" in inputs:
+        wrong = {**inputs, "expert_ids": torch.full_like(inputs["expert_ids"], 9999)}
+        try:
+            compiled(**wrong)
+            compiled.wait()
+            problems.append("bad expert numbers are not reported")
+        except RuntimeError as complaint:
+            print("    as it should:", complaint)
+        again = compiled(**inputs)
+        compiled.wait()
+        if not torch.equal(again["y"], first["y"]):
+            problems.append("other bits after bad expert numbers")
+    return problems, worst, flipped
+
+
+def run_tool(options, family, layer, name):
+    """The same through moe-run, with transformers' routing."""
+    source = f"@{options.golden}/{family}/golden.safetensors:layers.{layer}."
+    given = [("x", "input"), ("expert_ids", "expert_ids"), ("expert_weights", "expert_weights")]
+    command = [options.moe_run, f"{options.folder}/{name}.moe", "--device=cuda", "--weights", f"{options.golden}/{family}", "--repeat", "3",
+               *[word for to, what in given for word in ("--input", f"{to}={source}{what}")], "--expect", f"y={source}output", "--rtol", str(MOST_ERROR)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    return [] if run.returncode == 0 else [f"moe-run: {run.stderr.strip()[-300:]}"]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", nargs="?")
+    parser.add_argument("--build", metavar="DIR")
+    parser.add_argument("--bin", default=".")
+    parser.add_argument("--golden", required=True)
+    parser.add_argument("--library", default="libmoert.so")
+    parser.add_argument("--moe-run")
+    options = parser.parse_args()
+    if options.build:
+        return build(options)
+    from torch_layer import CompiledLayer, torch
+    if torch is None or not torch.cuda.is_available():
+        print("check_artifacts: skipped, there is no", "torch" if torch is None else "GPU")
+        return 0
+    from safetensors.torch import load_file
+    bad = 0
+    for family, layer, form, name in cases():
+        prefix = f"layers.{layer}."
+        golden = {key.removeprefix(prefix): value for key, value in load_file(f"{options.golden}/{family}/golden.safetensors").items()
+                  if key.startswith(prefix)}
+        try:
+            compiled = CompiledLayer(options.library, f"{options.folder}/{name}.moe", max(TOKENS))
+            compiled.load_weights(f"{options.golden}/{family}")
+            problems, worst, flipped = check_case(compiled, golden, torch)
+            compiled.close()
+        except RuntimeError as error:
+            problems, worst, flipped = [str(error)[:300]], float("nan"), 0
+        if form == "given" and options.moe_run:
+            problems += run_tool(options, family, layer, name)
+        print(f"{'BAD' if problems else 'ok ':4s}{name}: error {worst:.1e}, {flipped} tokens with other experts", *problems, sep="\n    ", flush=True)
+        bad += bool(problems)
+    print(f"{bad} of {len(list(cases()))} wrong")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

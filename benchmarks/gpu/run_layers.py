@@ -1,0 +1,94 @@
+"""Times compiled artifacts of the benchmark's layers against torch._grouped_mm with support kernels, in one run; checks each against float32.
+
+    python3 benchmarks/gpu/run_layers.py --build DIR --moe-opt build/release/bin/moe-opt       # anywhere: writes DIR/*.moe
+    python3 benchmarks/gpu/run_layers.py DIR --harness HARNESS --library libmoert.so --json results.json [--routings balanced,zipf] [--layers A,B] [--tokens 1,16]
+
+HARNESS is the folder of the peer benchmark (moebench.py, run_peers.py), which times every contender in CUDA graphs over rotating inputs. The table sets the times
+against marks-h200.json. Ends with an error where a result is wrong, and says what is missing where there is no GPU.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+OURS, BASE = "moe_mlir", "grouped_mm+support"
+MOST_ERROR = 1e-2  # relative to the norm, bf16
+
+
+def without_gpu():
+    try:
+        import torch
+    except ImportError:
+        return "there is no torch"
+    return "" if torch.cuda.is_available() else "there is no GPU"
+
+
+def measure(options):
+    with tempfile.TemporaryDirectory() as adapters:
+        # The adapter finds its neighbours by its own path.
+        with open(os.path.join(adapters, "moe_mlir.py"), "w") as file:
+            file.write(f"import sys\nsys.path.insert(0, {HERE!r})\nfrom adapter import PEERS\n")
+        environment = {**os.environ, "PEER_ADAPTERS": adapters, "MOE_ARTIFACTS": os.path.abspath(options.folder),
+                       "MOERT_LIBRARY": os.path.abspath(options.library)}
+        command = [sys.executable, os.path.join(options.harness, "run_peers.py"), "--out", options.json, "--parts", "layers", "--impls",
+                   f"{OURS},{BASE}", "--routings", options.routings, "--deadline", str(options.seconds)]
+        for flag in ("layers", "tokens"):
+            if getattr(options, flag):
+                command += ["--" + flag, getattr(options, flag)]
+        subprocess.run(command, env=environment, check=True)
+
+
+def check(path):
+    """Wrong or missing results."""
+    with open(path) as file:
+        run = json.load(file)
+    problems = [f"{line.get('layer')} {line.get('T', '')} {line.get('routing', '')} {line.get('impl', '')}: {line.get('err', line.get('where'))}"
+                for line in run["errors"]]
+    for line in run["layers"]:
+        case = f"{line['layer']}, {line['T']} tokens, {line['routing']}"
+        if line["impl"] != OURS:
+            continue
+        if not line["err"] < MOST_ERROR:
+            problems.append(f"{case}: error {line['err']:.1e}, at most {MOST_ERROR:.0e} is expected")
+        if line["how"] != "graph":
+            problems.append(f"{case}: {line['how']}")
+    return problems
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", nargs="?")
+    parser.add_argument("--build", metavar="DIR")
+    parser.add_argument("--moe-opt", default="moe-opt")
+    parser.add_argument("--harness")
+    parser.add_argument("--library", default="libmoert.so")
+    parser.add_argument("--json", default="layers.json")
+    parser.add_argument("--routings", default="balanced")
+    parser.add_argument("--layers")
+    parser.add_argument("--tokens")
+    parser.add_argument("--seconds", type=float, default=1e9, help="begin no case after so many seconds")
+    options = parser.parse_args()
+    sys.path.insert(0, HERE)
+    if options.build:
+        import artifacts
+        artifacts.build(options.build, options.moe_opt)
+        return 0
+    if not options.folder or not options.harness:
+        parser.error("the folder of artifacts and --harness are expected, or --build")
+    if why := without_gpu():
+        print(f"run_layers: skipped, {why}")
+        return 0
+    measure(options)
+    import make_table
+    make_table.print_tables(options.json, OURS)
+    problems = check(options.json)
+    for problem in problems:
+        print("PROBLEM", problem)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
