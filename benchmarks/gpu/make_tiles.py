@@ -15,6 +15,8 @@ def tile_of(tag):
         tile["swap"] = True
     if settings.get("skip-dead") == "1":
         tile["skip_dead"] = True
+    if "tails" in settings:
+        tile["tails"] = int(settings["tails"])
     return tile
 
 

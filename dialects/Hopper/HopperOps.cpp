@@ -73,7 +73,16 @@ LogicalResult ExpectOp::verify() {
 }
 
 LogicalResult TmaLoadOp::verify() {
-  return verifyTile(*this, getRing().getType(), getTile()); // (C1)
+  RingType ring = getRing().getType();
+  if (failed(verifyTile(*this, ring, getTile()))) // (C1)
+    return failure();
+  int64_t rows = ring.getTiles()[getTile()].getRows(), first = getFirst();
+  if (first < 0 || first >= rows || first % 8) // (C2)
+    return emitOpError() << "begins at row " << first << " of " << rows
+                         << ", expected a multiple of 8 below";
+  if (getLive() && getBlocked()) // (C3)
+    return emitOpError() << "counts live rows of blocks, expected rows";
+  return success();
 }
 
 LogicalResult GatherRowsOp::verify() {
@@ -111,6 +120,11 @@ LogicalResult NextTileOp::verify() {
     if (value < 1) // (C1)
       return emitOpError() << "has " << value << " " << what
                            << ", expected at least 1";
+  int64_t unit = getEqual().value_or(1);
+  if (unit < 1 || getTileRows() % unit) // (C2)
+    return emitOpError() << "rounds the height of row tiles of "
+                         << getTileRows() << " to " << unit
+                         << ", expected a divisor";
   return success();
 }
 
@@ -183,10 +197,9 @@ LogicalResult EpilogueOp::verify() {
 void YieldOp::build(OpBuilder &, OperationState &) {}
 
 int64_t StoreTileOp::getBoxes() {
-  FragmentType fragment = getFragment().getType();
   TileType box = getStaging().getType().getBox();
-  return fragment.getRows() * fragment.getColumns() /
-         (box.getRows() * box.getColumns());
+  int64_t along = getTransposed() ? box.getRows() : box.getColumns();
+  return std::max<int64_t>(getFragment().getType().getColumns() / along, 1);
 }
 
 LogicalResult StoreTileOp::verify() {
@@ -196,12 +209,16 @@ LogicalResult StoreTileOp::verify() {
   // Boxes lie along the fragment's columns in either orientation.
   int64_t across = getTransposed() ? box.getColumns() : box.getRows();
   int64_t along = getTransposed() ? box.getRows() : box.getColumns();
-  if (fragment.getRows() != across || fragment.getColumns() % along) // (C1)
+  bool isPart = getTransposed() && fragment.getColumns() < along;
+  if (fragment.getRows() != across ||
+      (fragment.getColumns() % along && !isPart)) // (C1)
     return emitOpError() << "stores " << fragment << " in boxes of " << box
                          << ", expected a whole number of them";
-  if (getBoxes() % staging.getBuffers()) // (C2)
+  int64_t buffer = getBuffer(), buffers = staging.getBuffers();
+  bool isWhole = buffer == 0 && getBoxes() % buffers == 0;
+  if (!isWhole && (buffer < 0 || buffer + getBoxes() > buffers)) // (C2)
     return emitOpError() << "stores " << getBoxes() << " boxes through "
-                         << staging.getBuffers()
-                         << " buffers, expected a multiple";
+                         << buffers << " buffers from " << buffer
+                         << " on, expected a multiple, or no more than fit";
   return success();
 }

@@ -63,7 +63,8 @@ def Hopper_ExpectOp : Hopper_RingOp<"expect"> {
   let summary = "announces the bytes that TMA will bring into a stage";
   let description = [{
     One arrival at the stage's `full` barrier, which then also waits for the bytes of
-    the tiles listed.  Run by one thread, before its `hopper.tma_load`s.
+    the tiles listed; without tiles it is an arrival alone.  Run by one thread, before
+    its `hopper.tma_load`s.
 
     **Constraints**: (C1) tiles are named once each and exist in the ring.
 
@@ -82,9 +83,13 @@ def Hopper_TmaLoadOp : Hopper_RingOp<"tma_load"> {
     The map's box is the tile; `column` and `row` are its first element.  What lies
     outside of the map's matrix arrives as zero.  Run by one thread.  With `blocked`
     the map has four dimensions, over a matrix stored in blocks of 8 rows x 64
-    columns, and `column` and `row` begin a block.
+    columns, and `column` and `row` begin a block.  With `live` the map has three
+    dimensions, as that of `hopper.store_tile`: so many rows are read, the others
+    arrive as zero without being read.  With `first` the box is a part of the tile,
+    from that row of it on.
 
-    **Constraints**: (C1) the tile exists in the ring.
+    **Constraints**: (C1) the tile exists in the ring; (C2) `first` is a multiple of 8
+    within the tile; (C3) `live` is not `blocked`.
 
     ```mlir
     hopper.tma_load %ring[%position] tile 1, %map[%column, %row]
@@ -92,9 +97,11 @@ def Hopper_TmaLoadOp : Hopper_RingOp<"tma_load"> {
     ```
   }];
   let arguments = (ins Hopper_RingType:$ring, I32:$position, I64Attr:$tile,
-                       Hopper_Pointer:$map, I32:$column, I32:$row, UnitAttr:$blocked);
+                       Hopper_Pointer:$map, I32:$column, I32:$row, Optional<I32>:$live,
+                       UnitAttr:$blocked, DefaultValuedAttr<I64Attr, "0">:$first);
   let assemblyFormat = [{
-    $ring `[` $position `]` `tile` $tile `,` $map `[` $column `,` $row `]` (`blocked` $blocked^)? attr-dict `:` qualified(type($ring))
+    $ring `[` $position `]` `tile` $tile (`first` $first^)? `,` $map `[` $column `,` $row `]`
+    (`live` $live^)? (`blocked` $blocked^)? attr-dict `:` qualified(type($ring))
   }];
   let hasVerifier = 1;
 }
@@ -128,7 +135,8 @@ def Hopper_GatherLoadOp : Hopper_RingOp<"gather_load"> {
   let description = [{
     Copies columns `column` ... of each row asynchronously; columns from `columns` on
     arrive as zero.  Run by the 128 threads of `hopper.gather_rows`, followed by their
-    `hopper.commit`.
+    `hopper.commit`.  With `live` only the blocks of 16 rows that hold the first `live`
+    ones are copied.
 
     **Constraints**: (C1) the tile exists in the ring and is the gathered one.
 
@@ -138,9 +146,9 @@ def Hopper_GatherLoadOp : Hopper_RingOp<"gather_load"> {
     ```
   }];
   let arguments = (ins Hopper_RingType:$ring, I32:$position, I64Attr:$tile,
-                       Hopper_GatheredType:$rows, I32:$column, I64Attr:$columns);
+                       Hopper_GatheredType:$rows, I32:$column, Optional<I32>:$live, I64Attr:$columns);
   let assemblyFormat = [{
-    $ring `[` $position `]` `tile` $tile `,` $rows `[` $column `]` `of` $columns attr-dict
+    $ring `[` $position `]` `tile` $tile `,` $rows `[` $column `]` `of` $columns (`live` $live^)? attr-dict
     `:` qualified(type($ring)) `,` qualified(type($rows))
   }];
   let hasVerifier = 1;
@@ -154,6 +162,36 @@ def Hopper_CommitOp : Hopper_RingOp<"commit"> {
     ```
   }];
   let arguments = (ins Hopper_RingType:$ring, I32:$position);
+  let assemblyFormat = "$ring `[` $position `]` attr-dict `:` qualified(type($ring))";
+}
+
+def Hopper_WriteNoteOp : Hopper_RingOp<"write_note"> {
+  let summary = "leaves four numbers beside a stage for those who wait for it";
+  let description = [{
+    Run by one thread between `hopper.acquire` and its own arrival at the stage.
+
+    ```mlir
+    hopper.write_note %ring[%position] %row, %live, %column, %expert
+        : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>
+    ```
+  }];
+  let arguments = (ins Hopper_RingType:$ring, I32:$position, I32:$a, I32:$b, I32:$c, I32:$d);
+  let assemblyFormat = "$ring `[` $position `]` $a `,` $b `,` $c `,` $d attr-dict `:` qualified(type($ring))";
+}
+
+def Hopper_ReadNoteOp : Hopper_RingOp<"read_note"> {
+  let summary = "reads the numbers of `hopper.write_note`";
+  let description = [{
+    Between `hopper.wait_full` and `hopper.release` of the same stage.  All results are
+    the same in all lanes.
+
+    ```mlir
+    %row, %live, %column, %expert = hopper.read_note %ring[%position]
+        : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>
+    ```
+  }];
+  let arguments = (ins Hopper_RingType:$ring, I32:$position);
+  let results = (outs I32:$a, I32:$b, I32:$c, I32:$d);
   let assemblyFormat = "$ring `[` $position `]` attr-dict `:` qualified(type($ring))";
 }
 

@@ -12,16 +12,19 @@ def Hopper_NextTileOp : Hopper_Op<"next_tile"> {
     tiles) go over all columns, columns outermost, and `rotate` shifts the row order
     per column so that a short last row tile meets every CTA.  `expert` and `first`
     (the number of that expert's first tile) only move forward: start with 0, 0 and
-    feed the results back with a larger `tile`.
+    feed the results back with a larger `tile`.  With `equal` the row tiles of an expert
+    are as few as before, but of equal height, rounded up to that multiple; row tiles
+    end where the next begins.
 
     | result | meaning |
     | --- | --- |
     | valid | there is such a tile; else the others are unspecified |
     | nextExpert, nextFirst | state for the following step |
-    | row, end | first row of the tile; row where the expert ends |
+    | row, end | first row of the tile; row where the expert (`equal`: the tile) ends |
     | column | first column of the tile |
 
-    **Constraints**: (C1) all counts are positive.
+    **Constraints**: (C1) all counts are positive; (C2) the tile's rows are a multiple of
+    `equal`.
 
     ```mlir
     %valid, %e, %f, %row, %end, %column = hopper.next_tile %offsets, %tile from %expert, %first
@@ -30,11 +33,13 @@ def Hopper_NextTileOp : Hopper_Op<"next_tile"> {
   }];
   let arguments = (ins Hopper_Pointer:$offsets, I32:$tile, I32:$expert, I32:$first,
                        I64Attr:$experts, I64Attr:$columns, I64Attr:$tileRows,
-                       I64Attr:$tileColumns, I64Attr:$passTiles, UnitAttr:$rotate);
+                       I64Attr:$tileColumns, I64Attr:$passTiles, UnitAttr:$rotate,
+                       OptionalAttr<I64Attr>:$equal);
   let results = (outs I1:$valid, I32:$nextExpert, I32:$nextFirst, I32:$row, I32:$end, I32:$column);
   let assemblyFormat = [{
     $offsets `,` $tile `from` $expert `,` $first `experts` $experts `columns` $columns
-    `tile` custom<TileShape>($tileRows, $tileColumns) `pass` $passTiles (`rotate` $rotate^)? attr-dict
+    `tile` custom<TileShape>($tileRows, $tileColumns) `pass` $passTiles (`rotate` $rotate^)?
+    (`equal` $equal^)? attr-dict
   }];
   let hasVerifier = 1;
 }
@@ -195,8 +200,12 @@ def Hopper_StoreTileOp : Hopper_Op<"store_tile"> {
     element (x, y, z) is row y + z - B, so a box at y = B - n, z = row + n holds
     exactly n rows and full tiles and tails are the same instruction.
 
-    **Constraints**: (C1) the fragment is a whole number of boxes; (C2) that number is a
-    multiple of the buffers, so that a buffer's last store is known to have been read.
+    Boxes take the buffers in turn, from `buffer` on, and wait for the buffer's last
+    store.  That counts stores, so all stores of a tile together are whole rounds of
+    buffers.  A transposed fragment may be shorter than the box: it has one box then.
+
+    **Constraints**: (C1) the fragment is a whole number of boxes, or shorter than one;
+    (C2) that number is a multiple of the buffers, or fits behind `buffer`.
 
     ```mlir
     hopper.store_tile %values, %out, %map[%column, %row] rows %count
@@ -204,9 +213,10 @@ def Hopper_StoreTileOp : Hopper_Op<"store_tile"> {
     ```
   }];
   let arguments = (ins Hopper_FragmentType:$fragment, Hopper_StagingType:$staging,
-                       Hopper_Pointer:$map, I32:$column, I32:$row, I32:$count, UnitAttr:$transposed);
+                       Hopper_Pointer:$map, I32:$column, I32:$row, I32:$count, UnitAttr:$transposed,
+                       DefaultValuedAttr<I64Attr, "0">:$buffer);
   let assemblyFormat = [{
-    $fragment `,` $staging `,` $map `[` $column `,` $row `]` `rows` $count
+    $fragment `,` $staging (`buffer` $buffer^)? `,` $map `[` $column `,` $row `]` `rows` $count
     (`transposed` $transposed^)? attr-dict `:` qualified(type($fragment)) `,` qualified(type($staging))
   }];
   let hasVerifier = 1;

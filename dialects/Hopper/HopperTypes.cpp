@@ -98,8 +98,12 @@ int64_t RingType::getBarrierOffset() const {
   return getTileOffset(getTiles().size());
 }
 
-int64_t RingType::getBytes() const {
+int64_t RingType::getNoteOffset() const {
   return getBarrierOffset() + 16 * getStages();
+}
+
+int64_t RingType::getBytes() const {
+  return getNoteOffset() + 16 * getStages();
 }
 
 LogicalResult RingType::verify(function_ref<InFlightDiagnostic()> emitError,

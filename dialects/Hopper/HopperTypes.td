@@ -39,7 +39,8 @@ def Hopper_RingType : Hopper_Type<"Ring", "ring"> {
   let summary = "stages of shared memory, each holding one tile per operand";
   let description = [{
     The tiles of one operand follow each other for all stages, then come those of
-    the next operand, then one `full` and one `empty` barrier per stage.
+    the next operand, then one `full` and one `empty` barrier per stage, and 16 bytes
+    for a note beside each stage.
 
     **Constraints**: (C1) at least one stage and one tile; (C2) every tile has
     128-byte rows and a whole number of 1024-byte swizzle atoms.
@@ -54,7 +55,9 @@ def Hopper_RingType : Hopper_Type<"Ring", "ring"> {
     int64_t getTileOffset(int64_t tile) const;
     /// Offset of the `full` barriers from the ring's base, in bytes; the `empty` ones follow.
     int64_t getBarrierOffset() const;
-    /// Bytes of the whole ring, barriers included.
+    /// Offset of the notes from the ring's base, in bytes, a multiple of 16.
+    int64_t getNoteOffset() const;
+    /// Bytes of the whole ring, barriers and notes included.
     int64_t getBytes() const;
   }];
 }

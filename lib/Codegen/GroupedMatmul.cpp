@@ -20,6 +20,9 @@ using namespace moe::hopper;
 static constexpr uint32_t producerRegisters = 40, consumerRegisters = 232;
 static constexpr uint32_t gatherProducerRegisters = 56,
                           gatherConsumerRegisters = 224;
+/// With tails a thread may have 192 accumulators.
+static constexpr uint32_t tailsProducerRegisters = 24,
+                          tailsConsumerRegisters = 240;
 /// Tiles of a ring stage.
 static constexpr int64_t tokensTile = 0, weightsTile = 1;
 
@@ -53,12 +56,17 @@ public:
 private:
   Value argument(StringRef name);
   void start();
-  void forEachTile(function_ref<void(OutputTile, Value)> body);
+  Value forEachTile(function_ref<void(OutputTile, Value)> body);
   void producer();
   void gatherProducer();
+  void postTile(OutputTile tile, Value position, Value block);
+  void postEnd(Value position);
   void loadWeights(OutputTile tile, Value position, Value block);
   void consumer();
-  Value multiply(Value start, Value firstRow);
+  void consumeTails(Value firstRow, Value staging);
+  SmallVector<Value> multiply(Value start, Value firstRow, int64_t columns);
+  void computeTile(OutputTile tile, Value live, Value start, Value firstRow,
+                   Value staging, int64_t columns);
   void keepTurning(Value position);
   Value applyEpilogue(Value values, OutputTile tile, Value row, Value live,
                       Value weightRow);
@@ -89,12 +97,19 @@ void GroupedMatmulBuilder::build() {
   b.awaitPredecessors();
   NVVM::BarrierOp::create(b);
   Value warp = b.uniform(b.shr(b.threadId(), 5));
+  uint32_t few = producerRegisters, many = consumerRegisters;
+  if (spec.gather) {
+    few = gatherProducerRegisters;
+    many = gatherConsumerRegisters;
+  } else if (spec.tails) {
+    few = tailsProducerRegisters;
+    many = tailsConsumerRegisters;
+  }
   b.ifElse(
       b.less(warp, 4),
       [&] {
-        NVVM::SetMaxRegisterOp::create(
-            b, spec.gather ? gatherProducerRegisters : producerRegisters,
-            NVVM::SetMaxRegisterAction::decrease);
+        NVVM::SetMaxRegisterOp::create(b, few,
+                                       NVVM::SetMaxRegisterAction::decrease);
         if (spec.gather)
           return gatherProducer();
         b.ifThen(b.equal(warp, 0), [&] {
@@ -103,9 +118,8 @@ void GroupedMatmulBuilder::build() {
         });
       },
       [&] {
-        NVVM::SetMaxRegisterOp::create(
-            b, spec.gather ? gatherConsumerRegisters : consumerRegisters,
-            NVVM::SetMaxRegisterAction::increase);
+        NVVM::SetMaxRegisterOp::create(b, many,
+                                       NVVM::SetMaxRegisterAction::increase);
         consumer();
       });
 }
@@ -131,20 +145,21 @@ void GroupedMatmulBuilder::start() {
 //===----------------------------------------------------------------------===//
 
 /// Calls `body` with each tile of this CTA and the ring position where it
-/// begins.
-void GroupedMatmulBuilder::forEachTile(
+/// begins; gives the position after the last.
+Value GroupedMatmulBuilder::forEachTile(
     function_ref<void(OutputTile, Value)> body) {
   Value offsets = argument("offsets"), step = b.gridSize(), zero = b.i32(0);
   Type i32 = b.getI32Type();
   SmallVector<Type> resultTypes{b.getI1Type(), i32, i32, i32, i32, i32};
   enum { Number, Expert, First, Position, Row, End, Column };
-  b.loopWhile(
+  auto last = b.loopWhile(
       {b.blockId(), zero, zero, zero, zero, zero, zero},
       [&](ValueRange s) -> std::pair<Value, SmallVector<Value>> {
-        auto next =
-            NextTileOp::create(b, resultTypes, offsets, s[Number], s[Expert],
-                               s[First], spec.experts, spec.n, spec.tileTokens,
-                               spec.tileWeights, spec.passTiles, spec.rotate);
+        auto next = NextTileOp::create(
+            b, resultTypes, offsets, s[Number], s[Expert], s[First],
+            spec.experts, spec.n, spec.tileTokens, spec.tileWeights,
+            plan.passTiles, spec.rotate,
+            spec.tails ? b.getI64IntegerAttr(8) : IntegerAttr());
         return {next.getValid(),
                 {s[Number], next.getNextExpert(), next.getNextFirst(),
                  s[Position], next.getRow(), next.getEnd(), next.getColumn()}};
@@ -159,6 +174,7 @@ void GroupedMatmulBuilder::forEachTile(
                 s[End],
                 s[Column]};
       });
+  return last[Position];
 }
 
 /// Up to some microseconds, different per role, CTA and step, and only for half
@@ -179,25 +195,51 @@ void GroupedMatmulBuilder::sleepSometimes(Value position, int64_t role) {
 void GroupedMatmulBuilder::loadWeights(OutputTile tile, Value position,
                                        Value block) {
   Value row = b.add(b.mul(tile.expert, spec.n), tile.column);
-  TmaLoadOp::create(b, ring, position, weightsTile, argument("w"),
-                    b.mul(block, blockColumns), row, spec.blockedWeights);
+  for (int64_t first = 0; first < spec.tileWeights; first += plan.weightsBox)
+    TmaLoadOp::create(b, ring, position, weightsTile, argument("w"),
+                      b.mul(block, blockColumns), b.add(row, first),
+                      /*live=*/Value(), spec.blockedWeights, first);
 }
 
 void GroupedMatmulBuilder::producer() {
-  forEachTile([&](OutputTile tile, Value start) {
+  Value last = forEachTile([&](OutputTile tile, Value start) {
+    Value live = spec.tails ? b.sub(tile.end, tile.row) : Value();
     b.loop(0, kBlocks, {}, [&](Value block, ValueRange) -> SmallVector<Value> {
       Value position = b.add(start, block);
       sleepSometimes(position, 0);
       AcquireOp::create(b, ring, position);
+      postTile(tile, position, block);
       ExpectOp::create(b, ring, position,
                        ArrayRef<int64_t>{tokensTile, weightsTile});
       TmaLoadOp::create(b, ring, position, tokensTile, argument("x"),
-                        b.mul(block, blockColumns), tile.row,
-                        /*blocked=*/false);
+                        b.mul(block, blockColumns), tile.row, live,
+                        /*blocked=*/false, /*first=*/0);
       loadWeights(tile, position, block);
       return {};
     });
   });
+  if (spec.tails) {
+    AcquireOp::create(b, ring, last);
+    postEnd(last);
+  }
+}
+
+/// With tails the consumers learn a tile from the note beside its first stage:
+/// finding it takes several divisions, which the producer has time for.
+void GroupedMatmulBuilder::postTile(OutputTile tile, Value position,
+                                    Value block) {
+  if (spec.tails)
+    b.ifThen(b.equal(block, 0), [&] {
+      WriteNoteOp::create(b, ring, position, tile.row,
+                          b.sub(tile.end, tile.row), tile.column, tile.expert);
+    });
+}
+
+/// One more stage that brings nothing but the news that there are no tiles.
+void GroupedMatmulBuilder::postEnd(Value position) {
+  Value none = b.i32(0);
+  WriteNoteOp::create(b, ring, position, none, none, none, none);
+  ExpectOp::create(b, ring, position, ArrayRef<int64_t>());
 }
 
 /// All 128 threads copy rows of x; one of them also asks for the weights.
@@ -205,7 +247,8 @@ void GroupedMatmulBuilder::gatherProducer() {
   Value leader = b.equal(b.threadId(), 0);
   auto rowsType =
       GatheredType::get(b.getContext(), ringType.getTiles()[tokensTile]);
-  forEachTile([&](OutputTile tile, Value start) {
+  Value last = forEachTile([&](OutputTile tile, Value start) {
+    Value live = spec.tails ? b.sub(tile.end, tile.row) : Value();
     Value rows =
         GatherRowsOp::create(b, rowsType, argument("x"),
                              spec.gatherIndex ? argument("index") : Value(),
@@ -215,49 +258,65 @@ void GroupedMatmulBuilder::gatherProducer() {
       sleepSometimes(position, 0);
       AcquireOp::create(b, ring, position);
       b.ifThen(leader, [&] {
+        postTile(tile, position, block);
         ExpectOp::create(b, ring, position, ArrayRef<int64_t>{weightsTile});
         loadWeights(tile, position, block);
       });
       GatherLoadOp::create(b, ring, position, tokensTile, rows,
-                           b.mul(block, blockColumns), spec.k);
+                           b.mul(block, blockColumns), live, spec.k);
       CommitOp::create(b, ring, position);
       return {};
     });
   });
+  if (spec.tails) {
+    AcquireOp::create(b, ring, last);
+    b.ifThen(leader, [&] { postEnd(last); });
+    CommitOp::create(b, ring, last);
+  }
 }
 
 //===----------------------------------------------------------------------===//
 // Consumer
 //===----------------------------------------------------------------------===//
 
-/// The products of all K blocks, two groups in flight: a stage is released when
-/// the group after it has been issued.  The first block starts the sums, so
-/// they are never zeroed.
-Value GroupedMatmulBuilder::multiply(Value start, Value firstRow) {
-  int64_t columns = spec.swap ? spec.tileTokens : spec.tileWeights;
+/// The products of all K blocks with so many of the ring's rows on wgmma's
+/// second side; one group per fragment of 64 rows stays in flight: a stage is
+/// released when the groups after it have been issued.  The first block starts
+/// the sums, so they are never zeroed.
+SmallVector<Value> GroupedMatmulBuilder::multiply(Value start, Value firstRow,
+                                                  int64_t columns) {
   auto accType = AccumulatorType::get(b.getContext(), wgmmaRows, columns);
   int64_t lhs = spec.swap ? weightsTile : tokensTile;
   int64_t rhs = spec.swap ? tokensTile : weightsTile;
-  WaitFullOp::create(b, ring, start, spec.gather);
-  Value acc = MmaOp::create(b, accType, ring, start, lhs, firstRow, rhs,
-                            /*acc=*/Value());
-  acc = b.loop(1, kBlocks, acc,
-               [&](Value block, ValueRange carried) -> SmallVector<Value> {
-                 Value position = b.add(start, block);
-                 sleepSometimes(position, 1);
-                 WaitFullOp::create(b, ring, position, spec.gather);
-                 Value next = MmaOp::create(b, accType, ring, position, lhs,
-                                            firstRow, rhs, carried[0]);
-                 MmaThrottleOp::create(b, 1);
-                 ReleaseOp::create(b, ring, b.sub(position, 1));
-                 return {next};
-               })
-            .front();
+  auto issue = [&](Value position, ValueRange sums) {
+    SmallVector<Value> next;
+    for (int64_t i = 0; i < plan.fragments; ++i) {
+      Value row = i ? b.add(firstRow, i * wgmmaRows) : firstRow;
+      next.push_back(MmaOp::create(b, accType, ring, position, lhs, row, rhs,
+                                   sums.empty() ? Value() : sums[i]));
+    }
+    return next;
+  };
+  // With tails the tile was read from the first stage.
+  if (!spec.tails)
+    WaitFullOp::create(b, ring, start, spec.gather);
+  SmallVector<Value> sums = issue(start, {});
+  sums = b.loop(1, kBlocks, sums,
+                [&](Value block, ValueRange carried) -> SmallVector<Value> {
+                  Value position = b.add(start, block);
+                  sleepSometimes(position, 1);
+                  WaitFullOp::create(b, ring, position, spec.gather);
+                  SmallVector<Value> next = issue(position, carried);
+                  MmaThrottleOp::create(b, plan.fragments);
+                  ReleaseOp::create(b, ring, b.sub(position, 1));
+                  return next;
+                });
   auto type = FragmentType::get(b.getContext(), accType.getRows(),
                                 accType.getColumns());
-  Value values = MmaWaitOp::create(b, type, acc);
+  for (Value &sum : sums)
+    sum = MmaWaitOp::create(b, type, sum);
   ReleaseOp::create(b, ring, b.add(start, kBlocks - 1));
-  return values;
+  return sums;
 }
 
 void GroupedMatmulBuilder::keepTurning(Value start) {
@@ -327,22 +386,75 @@ Value GroupedMatmulBuilder::applyEpilogue(Value values, OutputTile tile,
   return values;
 }
 
+/// Products, epilogue and store of one tile; `live` of its tokens are stored.
+void GroupedMatmulBuilder::computeTile(OutputTile tile, Value live, Value start,
+                                       Value firstRow, Value staging,
+                                       int64_t columns) {
+  SmallVector<Value> sums = multiply(start, firstRow, columns);
+  Value row = spec.swap ? tile.row : b.add(tile.row, firstRow);
+  Value weightRow = spec.swap ? b.add(tile.column, firstRow) : tile.column;
+  for (auto [i, values] : llvm::enumerate(sums)) {
+    if (i)
+      weightRow = b.add(weightRow, wgmmaRows);
+    Value column = spec.isPaired() ? b.shr(weightRow, 1) : weightRow;
+    Value stored = applyEpilogue(values, tile, row, live, weightRow);
+    StoreTileOp::create(b, stored, staging, argument("y"), column, row, live,
+                        spec.swap, spec.tails ? i % plan.buffers : 0);
+  }
+}
+
+/// One body for each token side that a product may have, complete from the
+/// first product to the store: accumulators do not cross branches.
+void GroupedMatmulBuilder::consumeTails(Value firstRow, Value staging) {
+  enum { Position, Row, Live, Column, Expert };
+  Value zero = b.i32(0);
+  b.loopWhile(
+      {zero, zero, zero, zero, zero},
+      [&](ValueRange s) -> std::pair<Value, SmallVector<Value>> {
+        sleepSometimes(s[Position], 1);
+        WaitFullOp::create(b, ring, s[Position], spec.gather);
+        auto note = ReadNoteOp::create(b, SmallVector<Type>(4, b.getI32Type()),
+                                       ring, s[Position]);
+        // Known to be uniform: branches on it must not look divergent to ptxas.
+        Value live = b.uniform(note.getB());
+        return {b.less(0, live),
+                {s[Position], note.getA(), live, note.getC(), note.getD()}};
+      },
+      [&](ValueRange s) -> SmallVector<Value> {
+        OutputTile tile{s[Expert], s[Row], b.add(s[Row], s[Live]), s[Column]};
+        auto choose = [&](auto choose, ArrayRef<int64_t> sides) -> void {
+          if (sides.size() == 1)
+            return computeTile(tile, s[Live], s[Position], firstRow, staging,
+                               sides.front());
+          size_t half = sides.size() / 2;
+          b.ifElse(
+              b.less(sides[half - 1], s[Live]),
+              [&] { choose(choose, sides.drop_front(half)); },
+              [&] { choose(choose, sides.take_front(half)); });
+        };
+        choose(choose, plan.sides);
+        return {b.add(s[Position], kBlocks), s[Row], s[Live], s[Column],
+                s[Expert]};
+      });
+}
+
 void GroupedMatmulBuilder::consumer() {
   Value consumer = b.sub(b.uniform(b.warpgroup()), 1);
-  Value firstRow = b.mul(consumer, wgmmaRows);
+  Value firstRow = b.mul(consumer, wgmmaRows * plan.fragments);
   Value staging =
       StagingOp::create(b, stagingType, shared, /*offset=*/0, consumer);
+  if (spec.tails) {
+    consumeTails(firstRow, staging);
+    DrainStoresOp::create(b);
+    return;
+  }
   forEachTile([&](OutputTile tile, Value start) {
     Value row = spec.swap ? tile.row : b.add(tile.row, firstRow);
-    Value weightRow = spec.swap ? b.add(tile.column, firstRow) : tile.column;
     // Known to be uniform: branches on it must not look divergent to ptxas.
     Value live = b.uniform(b.sub(tile.end, row));
-    Value column = spec.isPaired() ? b.shr(weightRow, 1) : weightRow;
     auto compute = [&] {
-      Value values = multiply(start, firstRow);
-      values = applyEpilogue(values, tile, row, live, weightRow);
-      StoreTileOp::create(b, values, staging, argument("y"), column, row, live,
-                          spec.swap);
+      computeTile(tile, live, start, firstRow, staging,
+                  spec.swap ? spec.tileTokens : spec.tileWeights);
     };
     if (spec.skipDead)
       b.ifElse(b.less(0, live), compute, [&] { keepTurning(start); });

@@ -16,6 +16,12 @@ struct GroupedMatmulPlan {
   int64_t stages, buffers;
   int64_t boxRows, boxColumns, boxes; ///< output boxes of one consumer's tile
   int64_t ringOffset, sharedBytes;
+  int64_t fragments; ///< 64-row blocks of one consumer
+  int64_t passTiles;
+  /// Rows of x and w that one TMA load brings.
+  int64_t weightsBox;
+  /// With tails: token sides of the product, ascending, the last the tile's.
+  llvm::SmallVector<int64_t> sides;
 };
 
 GroupedMatmulPlan planGroupedMatmul(const GroupedMatmulSpec &spec);

@@ -2,6 +2,7 @@
 // parameters.
 #include "GroupedMatmulPlan.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -10,11 +11,48 @@ using namespace moe;
 /// Shared memory that one CTA of sm_90 may have.
 static constexpr int64_t maxSharedBytes = 227 * 1024;
 static constexpr int64_t maxStages = 12;
+/// About as many rows of x as weight rows are in work on a device at a time.
+static constexpr int64_t passRows = 2048;
+
+/// Accumulators of one thread with tails: the rest of its registers must do for
+/// everything else.
+static constexpr int64_t maxAccumulators = 192, maxScaledAccumulators = 112;
+
+/// Parts of an expert that has several are taller than half a tile: narrow
+/// steps there, coarser ones below.
+static SmallVector<int64_t> getSides(int64_t tileTokens, int64_t step) {
+  SmallVector<int64_t> sides{tileTokens};
+  int64_t coarse = std::max<int64_t>(step, 32);
+  while (true) {
+    int64_t least = sides.back();
+    int64_t next = least > tileTokens / 2 ? least - step
+                                          : llvm::alignDown(least - 1, coarse);
+    if (next <= 0)
+      break;
+    sides.push_back(next);
+  }
+  std::reverse(sides.begin(), sides.end());
+  return sides;
+}
 
 GroupedMatmulPlan moe::planGroupedMatmul(const GroupedMatmulSpec &spec) {
   GroupedMatmulPlan plan;
   int64_t perPair = spec.isPaired() ? 2 : 1;
-  if (spec.swap) {
+  plan.fragments =
+      spec.swap ? spec.tileWeights / (consumers * wgmmaRows) : int64_t(1);
+  plan.passTiles = spec.passTiles
+                       ? spec.passTiles
+                       : std::max<int64_t>(passRows / spec.tileTokens, 1);
+  plan.weightsBox =
+      spec.tileWeights > 256 ? spec.tileWeights / 2 : spec.tileWeights;
+  int64_t stageBytes = (spec.tileTokens + spec.tileWeights) * 128 + 32;
+  if (spec.tails) {
+    plan.sides = getSides(spec.tileTokens, spec.tails);
+    // A whole fragment is one box.
+    plan.boxRows = spec.tileTokens;
+    plan.boxColumns = wgmmaRows / perPair;
+    plan.boxes = plan.fragments;
+  } else if (spec.swap) {
     plan.boxRows = std::min<int64_t>(spec.tileTokens, 64);
     plan.boxColumns = wgmmaRows / perPair;
     plan.boxes = spec.tileTokens / plan.boxRows;
@@ -25,12 +63,16 @@ GroupedMatmulPlan moe::planGroupedMatmul(const GroupedMatmulSpec &spec) {
     plan.boxes = columns / plan.boxColumns;
   }
   plan.buffers = spec.buffers ? spec.buffers : std::min<int64_t>(plan.boxes, 4);
-  while (!spec.buffers && plan.boxes % plan.buffers)
-    --plan.buffers;
   int64_t boxBytes = plan.boxRows * plan.boxColumns * 2;
-  plan.ringOffset = llvm::alignTo(consumers * plan.buffers * boxBytes, 1024);
-  int64_t stageBytes = (spec.tileTokens + spec.tileWeights) * 128 + 16;
-  int64_t fitting = (maxSharedBytes - plan.ringOffset) / stageBytes;
+  auto place = [&] {
+    plan.ringOffset = llvm::alignTo(consumers * plan.buffers * boxBytes, 1024);
+    return (maxSharedBytes - plan.ringOffset) / stageBytes;
+  };
+  // With tails a tile has few, large boxes: a third stage is worth more.
+  while (!spec.buffers && plan.buffers > 1 &&
+         (plan.boxes % plan.buffers || (spec.tails && place() < 3)))
+    --plan.buffers;
+  int64_t fitting = place();
   plan.stages = spec.stages ? spec.stages : std::min(fitting, maxStages);
   plan.sharedBytes = plan.ringOffset + plan.stages * stageBytes;
   return plan;
@@ -64,18 +106,59 @@ static LogicalResult verifyProblem(const GroupedMatmulSpec &spec,
   return success();
 }
 
+static LogicalResult verifyTails(const GroupedMatmulSpec &spec,
+                                 ErrorFn emitError) {
+  if (!spec.swap)
+    return emitError() << "tails choose the token side of wgmma, which tokens "
+                          "have with swap only";
+  if (spec.tails < 8 || spec.tails % 8 || spec.tileTokens % spec.tails)
+    return emitError() << "tails of " << spec.tails << " for a tile of "
+                       << spec.tileTokens
+                       << " tokens, expected a multiple of 8 that divides it";
+  if (!llvm::is_contained({128, 256, 384}, spec.tileWeights))
+    return emitError() << "tile with tails has " << spec.tileWeights
+                       << " weight rows, expected 128, 256 or 384";
+  int64_t accumulators =
+      spec.rowScale ? maxScaledAccumulators : maxAccumulators;
+  int64_t most = accumulators * 2 * 128 / spec.tileWeights / 8 * 8;
+  most = std::min<int64_t>(most, 256);
+  if (spec.tileTokens < 16 || spec.tileTokens > most)
+    return emitError() << "tile with tails has " << spec.tileTokens
+                       << " tokens, expected 16 to " << most << " for "
+                       << spec.tileWeights << " weight rows"
+                       << (spec.rowScale ? " and row weights" : "");
+  return success();
+}
+
 static LogicalResult verifyTile(const GroupedMatmulSpec &spec,
                                 ErrorFn emitError) {
   if (spec.cluster != 1)
     return emitError() << "clusters of " << spec.cluster
                        << " CTAs are not generated, expected 1";
+  if (spec.swap && spec.skipDead)
+    return emitError() << "skipDead has no effect on a swapped tile, whose "
+                          "warpgroups share all tokens; leave it out";
+  if (spec.gather && spec.tileTokens % 16)
+    return emitError() << "gathered tile has " << spec.tileTokens
+                       << " tokens, expected a multiple of 16 such as "
+                       << llvm::alignTo(spec.tileTokens, 16);
+  if (spec.gatherDivisor < 1 ||
+      (spec.gatherDivisor != 1 && !(spec.gather && spec.gatherIndex)))
+    return emitError() << "index is divided by " << spec.gatherDivisor
+                       << ", expected "
+                       << (spec.gather && spec.gatherIndex
+                               ? "a positive number"
+                               : "1 without a gathered index");
+  if (spec.tails)
+    return verifyTails(spec, emitError);
   if (spec.swap) {
     if (spec.tileWeights != consumers * wgmmaRows)
       return emitError() << "swapped tile has " << spec.tileWeights
                          << " weight rows, expected 128";
     if (!llvm::is_contained({8, 16, 32, 64, 128, 192, 256}, spec.tileTokens))
       return emitError() << "swapped tile has " << spec.tileTokens
-                         << " tokens, expected 8, 16, 32, 64, 128, 192 or 256";
+                         << " tokens, expected 8, 16, 32, 64, 128, 192 or 256"
+                            " (or tails)";
   } else {
     if (spec.tileTokens != consumers * wgmmaRows)
       return emitError() << "tile has " << spec.tileTokens
@@ -84,19 +167,6 @@ static LogicalResult verifyTile(const GroupedMatmulSpec &spec,
       return emitError() << "tile has " << spec.tileWeights
                          << " weight rows, expected 64, 128, 192 or 256";
   }
-  if (spec.gather && spec.tileTokens % 16)
-    return emitError() << "gathered tile has " << spec.tileTokens
-                       << " tokens, expected a multiple of 16 such as 16";
-  if (spec.gatherDivisor < 1 ||
-      (spec.gatherDivisor != 1 && !(spec.gather && spec.gatherIndex)))
-    return emitError() << "index is divided by " << spec.gatherDivisor
-                       << ", expected "
-                       << (spec.gather && spec.gatherIndex
-                               ? "a positive number"
-                               : "1 without a gathered index");
-  if (spec.swap && spec.skipDead)
-    return emitError() << "skipDead has no effect on a swapped tile, whose "
-                          "warpgroups share all tokens; leave it out";
   return success();
 }
 
@@ -105,7 +175,7 @@ LogicalResult moe::verifyGroupedMatmul(const GroupedMatmulSpec &spec,
   if (failed(verifyProblem(spec, emitError)) ||
       failed(verifyTile(spec, emitError)))
     return failure();
-  if (spec.passTiles < 1)
+  if (spec.passTiles < 0)
     return emitError() << "passes of " << spec.passTiles
                        << " row tiles, expected at least 1";
   GroupedMatmulPlan plan = planGroupedMatmul(spec);
@@ -143,12 +213,13 @@ KernelInterface moe::getGroupedMatmulInterface(const GroupedMatmulSpec &spec) {
     if (spec.gatherIndex)
       pointer("index");
   } else {
-    map("x", ParameterKind::MatrixMap, spec.k, spec.tileTokens, blockColumns);
+    map("x", spec.tails ? ParameterKind::RaggedMap : ParameterKind::MatrixMap,
+        spec.k, spec.tileTokens, blockColumns);
   }
   map("w",
       spec.blockedWeights ? ParameterKind::BlockedMap
                           : ParameterKind::MatrixMap,
-      spec.k, spec.tileWeights, blockColumns);
+      spec.k, plan.weightsBox, blockColumns);
   map("y", ParameterKind::RaggedMap, spec.getOutputColumns(), plan.boxRows,
       plan.boxColumns);
   pointer("offsets");

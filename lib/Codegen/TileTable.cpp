@@ -14,6 +14,7 @@ void TileChoice::apply(GroupedMatmulSpec &spec) const {
   spec.tileWeights = tileWeights;
   spec.swap = swap;
   spec.skipDead = skipDead;
+  spec.tails = tails;
 }
 
 /// How far away from a measurement its choice still holds, at most.
@@ -82,7 +83,8 @@ static bool readChoice(const llvm::json::Object &object, TileChoice &choice,
             *weights,
             object.getBoolean("swap").value_or(false),
             object.getBoolean("skip_dead").value_or(false),
-            object.getBoolean("gather").value_or(false)};
+            object.getBoolean("gather").value_or(false),
+            object.getInteger("tails").value_or(0)};
   return true;
 }
 

@@ -136,6 +136,7 @@ static FailureOr<Kernel> readGroupedMatmul(Settings &settings, Location loc) {
   settings.read("cluster", spec.cluster);
   settings.read("swap", spec.swap);
   settings.read("skip-dead", spec.skipDead);
+  settings.read("tails", spec.tails);
   settings.read("gather", spec.gather);
   settings.read("row-scale", spec.rowScale);
   settings.read("bias", spec.bias);
@@ -432,11 +433,13 @@ static FailureOr<std::string> describeTile(Settings &settings, Location loc) {
     choice = entry->find(rows);
   if (!choice)
     return std::string("not measured\n");
-  return llvm::formatv("{0} tokens x {1} weights{2}{3}{4}\n",
+  std::string tails =
+      choice->tails ? ", tails of " + std::to_string(choice->tails) : "";
+  return llvm::formatv("{0} tokens x {1} weights{2}{3}{4}{5}\n",
                        choice->tileTokens, choice->tileWeights,
                        choice->swap ? ", swapped" : "",
                        choice->skipDead ? ", skipping" : "",
-                       choice->gather ? ", gathering" : "")
+                       choice->gather ? ", gathering" : "", tails)
       .str();
 }
 

@@ -50,6 +50,11 @@ struct GroupedMatmulSpec {
   /// A warpgroup without live rows skips its products (fewer than 256 rows per
   /// expert).
   bool skipDead = false;
+  /// Only with `swap`: an expert's rows are cut into parts of equal height, at
+  /// most `tileTokens`, and the product's token side is chosen per part on the
+  /// device among multiples of this (0: off). `tileWeights` may be 128, 256 or
+  /// 384 then.
+  int64_t tails = 0;
   bool gather = false, rowScale = false, bias = false;
   bool gatherIndex = true;   ///< only with `gather`
   int64_t gatherDivisor = 1; ///< only with an index
@@ -58,8 +63,9 @@ struct GroupedMatmulSpec {
   bool blockedWeights = false;
   GroupedEpilogue epilogue = GroupedEpilogue::None;
   double alpha = 1.702, limit = 7.0; ///< of SwigluClamped
-  int64_t passTiles = 16; ///< row tiles that share a pass over the columns
-  bool rotate = true;     ///< shift the row order per column
+  /// Row tiles that share a pass over the columns; 0: about 2048 rows.
+  int64_t passTiles = 0;
+  bool rotate = true; ///< shift the row order per column
   /// Test only: every warp role sleeps for changing times, to bring races out.
   bool jitter = false;
 

@@ -107,6 +107,12 @@ struct ExpectPattern : RingPattern<ExpectOp> {
     for (int64_t tile : op.getTiles())
       bytes += type.getTiles()[tile].getBytes();
     Value stage = getStage(b, type, adaptor.getPosition());
+    if (bytes == 0) {
+      NVVM::MBarrierArriveOp::create(
+          b, Type(), getFullBarrier(b, type, adaptor.getRing(), stage),
+          Value());
+      return;
+    }
     NVVM::MBarrierArriveExpectTxOp::create(
         b, Type(), getFullBarrier(b, type, adaptor.getRing(), stage),
         b.i32(bytes), NVVM::MemScopeKind::CTA, /*relaxed=*/false, Value());
@@ -118,13 +124,19 @@ struct TmaLoadPattern : RingPattern<TmaLoadOp> {
   void lower(TmaLoadOp op, Adaptor adaptor, DeviceBuilder &b) const override {
     RingType type = op.getRing().getType();
     Value stage = getStage(b, type, adaptor.getPosition());
+    TileType tile = type.getTiles()[op.getTile()];
     Value target = getTile(b, type, adaptor.getRing(), stage, op.getTile());
+    if (op.getFirst())
+      target = b.atByte(target, op.getFirst() * tile.getRowBytes());
     target = LLVM::AddrSpaceCastOp::create(
         b, LLVM::LLVMPointerType::get(b.getContext(), 7), target);
     SmallVector<Value> place{adaptor.getColumn(), adaptor.getRow()};
     if (op.getBlocked())
       place = {b.i32(0), b.i32(0), b.shr(adaptor.getColumn(), 6),
                b.shr(adaptor.getRow(), 3)};
+    if (Value live = adaptor.getLive())
+      place = {adaptor.getColumn(), b.sub(tile.getRows(), live),
+               b.add(adaptor.getRow(), live)};
     NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(
         b, target, adaptor.getMap(), place,
         getFullBarrier(b, type, adaptor.getRing(), stage), ValueRange(),
@@ -191,9 +203,15 @@ struct GatherLoadPattern : RingPattern<GatherLoadOp> {
     Value bytes = b.mul(adaptor.getColumn(), elementBytes);
     for (int64_t pass = 0; pass < tile.getRows() / 16; ++pass) {
       Value source = LLVM::ExtractValueOp::create(b, adaptor.getRows(), pass);
-      NVVM::CpAsyncOp::create(b, b.atByte(target, 2048 * pass),
-                              b.atByte(source, bytes), 16,
-                              NVVM::LoadCacheModifierKind::CG, size);
+      auto copy = [&] {
+        NVVM::CpAsyncOp::create(b, b.atByte(target, 2048 * pass),
+                                b.atByte(source, bytes), 16,
+                                NVVM::LoadCacheModifierKind::CG, size);
+      };
+      if (Value live = adaptor.getLive())
+        b.ifThen(b.less(16 * pass, live), copy);
+      else
+        copy();
     }
   }
 };
@@ -205,6 +223,44 @@ struct CommitPattern : RingPattern<CommitOp> {
     Value stage = getStage(b, type, adaptor.getPosition());
     NVVM::CpAsyncMBarrierArriveOp::create(
         b, getFullBarrier(b, type, adaptor.getRing(), stage), /*noinc=*/true);
+  }
+};
+
+static Value getNote(DeviceBuilder &b, RingType type, Value ring,
+                     Value position) {
+  Value stage = getStage(b, type, position);
+  return b.atByte(ring, b.add(b.shl(stage, 4), type.getNoteOffset()));
+}
+
+struct WriteNotePattern : RingPattern<WriteNoteOp> {
+  using RingPattern::RingPattern;
+  void lower(WriteNoteOp op, Adaptor adaptor, DeviceBuilder &b) const override {
+    auto type = VectorType::get(4, b.getI32Type());
+    Value note = LLVM::UndefOp::create(b, type);
+    for (auto [i, value] : llvm::enumerate(adaptor.getOperands().drop_front(2)))
+      note = LLVM::InsertElementOp::create(b, note, value, b.i32(i));
+    b.store(note,
+            getNote(b, op.getRing().getType(), adaptor.getRing(),
+                    adaptor.getPosition()),
+            16);
+  }
+};
+
+struct ReadNotePattern : OpConversionPattern<ReadNoteOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult
+  matchAndRewrite(ReadNoteOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    DeviceBuilder b(op.getLoc(), rewriter);
+    Value note = b.load(VectorType::get(4, b.getI32Type()),
+                        getNote(b, op.getRing().getType(), adaptor.getRing(),
+                                adaptor.getPosition()),
+                        16);
+    SmallVector<Value> values;
+    for (int64_t i = 0; i < 4; ++i)
+      values.push_back(LLVM::ExtractElementOp::create(b, note, b.i32(i)));
+    rewriter.replaceOp(op, values);
+    return success();
   }
 };
 
@@ -239,8 +295,9 @@ struct ReleasePattern : RingPattern<ReleaseOp> {
 
 void moe::populateRingPatterns(const TypeConverter &converter,
                                RewritePatternSet &patterns) {
-  patterns.add<RingDeclPattern, InitRingPattern, AcquirePattern, ExpectPattern,
-               TmaLoadPattern, GatherRowsPattern, GatherLoadPattern,
-               CommitPattern, WaitFullPattern, ReleasePattern>(
-      converter, patterns.getContext());
+  patterns
+      .add<RingDeclPattern, InitRingPattern, AcquirePattern, ExpectPattern,
+           TmaLoadPattern, GatherRowsPattern, GatherLoadPattern, CommitPattern,
+           WriteNotePattern, ReadNotePattern, WaitFullPattern, ReleasePattern>(
+          converter, patterns.getContext());
 }

@@ -54,7 +54,8 @@ struct NextTilePattern : OpConversionPattern<NextTileOp> {
     Value valid = b.less(at.expert, op.getExperts());
     // Never zero, so that the divisions below are defined when there is no
     // tile.
-    Value rowTiles = b.max(b.ceilDiv(b.sub(at.end, at.begin), tileRows), 1);
+    Value rows = b.sub(at.end, at.begin);
+    Value rowTiles = b.max(b.ceilDiv(rows, tileRows), 1);
     Value local = b.sub(adaptor.getTile(), at.first);
     Value passes = b.ceilDiv(rowTiles, pass);
     Value height = b.div(b.add(rowTiles, b.sub(passes, 1)), passes);
@@ -65,9 +66,19 @@ struct NextTilePattern : OpConversionPattern<NextTileOp> {
     Value row = b.sub(inPass, b.mul(column, passHeight));
     if (op.getRotate())
       row = b.rem(b.add(row, column), passHeight);
-    row = b.add(at.begin, b.mul(b.add(passBegin, row), tileRows));
+    row = b.add(passBegin, row);
     column = b.mul(column, op.getTileColumns());
-    rewriter.replaceOp(op, {valid, at.expert, at.first, row, at.end, column});
+    Value end = at.end;
+    if (std::optional<uint64_t> unit = op.getEqual()) {
+      int64_t rounding = *unit;
+      Value least = b.div(b.add(rows, b.sub(rowTiles, 1)), rowTiles);
+      Value equal = b.mul(b.ceilDiv(least, rounding), rounding);
+      row = b.add(at.begin, b.mul(row, equal));
+      end = b.min(b.add(row, equal), end);
+    } else {
+      row = b.add(at.begin, b.mul(row, tileRows));
+    }
+    rewriter.replaceOp(op, {valid, at.expert, at.first, row, end, column});
     return success();
   }
 };

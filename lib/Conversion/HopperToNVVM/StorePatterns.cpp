@@ -60,12 +60,14 @@ struct StoreTilePattern : OpConversionPattern<StoreTileOp> {
     auto layout =
         op.getTransposed() ? NVVM::MMALayout::col : NVVM::MMALayout::row;
     auto shape = NVVM::LdStMatrixShapeAttr::get(b.getContext(), 8, 8);
-    int64_t count = matrices.size();
-    int64_t step = count % 4 == 0 ? 4 : count % 2 == 0 ? 2 : 1;
-    for (int64_t first = 0; first < count; first += step)
+    for (int64_t first = 0, step; !matrices.empty(); first += step) {
+      int64_t count = matrices.size();
+      step = count >= 4 ? 4 : count >= 2 ? 2 : 1;
       NVVM::StMatrixOp::create(b, getMatrixRow(b, op, box, first),
-                               matrices.slice(first, step), layout, shape,
+                               matrices.take_front(step), layout, shape,
                                NVVM::LdStMatrixEltType::B16);
+      matrices = matrices.drop_front(step);
+    }
   }
 
   /// One bulk group per box, empty for a box without live rows: the wait before
@@ -108,7 +110,7 @@ struct StoreTilePattern : OpConversionPattern<StoreTileOp> {
                               NVVM::BarrierReductionAttr(), Value());
     };
     for (int64_t number = 0; number < op.getBoxes(); ++number) {
-      int64_t buffer = number % staging.getBuffers();
+      int64_t buffer = (op.getBuffer() + number) % staging.getBuffers();
       Value box =
           b.atByte(adaptor.getStaging(), buffer * staging.getBox().getBytes());
       SmallVector<Value> matrices;

@@ -146,3 +146,49 @@ func.func @one_lane_per_warp_releases(%ring: !ring, %position: i32) {
   hopper.release %ring[%position] : !ring
   return
 }
+
+// -----
+
+!ring = !hopper.ring<4, <128x64xbf16>, <256x64xbf16>>
+
+// The map is three-dimensional: box row i of 128 is row row + i while i < live, else nothing is read.
+// CHECK-LABEL: func.func @only_live_rows_are_read
+// CHECK-SAME: (%[[RING:.*]]: !llvm.ptr<3>, %[[MAP:.*]]: !llvm.ptr, %[[POSITION:.*]]: i32, %[[COLUMN:.*]]: i32, %[[ROW:.*]]: i32, %[[LIVE:.*]]: i32)
+func.func @only_live_rows_are_read(%ring: !ring, %map: !llvm.ptr, %position: i32, %column: i32, %row: i32, %live: i32) {
+  // CHECK-DAG: %[[HEIGHT:.*]] = arith.constant 128 : i32
+  // CHECK-DAG: %[[Y:.*]] = arith.subi %[[HEIGHT]], %[[LIVE]]
+  // CHECK-DAG: %[[Z:.*]] = arith.addi %[[ROW]], %[[LIVE]]
+  // CHECK: nvvm.cp.async.bulk.tensor.shared.cluster.global %{{.*}}, %[[MAP]], %{{.*}}, box[%[[COLUMN]], %[[Y]], %[[Z]]]
+  hopper.tma_load %ring[%position] tile 0, %map[%column, %row] live %live : !ring
+  return
+}
+
+// -----
+
+!ring = !hopper.ring<4, <128x64xbf16>, <256x64xbf16>>
+
+// Behind 4 x 48 KiB of tiles and 8 barriers, 16 bytes each.
+// CHECK-LABEL: func.func @notes_stand_behind_the_barriers
+func.func @notes_stand_behind_the_barriers(%ring: !ring, %position: i32, %x: i32) -> i32 {
+  // CHECK-DAG: %[[NOTES:.*]] = arith.constant 196672 : i32
+  // CHECK: %[[AT:.*]] = arith.addi %{{.*}}, %[[NOTES]]
+  // CHECK: %[[NOTE:.*]] = llvm.getelementptr %{{.*}}[%[[AT]]]
+  // CHECK: llvm.store %{{.*}}, %[[NOTE]] {alignment = 16 : i64} : vector<4xi32>, !llvm.ptr<3>
+  hopper.write_note %ring[%position] %x, %x, %x, %x : !ring
+  // CHECK: llvm.load %[[NOTE]] {alignment = 16 : i64} : !llvm.ptr<3> -> vector<4xi32>
+  %a, %b, %c, %d = hopper.read_note %ring[%position] : !ring
+  return %d : i32
+}
+
+// -----
+
+!ring = !hopper.ring<4, <128x64xbf16>>
+
+// Blocks of 16 rows from the last live one on are left out.
+// CHECK-LABEL: func.func @dead_rows_are_not_gathered
+func.func @dead_rows_are_not_gathered(%ring: !ring, %rows: !hopper.gathered<128x64xbf16>, %position: i32, %live: i32) {
+  // CHECK-COUNT-8: scf.if
+  // CHECK-NOT: scf.if
+  hopper.gather_load %ring[%position] tile 0, %rows[%position] of 4096 live %live : !ring, !hopper.gathered<128x64xbf16>
+  return
+}

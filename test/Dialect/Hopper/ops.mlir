@@ -95,3 +95,27 @@ func.func @schedule(%offsets: !llvm.ptr, %tile: i32, %expert: i32, %first: i32) 
       experts 8 columns 4096 tile 128x256 pass 16 rotate
   return
 }
+
+// CHECK-LABEL: func.func @tails
+func.func @tails(%ring: !ring, %map: !llvm.ptr, %rows: !hopper.gathered<128x64xbf16>, %position: i32, %live: i32,
+                 %values: !hopper.fragment<64x48>, %out: !hopper.staging<2, <128x64xbf16>>) {
+  // CHECK: hopper.write_note %{{.*}}[%{{.*}}] %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} : !hopper.ring
+  hopper.write_note %ring[%position] %live, %live, %live, %live : !ring
+  // CHECK: hopper.expect %{{.*}}[%{{.*}}] tiles [] : !hopper.ring
+  hopper.expect %ring[%position] tiles [] : !ring
+  // CHECK: hopper.tma_load %{{.*}}[%{{.*}}] tile 0, %{{.*}}[%{{.*}}, %{{.*}}] live %{{.*}} : !hopper.ring
+  hopper.tma_load %ring[%position] tile 0, %map[%live, %live] live %live : !ring
+  // CHECK: hopper.tma_load %{{.*}}[%{{.*}}] tile 1 first 128, %{{.*}}[%{{.*}}, %{{.*}}] : !hopper.ring
+  hopper.tma_load %ring[%position] tile 1 first 128, %map[%live, %live] : !ring
+  // CHECK: hopper.gather_load {{.*}} of 4096 live %{{.*}} : !hopper.ring
+  hopper.gather_load %ring[%position] tile 0, %rows[%live] of 4096 live %live : !ring, !hopper.gathered<128x64xbf16>
+  // CHECK: %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} = hopper.read_note %{{.*}}[%{{.*}}] : !hopper.ring
+  %a, %b, %c, %d = hopper.read_note %ring[%position] : !ring
+  // CHECK: hopper.store_tile %{{.*}}, %{{.*}} buffer 1, %{{.*}}[%{{.*}}, %{{.*}}] rows %{{.*}} transposed
+  hopper.store_tile %values, %out buffer 1, %map[%a, %b] rows %live transposed
+      : !hopper.fragment<64x48>, !hopper.staging<2, <128x64xbf16>>
+  // CHECK: hopper.next_tile {{.*}} tile 128x256 pass 16 rotate equal 8
+  %valid, %e, %f, %row, %end, %column = hopper.next_tile %map, %a from %b, %c
+      experts 8 columns 4096 tile 128x256 pass 16 rotate equal 8
+  return
+}
