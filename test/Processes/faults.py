@@ -11,7 +11,7 @@ import traceback
 
 sys.dont_write_bytecode = True
 import numpy as np  # noqa: E402
-from jobs import Failed, Job, has_met, launchers, rank_processes  # noqa: E402
+from jobs import Failed, Job, has_met, launchers, processor_seconds, rank_processes  # noqa: E402
 
 LIMIT = 10
 
@@ -48,7 +48,11 @@ class Faults:
         else:
             job.process.kill()
             raise Failed(f"{mpi}: there are {len(found)} processes of 4")
-        time.sleep(0.5)  # until they run
+        met = {pid: processor_seconds(pid) for pid in found.values()}
+        for _ in range(600):  # until they are past MPI's start, however busy this machine is
+            if all(processor_seconds(pid) > before + 0.5 for pid, before in met.items()):
+                break
+            time.sleep(0.05)
         os.kill(found[rank], kind)
         begin = time.time()
         job.expect(None, *[text.replace("PID", str(found[rank])) for text in texts])

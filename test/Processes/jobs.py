@@ -82,6 +82,16 @@ def has_met(pid):
     return False
 
 
+def processor_seconds(pid):
+    """That a process has used so far; 0 where it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def launchers():
     """MPIs that are installed: name -> (launcher, the variable of a process's rank)."""
     variables = {"openmpi": "OMPI_COMM_WORLD_RANK", "mpich": "PMI_RANK"}
