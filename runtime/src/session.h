@@ -90,6 +90,9 @@ public:
     return members[static_cast<size_t>(rank)]->queue.get();
   }
   int64_t maxTokens() const { return options.maxTokens; }
+  // A rank's rows of a tensor that has `tokens` rows in all.
+  int64_t shareBegin(const TensorSpec &spec, int rank, int64_t tokens) const;
+  int64_t shareSize(const TensorSpec &spec, int rank, int64_t tokens) const;
 
 private:
   // What one call hands to one rank's program, and where that comes from and
@@ -139,8 +142,6 @@ private:
   int64_t stagedBytes(const TensorSpec &spec) const;
   Status placeOutput(size_t output, const HostTensor *global, int64_t tokens);
   Status checkEqual() const;
-  int64_t shareBegin(const TensorSpec &spec, int rank, int64_t tokens) const;
-  int64_t shareSize(const TensorSpec &spec, int rank, int64_t tokens) const;
 
   std::shared_ptr<Artifact> artifact;
   SessionOptions options;
