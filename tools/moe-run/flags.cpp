@@ -171,6 +171,7 @@ static Status fillPlan(const RunFlags &flags, RunPlan &plan) {
   plan.function = flags.function;
   plan.recordRouting = flags.recordRouting;
   plan.json = flags.json;
+  plan.trace = flags.trace;
   plan.equalNan = flags.equalNan;
   plan.stats = flags.stats;
   return {};

@@ -66,6 +66,9 @@ CommandLine::CommandLine() {
   app.add_flag("--stats", flags.stats,
                "prints the bytes that each rank moved and holds");
   app.add_option("--json", flags.json, "writes the statistics as JSON");
+  app.add_option("--trace", flags.trace,
+                 "writes what each rank did and when, for chrome://tracing or "
+                 "Perfetto");
   inspect = app.add_subcommand("inspect", "prints what an artifact holds");
   inspect->add_option("artifact", inspected, "the artifact")->required();
   addBench();

@@ -6,6 +6,7 @@
 #include "launch.h"
 #include "launch/rendezvous.h"
 #include "outputs.h"
+#include "trace_file.h"
 
 #include <algorithm>
 #include <chrono>
@@ -51,6 +52,7 @@ private:
   int64_t tokens = 0;
   std::unique_ptr<Session> session;
   RunFacts facts;
+  TraceFile trace;
   std::vector<std::string> failures;
 };
 
@@ -173,10 +175,17 @@ Status Invocation::openSession() {
   options.device = plan.device;
   options.deviceNumber = plan.deviceNumber;
   options.checkReplicas = true;
+  options.trace = !plan.trace.empty();
   Result<std::unique_ptr<Session>> opened = Session::open(artifact, options);
   if (!opened.ok())
     return opened.status();
   session = std::move(*opened);
+  if (plan.trace.empty())
+    return {};
+  Result<TraceFile> clock = TraceFile::makeClock(*session);
+  if (!clock.ok())
+    return clock.status();
+  trace = std::move(*clock);
   return {};
 }
 
@@ -286,6 +295,8 @@ Status Invocation::writeResults() {
     printStats(*session, facts);
   if (!plan.json.empty())
     MOERT_TRY(writeStats(plan.json, *session, facts));
+  if (!plan.trace.empty())
+    MOERT_TRY(trace.write(plan.trace));
   return {};
 }
 
@@ -319,6 +330,8 @@ Status Invocation::perform() {
   if (!traffic.ok())
     return traffic.status();
   facts.traffic = std::move(*traffic);
+  if (!plan.trace.empty())
+    MOERT_TRY(trace.gather(*session));
   if (job.isFirst()) {
     MOERT_TRY(writeResults());
     compareExpected();

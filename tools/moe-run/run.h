@@ -27,7 +27,7 @@ struct JobPlan {
 
 // The command line, as text; parseFlags makes a RunPlan of it.
 struct RunFlags : JobFlags {
-  std::string artifact, weights, function, recordRouting, json, device;
+  std::string artifact, weights, function, recordRouting, json, trace, device;
   std::vector<std::string> inputs, expects, outputs;
   std::string rtol, threads, maxTokens, repeat;
   bool equalNan = false;
@@ -35,7 +35,7 @@ struct RunFlags : JobFlags {
 };
 
 struct RunPlan : JobPlan {
-  std::string artifact, weights, function, recordRouting, json;
+  std::string artifact, weights, function, recordRouting, json, trace;
   std::string device;
   int deviceNumber = -1;
   std::vector<TensorSource> inputs, expects;
