@@ -30,8 +30,13 @@ def graph_median(launches, copies=20):
     return times[len(times) // 2] * 1e3 / copies
 
 
-def sort_reference(ids, slots_of, slots):
+def sort_reference(ids, slots_of, slots, group=1):
     slot = slots_of[ids.flatten().long()].long()
+    if group > 1:  # of a token's pairs in one bin the first is kept
+        slot = torch.where(slot < 0, slot, slot // group).view(ids.shape)
+        for j in range(1, ids.shape[1]):
+            slot[:, j][(slot[:, j:j + 1] == slot[:, :j]).any(1)] = -1
+        slot, slots = slot.flatten(), slots // group
     kept = torch.where(slot >= 0)[0]
     order = kept[torch.sort(slot[kept], stable=True).indices]
     positions = torch.full_like(slot, -1)
@@ -43,7 +48,7 @@ def sort_reference(ids, slots_of, slots):
 def check_sort(load, names, settings, tokens, timed):
     """`names`: one kernel of one CTA, or count and place."""
     experts, k = int(settings["experts"]), int(settings["top-k"])
-    slots = int(settings.get("slots", experts))
+    slots, group = int(settings.get("slots", experts)), int(settings.get("group", 1))
     table = torch.arange(experts, **INT)
     if settings.get("table") == "1":
         table = torch.full((experts,), -1, **INT)
@@ -53,14 +58,14 @@ def check_sort(load, names, settings, tokens, timed):
     ids = torch.multinomial(skew.expand(tokens, experts), k).to(torch.int32)
     pairs, blocks = tokens * k, 1 if len(names) == 1 else min(SMS, tokens * k // 512 + 1)
     out = {name: torch.full((pairs,), -7, **INT) for name in ("order", "tokens", "positions")}
-    out["offsets"] = torch.full((slots + 1,), -7, **INT)
+    out["offsets"] = torch.full((slots // group + 1,), -7, **INT)
     status, counts = torch.zeros(1, **INT), torch.full((blocks, slots), -7, **INT)
     launches = [load(name).bind(grid=blocks, ids=ids, slots=table, counts=counts, status=status,
                                 pairs=pairs, **out) for name in names]
     for launch in launches:
         launch()
     torch.cuda.synchronize()
-    order, positions, offsets = sort_reference(ids, table, slots)
+    order, positions, offsets = sort_reference(ids, table, slots, group)
     rows, bad = len(order), []
     for name, want, have in (("order", order, out["order"][:rows]),
                              ("tokens", order // k, out["tokens"][:rows]),

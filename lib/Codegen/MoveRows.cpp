@@ -1,4 +1,4 @@
-// One thread per row and eight columns (16 bytes).
+// One thread per row and eight columns (16 bytes), or one word.
 #include "moe/Codegen/MoveRows.h"
 #include "Chunk.h"
 
@@ -7,12 +7,22 @@
 using namespace mlir;
 using namespace moe;
 
-static constexpr int64_t threads = 128;
+static int64_t getThreads(const MoveRowsSpec &spec) {
+  return spec.words ? 32 : 128;
+}
+
+static int64_t perThread(const MoveRowsSpec &spec) {
+  return spec.words ? 1 : chunk::elements;
+}
 
 LogicalResult
 moe::verifyMoveRows(const MoveRowsSpec &spec,
                     function_ref<InFlightDiagnostic()> emitError) {
-  if (spec.columns < 1 || spec.columns % chunk::elements)
+  if (spec.words && (spec.columns < 1 || spec.weights))
+    return emitError() << "rows of " << spec.columns << " words are moved"
+                       << (spec.weights ? " with weights" : "")
+                       << ", expected a positive number without weights";
+  if (spec.columns < 1 || spec.columns % perThread(spec))
     return emitError() << "rows of " << spec.columns
                        << " columns are moved, expected a positive multiple "
                           "of 8 such as "
@@ -28,13 +38,13 @@ moe::verifyMoveRows(const MoveRowsSpec &spec,
 }
 
 int64_t moe::getMoveRowsBlocks(const MoveRowsSpec &spec) {
-  return llvm::divideCeil(spec.columns, threads * chunk::elements);
+  return llvm::divideCeil(spec.columns, getThreads(spec) * perThread(spec));
 }
 
 KernelInterface moe::getMoveRowsInterface(const MoveRowsSpec &spec) {
   KernelInterface interface;
   interface.name = spec.name;
-  interface.threads = threads;
+  interface.threads = getThreads(spec);
   interface.parameters.push_back({"x"});
   interface.parameters.push_back({"index"});
   if (spec.weights)
@@ -50,12 +60,24 @@ static void buildBody(DeviceBuilder &b, const MoveRowsSpec &spec,
   Value y = b.toGlobal(function.getArguments().back());
   int64_t parts = getMoveRowsBlocks(spec);
   Value row = b.div(b.blockId(), parts);
-  Value column = b.add(b.mul(b.rem(b.blockId(), parts), threads), b.threadId());
-  b.ifThen(b.less(column, spec.columns / chunk::elements), [&] {
+  Value column =
+      b.add(b.mul(b.rem(b.blockId(), parts), getThreads(spec)), b.threadId());
+  b.ifThen(b.less(column, spec.columns / perThread(spec)), [&] {
     Value other =
         b.load(b.getI32Type(), b.atElement(index, b.getI32Type(), row));
     Value from = spec.scatter ? row : b.div(other, spec.divisor);
     Value to = spec.scatter ? other : row;
+    if (spec.words) {
+      auto word = [&](Value base, Value row) {
+        Type i64 = b.getI64Type();
+        Value at = arith::MulIOp::create(b, arith::ExtUIOp::create(b, i64, row),
+                                         b.i64(spec.columns));
+        at = arith::AddIOp::create(b, at,
+                                   arith::ExtUIOp::create(b, i64, column));
+        return b.atElement(base, b.getI32Type(), at);
+      };
+      return b.store(b.load(b.getI32Type(), word(x, from)), word(y, to));
+    }
     Value words = chunk::load(b, chunk::at(b, x, from, spec.columns, column));
     if (spec.weights) {
       Value weight = b.load(b.getF32Type(), b.atElement(function.getArgument(2),

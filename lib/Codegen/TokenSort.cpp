@@ -1,6 +1,6 @@
 // Counting sort.  Each warp owns a run of consecutive pairs; within 32 of them
-// `match.any` finds the lanes of equal slot, whose order is the lanes' order.
-// Rows of a slot are ordered by (CTA, warp, position): stable and
+// `match.any` finds the lanes of equal bin, whose order is the lanes' order.
+// Rows of a bin are ordered by (CTA, warp, position): stable and
 // deterministic.
 #include "moe/Codegen/TokenSort.h"
 #include "moe/Codegen/DeviceBuilder.h"
@@ -11,7 +11,7 @@ using namespace mlir;
 using namespace moe;
 
 static constexpr int64_t singleWarps = 32, sharedWarps = 8;
-static constexpr int64_t maxSlots = 1024;
+static constexpr int64_t maxBins = 1024;
 
 static int64_t getWarps(const TokenSortSpec &spec) {
   return spec.stage == TokenSortStage::Single ? singleWarps : sharedWarps;
@@ -23,9 +23,13 @@ moe::verifyTokenSort(const TokenSortSpec &spec,
   if (spec.experts < 1 || spec.topK < 1)
     return emitError() << "token sort of " << spec.experts << " experts, top "
                        << spec.topK << ", expected both positive";
-  if (spec.getSlots() > maxSlots)
-    return emitError() << "token sort has " << spec.getSlots()
-                       << " slots, expected at most " << maxSlots;
+  if (spec.group < 1 || spec.getSlots() % spec.group)
+    return emitError() << "token sort has bins of " << spec.group
+                       << " slots, expected a divisor of " << spec.getSlots();
+  if (spec.getBins() > maxBins)
+    return emitError() << "token sort has " << spec.getBins()
+                       << (spec.group == 1 ? " slots" : " bins")
+                       << ", expected at most " << maxBins;
   if (spec.getSlots() != spec.experts && !spec.table && !spec.window &&
       spec.placement.empty())
     return emitError() << "token sort has " << spec.getSlots() << " slots for "
@@ -46,7 +50,7 @@ KernelInterface moe::getTokenSortInterface(const TokenSortSpec &spec) {
   interface.name = spec.name;
   interface.threads = 32 * getWarps(spec);
   // One histogram per warp, then first rows, then the rows of earlier CTAs.
-  interface.sharedBytes = 4 * spec.getSlots() * (getWarps(spec) + 2) + 4;
+  interface.sharedBytes = 4 * spec.getBins() * (getWarps(spec) + 2) + 4;
   auto add = [&](StringRef name, ParameterKind kind = ParameterKind::Pointer) {
     interface.parameters.push_back({name.str(), kind});
   };
@@ -71,16 +75,16 @@ class TokenSortBuilder {
 public:
   TokenSortBuilder(DeviceBuilder &b, gpu::GPUModuleOp module,
                    LLVM::LLVMFuncOp function, const TokenSortSpec &spec)
-      : b(b), spec(spec), function(function), slots(spec.getSlots()),
+      : b(b), spec(spec), function(function), bins(spec.getBins()),
         warps(getWarps(spec)) {
     histograms = getDynamicShared(b, b.getLoc(), module);
-    firstRows = b.atByte(histograms, 4 * slots * warps);
-    earlier = b.atByte(histograms, 4 * slots * (warps + 1) + 4);
+    firstRows = b.atByte(histograms, 4 * bins * warps);
+    earlier = b.atByte(histograms, 4 * bins * (warps + 1) + 4);
     lane = b.lane();
     if (!spec.placement.empty())
       placement = makePlacement(module);
     warp = b.uniform(b.shr(b.threadId(), 5));
-    mine = b.atElement(histograms, b.getI32Type(), b.mul(warp, slots));
+    mine = b.atElement(histograms, b.getI32Type(), b.mul(warp, bins));
   }
 
   void build();
@@ -88,30 +92,32 @@ public:
 private:
   /// The lanes of one step: what a lane's pair is, where it belongs.
   struct Step {
-    Value pair, inRange, slot, kept, rank, peers;
+    Value pair, inRange, bin, kept, rank, peers;
   };
 
   Value argument(StringRef name);
   Value makePlacement(gpu::GPUModuleOp module);
   Value slotOf(Value expert);
+  Value binOf(Value expert);
+  Value isRepeated(Value pair, Value bin);
   Value word(Value array, Operand index) {
     return b.load(b.getI32Type(), b.atElement(array, b.getI32Type(), index));
   }
   void setWord(Value array, Operand index, Value value) {
     b.store(value, b.atElement(array, b.getI32Type(), index));
   }
-  void forEachSlot(function_ref<void(Value)> body);
+  void forEachBin(function_ref<void(Value)> body);
   void forEachStep(function_ref<void(const Step &)> body);
   void count(const Step &step);
   void scanWarps();
-  void sumBlocks(Value slot);
-  void scanSlots();
+  void sumBlocks(Value bin);
+  void scanBins();
   void place(const Step &step);
 
   DeviceBuilder &b;
   const TokenSortSpec &spec;
   LLVM::LLVMFuncOp function;
-  int64_t slots, warps;
+  int64_t bins, warps;
   Value histograms, firstRows, earlier, lane, warp, mine, placement;
 };
 } // namespace
@@ -144,16 +150,42 @@ Value TokenSortBuilder::slotOf(Value expert) {
   if (!spec.window)
     return slot;
   Value local = b.sub(slot, argument("first"));
-  Value inside =
-      arith::CmpIOp::create(b, arith::CmpIPredicate::ult, local, b.i32(slots));
+  Value inside = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, local,
+                                       b.i32(spec.getSlots()));
   return b.select(inside, local, -1);
+}
+
+/// The bin of an expert, -1 or another negative number if it is elsewhere.
+Value TokenSortBuilder::binOf(Value expert) {
+  Value slot = slotOf(expert);
+  if (spec.group == 1)
+    return slot;
+  Value bin = b.div(b.max(slot, 0), spec.group);
+  return b.select(b.less(slot, 0), slot, bin);
+}
+
+/// Whether a pair before this one has brought its token to the bin.
+Value TokenSortBuilder::isRepeated(Value pair, Value bin) {
+  Value last = b.sub(argument("pairs"), 1);
+  Value place = b.rem(pair, spec.topK), first = b.sub(pair, place);
+  SmallVector<Value> found = b.loop(
+      0, spec.topK - 1, {b.i32(0)},
+      [&](Value before, ValueRange carried) -> SmallVector<Value> {
+        Value id = word(argument("ids"), b.min(b.add(first, before), last));
+        Value known = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, id,
+                                            b.i32(spec.experts));
+        Value same = b.both(known, b.equal(binOf(b.select(known, id, 0)), bin));
+        same = b.both(same, b.less(before, place));
+        return {b.select(same, 1, carried[0])};
+      });
+  return b.equal(found[0], 1);
 }
 
 void TokenSortBuilder::build() {
   Value zero = b.i32(0);
-  forEachSlot([&](Value slot) {
+  forEachBin([&](Value bin) {
     for (int64_t w = 0; w < warps; ++w)
-      setWord(histograms, b.add(slot, w * slots), zero);
+      setWord(histograms, b.add(bin, w * bins), zero);
   });
   NVVM::BarrierOp::create(b);
   forEachStep([&](const Step &step) { count(step); });
@@ -162,18 +194,18 @@ void TokenSortBuilder::build() {
   if (spec.stage == TokenSortStage::Count)
     return;
   NVVM::BarrierOp::create(b);
-  scanSlots();
+  scanBins();
   NVVM::BarrierOp::create(b);
   forEachStep([&](const Step &step) { place(step); });
 }
 
-/// Slots are shared out over the threads of the CTA.
-void TokenSortBuilder::forEachSlot(function_ref<void(Value)> body) {
+/// Bins are shared out over the threads of the CTA.
+void TokenSortBuilder::forEachBin(function_ref<void(Value)> body) {
   int64_t threads = 32 * warps;
-  b.loop(0, (slots + threads - 1) / threads, {},
+  b.loop(0, (bins + threads - 1) / threads, {},
          [&](Value round, ValueRange) -> SmallVector<Value> {
-           Value slot = b.add(b.mul(round, threads), b.threadId());
-           b.ifThen(b.less(slot, slots), [&] { body(slot); });
+           Value bin = b.add(b.mul(round, threads), b.threadId());
+           b.ifThen(b.less(bin, bins), [&] { body(bin); });
            return {};
          });
 }
@@ -192,16 +224,19 @@ void TokenSortBuilder::forEachStep(function_ref<void(const Step &)> body) {
     Value known = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, id,
                                         b.i32(spec.experts));
     Value bounded = b.select(known, id, 0);
-    Value slot = slotOf(bounded);
+    Value bin = binOf(bounded);
     Value valid = b.both(step.inRange, known);
     b.ifThen(
         b.both(step.inRange,
                b.equal(arith::ExtUIOp::create(b, b.getI32Type(), known), 0)),
         [&] { setWord(argument("status"), 0, b.i32(1)); });
-    step.slot = b.select(valid, slot, -1);
-    step.kept = b.less(-1, step.slot);
+    if (spec.group > 1)
+      valid =
+          b.both(valid, b.equal(b.select(isRepeated(step.pair, bin), 1, 0), 0));
+    step.bin = b.select(valid, bin, -1);
+    step.kept = b.less(-1, step.bin);
     step.peers = NVVM::MatchSyncOp::create(b, b.getI32Type(), b.i32(-1),
-                                           step.slot, NVVM::MatchSyncKind::any);
+                                           step.bin, NVVM::MatchSyncKind::any);
     Value before = b.sub(b.shl(1, lane), 1);
     step.rank = LLVM::CtPopOp::create(b, b.bitAnd(step.peers, before));
     body(step);
@@ -212,57 +247,57 @@ void TokenSortBuilder::forEachStep(function_ref<void(const Step &)> body) {
 void TokenSortBuilder::count(const Step &step) {
   b.ifThen(b.both(step.kept, b.equal(step.rank, 0)), [&] {
     Value size = LLVM::CtPopOp::create(b, step.peers);
-    setWord(mine, step.slot, b.add(word(mine, step.slot), size));
+    setWord(mine, step.bin, b.add(word(mine, step.bin), size));
   });
   NVVM::SyncWarpOp::create(b, b.i32(-1)); // the next step's lanes see it
 }
 
-/// Turns each warp's count of a slot into the rows of that slot in the warps
+/// Turns each warp's count of a bin into the rows of that bin in the warps
 /// before it.
 void TokenSortBuilder::scanWarps() {
-  forEachSlot([&](Value slot) {
+  forEachBin([&](Value bin) {
     Value sum = b.i32(0);
     for (int64_t w = 0; w < warps; ++w) {
-      Value index = b.add(slot, w * slots);
+      Value index = b.add(bin, w * bins);
       Value size = word(histograms, index);
       setWord(histograms, index, sum);
       sum = b.add(sum, size);
     }
     if (spec.stage == TokenSortStage::Single) {
-      setWord(firstRows, slot, sum);
-      setWord(earlier, slot, b.i32(0));
+      setWord(firstRows, bin, sum);
+      setWord(earlier, bin, b.i32(0));
     } else if (spec.stage == TokenSortStage::Count) {
-      setWord(argument("counts"), b.add(b.mul(b.blockId(), slots), slot), sum);
+      setWord(argument("counts"), b.add(b.mul(b.blockId(), bins), bin), sum);
     } else {
-      sumBlocks(slot);
+      sumBlocks(bin);
     }
   });
 }
 
-/// Rows of a slot in all CTAs and in those before this one.
-void TokenSortBuilder::sumBlocks(Value slot) {
+/// Rows of a bin in all CTAs and in those before this one.
+void TokenSortBuilder::sumBlocks(Value bin) {
   Value zero = b.i32(0), block = b.blockId();
   auto sums =
       b.loop(0, b.gridSize(), {zero, zero},
              [&](Value other, ValueRange carried) -> SmallVector<Value> {
                Value size =
-                   word(argument("counts"), b.add(b.mul(other, slots), slot));
+                   word(argument("counts"), b.add(b.mul(other, bins), bin));
                Value before = b.select(b.less(other, block), size, 0);
                return {b.add(carried[0], size), b.add(carried[1], before)};
              });
-  setWord(firstRows, slot, sums[0]);
-  setWord(earlier, slot, sums[1]);
+  setWord(firstRows, bin, sums[0]);
+  setWord(earlier, bin, sums[1]);
 }
 
-/// Warp 0 turns the rows of each slot into its first row.
-void TokenSortBuilder::scanSlots() {
+/// Warp 0 turns the rows of each bin into its first row.
+void TokenSortBuilder::scanBins() {
   Value firstBlock = b.equal(b.blockId(), 0);
   b.ifThen(b.equal(warp, 0), [&] {
     Value carry = b.i32(0);
-    for (int64_t base = 0; base < slots; base += 32) {
-      Value slot = b.add(lane, base);
-      Value inside = b.less(slot, slots);
-      Value size = b.select(inside, word(firstRows, b.min(slot, slots - 1)), 0);
+    for (int64_t base = 0; base < bins; base += 32) {
+      Value bin = b.add(lane, base);
+      Value inside = b.less(bin, bins);
+      Value size = b.select(inside, word(firstRows, b.min(bin, bins - 1)), 0);
       Value sum = size;
       for (int64_t distance = 1; distance < 32; distance *= 2) {
         Value other = NVVM::ShflOp::create(b, b.getI32Type(), b.i32(-1), sum,
@@ -272,28 +307,28 @@ void TokenSortBuilder::scanSlots() {
       }
       Value first = b.add(carry, b.sub(sum, size));
       NVVM::SyncWarpOp::create(b, b.i32(-1)); // lanes past the end read too
-      b.ifThen(inside, [&] { setWord(firstRows, slot, first); });
+      b.ifThen(inside, [&] { setWord(firstRows, bin, first); });
       b.ifThen(b.both(inside, firstBlock),
-               [&] { setWord(argument("offsets"), slot, first); });
+               [&] { setWord(argument("offsets"), bin, first); });
       carry = b.add(carry, NVVM::ShflOp::create(
                                b, b.getI32Type(), b.i32(-1), sum, b.i32(31),
                                b.i32(31), NVVM::ShflKind::idx, UnitAttr()));
     }
     b.ifThen(b.both(firstBlock, b.equal(lane, 0)),
-             [&] { setWord(argument("offsets"), slots, carry); });
+             [&] { setWord(argument("offsets"), bins, carry); });
   });
 }
 
 void TokenSortBuilder::place(const Step &step) {
-  Value slot = b.max(step.slot, 0);
-  Value before = word(mine, slot);
-  Value row = b.add(b.add(word(firstRows, slot), word(earlier, slot)),
+  Value bin = b.max(step.bin, 0);
+  Value before = word(mine, bin);
+  Value row = b.add(b.add(word(firstRows, bin), word(earlier, bin)),
                     b.add(before, step.rank));
   NVVM::SyncWarpOp::create(b, b.i32(-1)); // all lanes have read `before`
   b.ifThen(step.kept, [&] {
     b.ifThen(b.equal(step.rank, 0), [&] {
       Value size = LLVM::CtPopOp::create(b, step.peers);
-      setWord(mine, slot, b.add(before, size));
+      setWord(mine, bin, b.add(before, size));
     });
     setWord(argument("order"), row, step.pair);
     if (spec.tokens)

@@ -148,13 +148,9 @@ Status Session::makeRanks() {
         device->makeMover(queue->get(), rank);
     if (!mover.ok())
       return mover.status().in(concat("rank ", rank));
-    auto member = std::make_unique<Rank>(
+    members[static_cast<size_t>(rank)] = std::make_unique<Rank>(
         rank, topology, artifact->manifest().mesh.nodeAxes(), threadsPerRank,
         std::move(*queue), world->endpoint(rank, std::move(*mover)));
-    member->steps = &fn->steps;
-    if (options.trace)
-      member->trace = std::make_unique<Trace>(threadsPerRank);
-    members[static_cast<size_t>(rank)] = std::move(member);
   }
   return {};
 }
@@ -198,11 +194,6 @@ Status Session::allocate() {
     staging[rank].outputs.resize(fn->outputs.size());
   }
   return {};
-}
-
-Track *Session::trackOf(Rank &rank, int thread) {
-  return rank.trace ? &rank.trace->threads[static_cast<size_t>(thread)]
-                    : nullptr;
 }
 
 Status Session::bind() {
@@ -253,13 +244,7 @@ Status Session::prepare(const Fill &fill,
                         const std::vector<std::vector<void *>> &slices) {
   return runOnAll([&](Rank &rank, int thread) -> int32_t {
     size_t number = static_cast<size_t>(rank.number);
-    Track *track = trackOf(rank, thread);
-    TrackScope use(track);
-    {
-      SpanScope span(track, SpanKind::Prepare, "read slices");
-      fill(rank, thread);
-    }
-    SpanScope span(track, SpanKind::Prepare, fn->prepare);
+    fill(rank, thread);
     if (moert_status status = rank.team.barrier(); status != MOERT_OK)
       return status;
     return prepareFunction(rank.context(), thread, threadsPerRank,

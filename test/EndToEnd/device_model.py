@@ -47,7 +47,7 @@ def decode_double(hexadecimal):
 
 
 def sort(match, a):
-    slots, top_k, stage = int(match["slots"]), int(match["k"]), match["stage"]
+    slots, top_k, group, stage = int(match["slots"]), int(match["k"]), int(match["group"] or 1), match["stage"]
     if stage == "_count":
         return
     place = [int(p) for p in match["at"].split("_")[1:]] if match["at"] else list(range(int(match["experts"])))
@@ -55,14 +55,18 @@ def sort(match, a):
     ids = memory(a["ids"], pairs, np.int32)
     found = np.array([place[e] for e in ids], np.int32) - (a["first"] if match["window"] else 0)
     kept = (found >= 0) & (found < slots)
+    found = np.where(kept, found // group, -1)
+    if group > 1:  # a token stands once in a bin
+        for p in range(pairs):
+            kept[p] &= found[p] not in found[p - p % top_k:p]
     order = memory(a["order"], pairs, np.int32)
     positions = memory(a["positions"], pairs, np.int32)
-    offsets = memory(a["offsets"], slots + 1, np.int32)
+    offsets = memory(a["offsets"], slots // group + 1, np.int32)
     sorted_pairs = np.array(sorted(np.flatnonzero(kept), key=lambda p: (found[p], p)), np.int32)
     order[:len(sorted_pairs)] = sorted_pairs
     positions[:] = -1
     positions[sorted_pairs] = np.arange(len(sorted_pairs))
-    offsets[:] = np.concatenate([[0], np.cumsum([(found[kept] == s).sum() for s in range(slots)])])
+    offsets[:] = np.concatenate([[0], np.cumsum([(found[kept] == s).sum() for s in range(slots // group)])])
 
 
 def activate(match, v):
@@ -84,10 +88,20 @@ def matmul(match, a, maps):
         index = memory(a["index"], rows, np.int32) // int(match["divisor"] or 1) if match["gather"] == "_gather" else np.arange(rows)
         x = matrix(a["x"], int(index.max(initial=-1)) + 1, k)[index]
     else:
-        assert maps[a["x"]].dims[0] == k and maps[a["x"]].box[1] == int(match["tokens"]) and maps[a["x"]].dims[1] >= rows
-        x = matrix(maps[a["x"]].base, rows, k)
+        x = maps[a["x"]]
+        assert x.dims[0] == k and x.box[1] == int(match["tokens"]) and x.rank == (3 if match["tails"] else 2)
+        base = x.base
+        if match["tails"]:  # ends where the tile's tokens do
+            assert x.dims[1] == x.box[1] and x.dims[2] >= rows + x.box[1] + 1 and x.strides[0] == x.strides[1] == 2 * k
+            base += x.box[1] * x.strides[0]
+        else:
+            assert x.dims[1] >= rows
+        x = matrix(base, rows, k)
     w = maps[a["w"]]
     tile = int(match["weights"])
+    if match["tails"]:
+        tile = w.box[3] * 8 if match["blocked"] else w.box[1]
+        assert int(match["weights"]) % tile == 0
     if match["blocked"]:
         assert w.rank == 4 and w.dims[:4] == [64, 8, k // 64, experts * n // 8] and w.strides[:3] == [128, 1024, 16 * k], match.string
         assert w.box[:4] == [64, 8, 1, tile // 8] and w.swizzle == 128
@@ -126,7 +140,9 @@ def combine(match, a, rows):
 
 def move(match, a, grid):
     columns, divisor = int(match["columns"]), int(match["divisor"] or 1)
-    rows = grid // -(-columns // 1024)
+    words = match["unit"] == "words"
+    rows = grid // -(-columns // (32 if words else 1024))
+    matrix = lambda address, rows, columns: memory(address, rows * columns, np.uint32 if words else np.uint16).reshape(rows, columns)
     index = memory(a["index"], rows, np.int32)
     if match["kind"] == "scatter":
         matrix(a["y"], rows, columns)[index] = matrix(a["x"], rows, columns)
@@ -233,13 +249,13 @@ EPILOGUE = r"(?P<epilogue>_swiglu|_clamped_(?P<alpha>[0-9A-F]+)_(?P<limit>[0-9A-
 SELECT = (r"select_(?P<k>\d+)of(?P<experts>\d+)_(?P<score>softmax|sigmoid)(?P<after>_after)?(?P<bias>_bias)?(?P<normalized>_normalized)?"
           r"_g(?P<kept>\d+)of(?P<groups>\d+)_(?P<group_score>\d)(_zero|_inf)_(?P<epsilon>[0-9A-F]+)_(?P<scale>[0-9A-F]+)")
 KERNELS = {
-    r"sort_e(?P<experts>\d+)_s(?P<slots>\d+)_k(?P<k>\d+)(?P<window>_window)?(?P<stage>_count|_place)?(?P<at>_at[_\d-]+)?": sort,
-    r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(?P<blocked>_blocked)?(?P<gather>_gather|_plain)?"
+    r"sort_e(?P<experts>\d+)_s(?P<slots>\d+)_k(?P<k>\d+)(_by(?P<group>\d+))?(?P<window>_window)?(?P<stage>_count|_place)?(?P<at>_at[_\d-]+)?": sort,
+    r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(_tails(?P<tails>\d+))?(?P<blocked>_blocked)?(?P<gather>_gather|_plain)?"
     r"(_div(?P<divisor>\d+))?(?P<bias>_bias)?" + EPILOGUE: matmul,
     r"few_rows_e(?P<experts>\d+)_h(?P<hidden>\d+)_i(?P<inner>\d+)_k(?P<k>\d+)_t(?P<tokens>\d+)(?P<blocked>_blocked)?(?P<bias>_bias)?(?P<addend>_addend)?" + EPILOGUE: few_rows,
     r"router_(?P<hidden>\d+)_(?P<x>\w+?)_(?P<w>bf16|f32)(?P<biased>_biased)?(?P<rounded>_rounded)?_by(?P<by>\d+)_" + SELECT: router,
     r"combine_(?P<columns>\d+)_k(?P<k>\d+)(?P<order>_in_order)?(?P<weights>_weighted)?(?P<addend>_addend)?(?P<gate>_gated)?": combine,
-    r"(?P<kind>gather|scatter)_rows_(?P<columns>\d+)(_div(?P<divisor>\d+))?(?P<weights>_weighted)?": move,
+    r"(?P<kind>gather|scatter)_(?P<unit>rows|words)_(?P<columns>\d+)(_div(?P<divisor>\d+))?(?P<weights>_weighted)?": move,
     r"row_dots_(?P<rows>\d+)x(?P<columns>\d+)(?P<bias>_bias)?(?P<rounded>_rounded)?(?P<sigmoid>_sigmoid)?": row_dots,
     SELECT: select,
     r"pack_(?P<groups>\d+)x(?P<parts>\d+)x(?P<rows>\d+)x(?P<columns>\d+)_(?P<source>\w+)_to_(?P<padded_rows>\d+)x(?P<padded_columns>\d+)_(?P<target>f32|bf16)(?P<blocked>_blocked)?": pack,

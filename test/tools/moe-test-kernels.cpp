@@ -197,6 +197,7 @@ static FailureOr<Kernel> readTokenSort(Settings &settings, Location loc) {
   settings.read("experts", spec.experts);
   settings.read("slots", spec.slots);
   settings.read("top-k", spec.topK);
+  settings.read("group", spec.group);
   settings.read("table", spec.table);
   settings.read("window", spec.window);
   settings.read("tokens", spec.tokens);
@@ -323,6 +324,7 @@ static FailureOr<Kernel> readMoveRows(Settings &settings, Location loc) {
   settings.read("columns", spec.columns);
   settings.read("divisor", spec.divisor);
   settings.read("scatter", spec.scatter);
+  settings.read("words", spec.words);
   settings.read("weights", spec.weights);
   return finish(settings, loc, spec, verifyMoveRows, getMoveRowsInterface,
                 buildMoveRows);

@@ -3,17 +3,16 @@
 #define MOE_RUN_BENCH_H
 
 #include "bench_inputs.h"
-#include "run.h"
 
 namespace moert {
 
 // The command line, as text; parseBenchFlags makes a BenchPlan of it.
-struct BenchFlags : JobFlags {
+struct BenchFlags {
   std::string artifact, weights, function, json, device;
   std::string tokens, routing, threads, sets, seed;
 };
 
-struct BenchPlan : JobPlan {
+struct BenchPlan {
   std::string artifact, weights, function, json, device;
   int deviceNumber = -1;
   std::vector<int64_t> tokens = {1, 16, 64, 256, 4096, 16384};

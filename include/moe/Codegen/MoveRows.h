@@ -11,7 +11,8 @@ namespace moe {
 /// y[i] = x[index[i] / divisor], times weights[index[i]] with `weights`; with
 /// `scatter`, y[index[i]] = x[i].
 ///
-/// - x, y: rows of `columns` bf16; index: i32; weights: f32
+/// - x, y: rows of `columns` bf16, or with `words` of any elements of 32 bits;
+///   index: i32; weights: f32
 ///
 /// Launched with getMoveRowsBlocks CTAs per row.
 struct MoveRowsSpec {
@@ -20,6 +21,7 @@ struct MoveRowsSpec {
   int64_t divisor = 1;
   bool scatter = false;
   bool weights = false;
+  bool words = false;
 };
 
 mlir::LogicalResult

@@ -212,6 +212,8 @@ static std::string nameOf(const GroupedMatmulSpec &spec) {
     name += "_swap";
   if (spec.skipDead)
     name += "_skip";
+  if (spec.tails)
+    name += llvm::formatv("_tails{0}", spec.tails);
   if (spec.blockedWeights)
     name += "_blocked";
   if (spec.gather)

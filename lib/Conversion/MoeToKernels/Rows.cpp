@@ -34,6 +34,11 @@ LogicalResult moe::expectBF16(Operation *op, StringRef what, Value buffer) {
   Type element = cast<ShapedType>(buffer.getType()).getElementType();
   if (element.isBF16())
     return success();
+  if (!element.isF32() && !element.isF16())
+    return op->emitOpError() << "has " << what << " of " << element
+                             << ", which the cuda target does not read yet: "
+                                "make the checkpoint's weights bf16, or "
+                                "compile for --target=cpu";
   return op->emitOpError() << "has " << what << " of " << element
                            << ", but the device computes in bf16: import the "
                               "model with --dtype=bf16";
@@ -65,10 +70,13 @@ LogicalResult moe::launchMove(Operation *op, KernelOpBuilder &b,
   spec.divisor = move.divisor;
   spec.scatter = move.scatter;
   spec.weights = static_cast<bool>(move.weights);
+  spec.words =
+      getElementTypeOrSelf(move.from.getType()).getIntOrFloatBitWidth() == 32;
   if (failed(verifyMoveRows(spec, [&] { return op->emitOpError(); })))
     return failure();
   spec.name = llvm::formatv(
-      "{0}_rows_{1}{2}{3}", spec.scatter ? "scatter" : "gather", spec.columns,
+      "{0}_{1}_{2}{3}{4}", spec.scatter ? "scatter" : "gather",
+      spec.words ? "words" : "rows", spec.columns,
       spec.divisor == 1 ? std::string()
                         : llvm::formatv("_div{0}", spec.divisor).str(),
       spec.weights ? "_weighted" : "");
@@ -96,6 +104,7 @@ static TokenSortSpec sortSpec(SortOp op) {
   spec.experts = op.getExperts();
   spec.slots = op.getWindow();
   spec.topK = op.getTopK();
+  spec.group = op.getGroup();
   spec.tokens = false;
   spec.window = static_cast<bool>(op.getFirst());
   ArrayRef<int32_t> slots = op.getSlots();
@@ -115,7 +124,9 @@ static TokenSortSpec sortSpec(SortOp op) {
 static std::string sortName(const TokenSortSpec &spec) {
   static constexpr StringRef stages[] = {"", "_count", "_place"};
   std::string name = llvm::formatv(
-      "sort_e{0}_s{1}_k{2}{3}{4}", spec.experts, spec.getSlots(), spec.topK,
+      "sort_e{0}_s{1}_k{2}{3}{4}{5}", spec.experts, spec.getSlots(), spec.topK,
+      spec.group == 1 ? std::string()
+                      : llvm::formatv("_by{0}", spec.group).str(),
       spec.window ? "_window" : "", stages[static_cast<int>(spec.stage)]);
   // A placement is spelled whole: a name says all that a kernel is made from.
   if (!spec.placement.empty()) {
@@ -128,12 +139,6 @@ static std::string sortName(const TokenSortSpec &spec) {
 
 LogicalResult moe::convertToKernels(SortOp op, KernelOpBuilder &b,
                                     DeviceFunction &function) {
-  if (op.getGroup() != 1)
-    return op.emitOpError()
-           << "keeps one of a token's pairs for each " << op.getGroup()
-           << " slots, which the cuda target does not sort yet; the nearest "
-              "legal choice is dedup=false with dispatcher=all_to_all or "
-              "dispatcher=all_gather";
   TokenSortSpec spec = sortSpec(op);
   if (failed(verifyTokenSort(spec, [&] { return op.emitOpError(); })))
     return failure();
@@ -141,8 +146,8 @@ LogicalResult moe::convertToKernels(SortOp op, KernelOpBuilder &b,
   Value status =
       moert::StatusOp::create(b, MemRefType::get({1}, b.getI32Type()));
   Value counts = function.scratch(
-      b, {0, 0, 4 * mostBlocks * spec.getSlots()},
-      MemRefType::get({mostBlocks * spec.getSlots()}, b.getI32Type()));
+      b, {0, 0, 4 * mostBlocks * spec.getBins()},
+      MemRefType::get({mostBlocks * spec.getBins()}, b.getI32Type()));
   auto launch = [&](TokenSortStage stage, Value grid) {
     TokenSortSpec staged = spec;
     staged.stage = stage;
@@ -184,7 +189,10 @@ LogicalResult moe::convertToKernels(SortOp op, KernelOpBuilder &b,
 
 LogicalResult moe::convertToKernels(TakeOp op, KernelOpBuilder &b,
                                     DeviceFunction &function) {
-  if (failed(expectBF16(op, "rows", op.getX())))
+  // Numbers of experts and their weights move as they are.
+  Type element = getElementTypeOrSelf(op.getX().getType());
+  bool words = element.isInteger(32) || (element.isF32() && !op.getWeights());
+  if (!words && failed(expectBF16(op, "rows", op.getX())))
     return failure();
   RowMove move;
   move.from = op.getX();

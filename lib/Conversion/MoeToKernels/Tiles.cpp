@@ -38,7 +38,8 @@ static bool isSame(const Bucket &a, const Bucket &b) {
   return a.spec.tileTokens == b.spec.tileTokens &&
          a.spec.tileWeights == b.spec.tileWeights &&
          a.spec.swap == b.spec.swap && a.spec.skipDead == b.spec.skipDead &&
-         a.moves == b.moves && a.early == b.early;
+         a.spec.tails == b.spec.tails && a.moves == b.moves &&
+         a.early == b.early;
 }
 
 /// Puts the rules where nothing was measured.
