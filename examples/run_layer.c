@@ -15,7 +15,9 @@ static int fail(const char *what) {
 
 int main(int argc, char **argv) {
   if (argc != 5)
-    return fprintf(stderr, "usage: run_layer layer.moe checkpoint TOKENS WIDTH\n"), 2;
+    return fprintf(stderr,
+                   "usage: run_layer layer.moe checkpoint TOKENS WIDTH\n"),
+           2;
   int64_t tokens = atoll(argv[3]), width = atoll(argv[4]);
   if (tokens < 1 || width < 1 || tokens > 1 << 20 || width > 1 << 20)
     return fprintf(stderr, "TOKENS and WIDTH are from 1 to 1048576\n"), 2;

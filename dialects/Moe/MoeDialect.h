@@ -24,6 +24,7 @@ struct Decimal {
     return llvm::bit_cast<uint64_t>(value) ==
            llvm::bit_cast<uint64_t>(other.value);
   }
+  // NOLINTNEXTLINE(readability-identifier-naming): found by name
   friend llvm::hash_code hash_value(const Decimal &decimal) {
     return llvm::hash_value(llvm::bit_cast<uint64_t>(decimal.value));
   }

@@ -84,6 +84,13 @@ LogicalResult MoertDialect::verifyOperationAttribute(Operation *op,
       return success();
     return refuse("a number that is not negative on `moert.interface`");
   }
+  if (name == stepsName) {
+    auto steps = dyn_cast<ArrayAttr>(attr.getValue());
+    if (isa<InterfaceOp>(op) && steps &&
+        llvm::all_of(steps, llvm::IsaPred<StringAttr>))
+      return success();
+    return refuse("an array of strings on `moert.interface`");
+  }
   if (name == "moert.calls") {
     auto calls = dyn_cast<ArrayAttr>(attr.getValue());
     if (isa<InterfaceOp>(op) && calls && llvm::all_of(calls, isCall))

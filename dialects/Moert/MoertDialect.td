@@ -21,6 +21,7 @@ def Moert_Dialect : Dialect {
     | `moert.groups` | module | axes of each communication group, by number: array of array<i64> | convert-coll-to-moert | the artifact writer |
     | `moert.collectives` | `moert.interface` | digest of the function's sequence of collectives: 32 hexadecimal digits | the pipelines | the artifact writer |
     | `moert.calls` | `moert.interface` | the function's collectives in order of execution, where there is one order: `collective`, `payload`, `axes` | the pipelines | the artifact writer |
+    | `moert.steps` | `moert.interface` | what `moert.mark` numbers: array of strings | moe-insert-marks | the artifact writer |
     | `moert.kernels` | module | what `moert.launch` numbers: array of #moert.kernel | convert-moe-to-kernels | convert-moert-to-llvm, the artifact writer |
     | `moert.sums` | module | kernel that adds what ranks bring, by element type: dictionary of i32 | convert-moe-to-kernels | the artifact writer |
     | `moert.tensor_maps` | `moert.interface` | number of slots: i64 | convert-moe-to-kernels | the artifact writer |

@@ -61,6 +61,22 @@ def Moert_TeamBarrierOp : Moert_EntryOp<"team_barrier"> {
   let assemblyFormat = "attr-dict";
 }
 
+def Moert_MarkOp : Moert_EntryOp<"mark"> {
+  let summary = "this thread begins a step of the function";
+  let description = [{
+    Says what the thread does from here on, up to its next mark: step `step` of the interface's `moert.steps`, or without a number nothing that has a
+    name. It is for traces alone. Created by `moe-insert-marks`; removed by `convert-moert-to-llvm`.
+
+    ```mlir
+    moert.mark 3
+    moert.mark
+    ```
+    **Constraints**: (C1) `step` is not negative
+  }];
+  let arguments = (ins OptionalAttr<ConfinedAttr<I64Attr, [IntNonNegative]>>:$step);
+  let assemblyFormat = "($step^)? attr-dict";
+}
+
 def Moert_FailOp : Moert_EntryOp<"fail"> {
   let summary = "the program ends itself";
   let description = [{

@@ -66,7 +66,9 @@ Weight plainWeight(MLIRContext *context, std::string name,
   return weight;
 }
 
-static int64_t fp8Blocks(int64_t size) { return divideCeil(size, fp8BlockSize); }
+static int64_t fp8Blocks(int64_t size) {
+  return divideCeil(size, fp8BlockSize);
+}
 
 FeedForward swigluExperts(MLIRContext *context, WeightFormat format,
                           ExpertSizes sizes, const std::string &experts,

@@ -59,6 +59,8 @@ void moe::buildLoweredPipeline(OpPassManager &manager,
   PackWeightsPassOptions pack;
   pack.cpu = spellCpuTarget(target);
   manager.addPass(createPackWeightsPass(pack));
+  // While every step of a run is one op.
+  manager.addPass(createInsertMarksPass());
   // Before our own ops become loops, which share their work out themselves.
   manager.addPass(createInsertTeamGuardsPass());
   ConvertMoeToVectorPassOptions vector;

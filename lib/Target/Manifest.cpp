@@ -164,6 +164,15 @@ static void writeCalls(OStream &json, ArrayAttr calls) {
   });
 }
 
+static void writeSteps(OStream &json, ArrayAttr steps) {
+  if (!steps)
+    return;
+  json.attributeArray("steps", [&] {
+    for (auto step : steps.getAsRange<StringAttr>())
+      json.value(step.getValue());
+  });
+}
+
 static void writeFunction(OStream &json, moe::moert::InterfaceOp interface) {
   json.object([&] {
     StringRef name = interface.getFunction();
@@ -205,6 +214,8 @@ static void writeFunction(OStream &json, moe::moert::InterfaceOp interface) {
         "collectives",
         interface->getAttrOfType<StringAttr>("moert.collectives").getValue());
     writeCalls(json, interface->getAttrOfType<ArrayAttr>("moert.calls"));
+    writeSteps(json,
+               interface->getAttrOfType<ArrayAttr>(moe::moert::stepsName));
   });
 }
 

@@ -7,6 +7,7 @@
 #include "comm/mover.h"
 #include "device_memory.h"
 #include "moert/abi.h"
+#include "trace.h"
 
 #include <functional>
 #include <memory>
@@ -40,6 +41,16 @@ public:
   virtual void useOwnStream() = 0;
   // Whether what is put in is recorded, not done (a CUDA graph is made).
   virtual Result<bool> isCapturing() = 0;
+
+  // While spans are wanted, what is put in between `beginSpan` and `endSpan` is
+  // one on the stream, and so is each launch; else these do nothing. What
+  // kernels of a graph do is not seen.
+  virtual Status wantSpans() = 0;
+  virtual Status beginSpan(SpanKind kind, std::string_view name,
+                           int64_t group) = 0;
+  virtual Status endSpan(int64_t bytes) = 0;
+  // After `finish`: all spans since they were wanted; no more are.
+  virtual Status takeSpans(Track &track) = 0;
 
   // The word where kernels write a moert_failure.
   virtual int32_t *statusWord() = 0;

@@ -46,6 +46,27 @@ static int32_t enter(moert_context *context, Body body) {
   }
 }
 
+// The bytes that went to other ranks.
+static Result<int64_t> perform(Rank &rank, const Collective &call) {
+  MOERT_TRY(rank.communicator->collective(call));
+  return rank.traffic.count(call);
+}
+
+// On a device the work is done later: its stream tells when.
+static Status traced(Rank &rank, const Collective &call) {
+  const char *name = collectiveName(call.kind);
+  if (rank.queue) {
+    MOERT_TRY(rank.queue->beginSpan(SpanKind::Collective, name, call.group));
+    Result<int64_t> bytes = perform(rank, call);
+    return bytes.ok() ? rank.queue->endSpan(*bytes) : bytes.status();
+  }
+  SpanScope span(Track::current(), SpanKind::Collective, name, call.group);
+  Result<int64_t> bytes = perform(rank, call);
+  if (bytes.ok())
+    span.bytes = *bytes;
+  return bytes.status();
+}
+
 // `dtype` is the program's number; the call has a type only once that is known
 // to be one.
 static int32_t collective(moert_context *context, int32_t dtype,
@@ -58,14 +79,34 @@ static int32_t collective(moert_context *context, int32_t dtype,
 #ifdef MOERT_FAULT_INJECTION
     MOERT_TRY(injectFault(rank.number));
 #endif
-    MOERT_TRY(rank.communicator->collective(call));
-    rank.traffic.count(call);
-    return Status();
+    return rank.trace ? traced(rank, call) : perform(rank, call).status();
   });
 }
 
 static int32_t teamBarrier(moert_context *context) {
-  return rankOf(context).team.barrier();
+  Rank &rank = rankOf(context);
+  // Alone a thread never waits.
+  bool isTraced = rank.trace && rank.team.size() > 1;
+  SpanScope span(isTraced ? Track::current() : nullptr, SpanKind::Barrier,
+                 "team_barrier");
+  return rank.team.barrier();
+}
+
+static int32_t mark(moert_context *context, int32_t step) {
+  Rank &rank = rankOf(context);
+  if (!rank.trace)
+    return MOERT_OK;
+  return enter(context, [&](Rank &) {
+    bool isNamed = step >= 0 && rank.steps &&
+                   static_cast<size_t>(step) < rank.steps->size();
+    if (step != -1 && !isNamed)
+      return Status::error(MOERT_ERROR_INTERNAL, "the program marks step ",
+                           step, ", which the manifest does not name");
+    if (Track *track = Track::current())
+      track->step(isNamed ? (*rank.steps)[static_cast<size_t>(step)]
+                          : std::string_view());
+    return Status();
+  });
 }
 
 static Status programFailure(int32_t reason, int64_t found, int64_t limit) {
@@ -253,6 +294,7 @@ const moert_entry_table &moert::entryTable() {
       .copy = copy,
       .fill = fill,
       .read = read,
+      .mark = mark,
   };
   return table;
 }

@@ -536,6 +536,8 @@ void ManifestReader::readFunction(const Json &json, std::string path) {
       function.calls->push_back(
           readCall(calls[i], object.pathTo(element("calls", i))));
   }
+  if (object.has("steps"))
+    function.steps = object.strings("steps", 0, 4096);
   object.finish();
   if (!object.failed())
     checkSlots(object, function);

@@ -135,6 +135,7 @@ struct Function {
   std::string collectives;
   // In order of execution; nothing if that depends on data.
   std::optional<std::vector<CallSpec>> calls;
+  std::vector<std::string> steps; // what the program's marks number
 };
 
 struct Manifest {

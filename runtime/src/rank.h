@@ -6,6 +6,7 @@
 #include "comm/traffic.h"
 #include "device.h"
 #include "team.h"
+#include "trace.h"
 
 #include <memory>
 
@@ -37,6 +38,8 @@ struct Rank {
   std::unique_ptr<Queue> queue;
   std::unique_ptr<Communicator> communicator; // may use the queue
   Traffic traffic;
+  std::unique_ptr<Trace> trace;                    // null: nobody asks
+  const std::vector<std::string> *steps = nullptr; // names of marks
 };
 
 // The table that contexts point to.

@@ -148,9 +148,13 @@ Status Session::makeRanks() {
         device->makeMover(queue->get(), rank);
     if (!mover.ok())
       return mover.status().in(concat("rank ", rank));
-    members[static_cast<size_t>(rank)] = std::make_unique<Rank>(
+    auto member = std::make_unique<Rank>(
         rank, topology, artifact->manifest().mesh.nodeAxes(), threadsPerRank,
         std::move(*queue), world->endpoint(rank, std::move(*mover)));
+    member->steps = &fn->steps;
+    if (options.trace)
+      member->trace = std::make_unique<Trace>(threadsPerRank);
+    members[static_cast<size_t>(rank)] = std::move(member);
   }
   return {};
 }
@@ -194,6 +198,11 @@ Status Session::allocate() {
     staging[rank].outputs.resize(fn->outputs.size());
   }
   return {};
+}
+
+Track *Session::trackOf(Rank &rank, int thread) {
+  return rank.trace ? &rank.trace->threads[static_cast<size_t>(thread)]
+                    : nullptr;
 }
 
 Status Session::bind() {
@@ -244,7 +253,13 @@ Status Session::prepare(const Fill &fill,
                         const std::vector<std::vector<void *>> &slices) {
   return runOnAll([&](Rank &rank, int thread) -> int32_t {
     size_t number = static_cast<size_t>(rank.number);
-    fill(rank, thread);
+    Track *track = trackOf(rank, thread);
+    TrackScope use(track);
+    {
+      SpanScope span(track, SpanKind::Prepare, "read slices");
+      fill(rank, thread);
+    }
+    SpanScope span(track, SpanKind::Prepare, fn->prepare);
     if (moert_status status = rank.team.barrier(); status != MOERT_OK)
       return status;
     return prepareFunction(rank.context(), thread, threadsPerRank,

@@ -25,6 +25,7 @@ struct SessionOptions {
   int64_t maxTokens = 0;
   int threads = 0; // per rank; 0: cores / ranks. One on cuda
   bool checkReplicas = false;
+  bool trace = false; // keep what ranks did, and when
   double timeoutSeconds = 300;
   std::function<void(const std::string &)> log;
   // Where ranks are processes: who started them, which MPI they use, and whom
@@ -83,6 +84,10 @@ public:
   const Counters &counters(int rank) const {
     return members[static_cast<size_t>(rank)]->communicator->counters();
   }
+  // Of a rank here, in a session that is traced.
+  const Trace &trace(int rank) const {
+    return *members[static_cast<size_t>(rank)]->trace;
+  }
   const SessionMemory &memory() const { return held; }
   Device &onDevice() const { return *device; }
   // A rank's queue; null on cpu.
@@ -90,6 +95,9 @@ public:
     return members[static_cast<size_t>(rank)]->queue.get();
   }
   int64_t maxTokens() const { return options.maxTokens; }
+  // A rank's rows of a tensor that has `tokens` rows in all.
+  int64_t shareBegin(const TensorSpec &spec, int rank, int64_t tokens) const;
+  int64_t shareSize(const TensorSpec &spec, int rank, int64_t tokens) const;
 
 private:
   // What one call hands to one rank's program, and where that comes from and
@@ -129,7 +137,10 @@ private:
   Status packWeights(const SliceFill &fill);
   Status runOnAll(const std::function<int32_t(Rank &, int thread)> &body,
                   bool finishes = true);
+  // Null where the session is not traced.
+  static Track *trackOf(Rank &rank, int thread);
   int32_t runRank(Rank &rank, int thread);
+  int32_t runOnDevice(Rank &rank, int thread);
   Status upload(Rank &rank);
   Status download(Rank &rank);
   Status stage();
@@ -139,8 +150,6 @@ private:
   int64_t stagedBytes(const TensorSpec &spec) const;
   Status placeOutput(size_t output, const HostTensor *global, int64_t tokens);
   Status checkEqual() const;
-  int64_t shareBegin(const TensorSpec &spec, int rank, int64_t tokens) const;
-  int64_t shareSize(const TensorSpec &spec, int rank, int64_t tokens) const;
 
   std::shared_ptr<Artifact> artifact;
   SessionOptions options;

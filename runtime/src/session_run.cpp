@@ -157,10 +157,28 @@ int32_t Session::runRank(Rank &rank, int thread) {
   Call &call = calls[number];
   if (thread == 0)
     rank.traffic.begin();
+  Track *track = trackOf(rank, thread);
+  TrackScope use(track);
+  SpanScope span(track, SpanKind::Run, fn->name);
   rank.context()->total_tokens = totalTokens;
   return runFunction(rank.context(), thread, threadsPerRank, call.tokens,
                      options.maxTokens, call.inputs.data(), call.outputs.data(),
                      packedPointers[number].data(), arenas[number].data());
+}
+
+// With the tensors of the host.
+int32_t Session::runOnDevice(Rank &rank, int thread) {
+  rank.queue->useOwnStream();
+  if (rank.trace)
+    if (Status status = rank.queue->wantSpans(); !status.ok())
+      return rank.fail(status);
+  if (Status status = upload(rank); !status.ok())
+    return rank.fail(status);
+  if (int32_t code = runRank(rank, thread))
+    return code;
+  if (Status status = download(rank); !status.ok())
+    return rank.fail(status);
+  return MOERT_OK;
 }
 
 Status Session::run(const std::vector<HostTensor> &inputs,
@@ -201,17 +219,14 @@ Status Session::call(const std::vector<HostTensor> &inputs,
     }
 
   MOERT_TRY(runOnAll([&](Rank &rank, int thread) -> int32_t {
-    if (device->isHost())
-      return runRank(rank, thread);
-    rank.queue->useOwnStream();
-    if (Status status = upload(rank); !status.ok())
-      return rank.fail(status);
-    if (int32_t code = runRank(rank, thread))
-      return code;
-    if (Status status = download(rank); !status.ok())
-      return rank.fail(status);
-    return MOERT_OK;
+    return device->isHost() ? runRank(rank, thread) : runOnDevice(rank, thread);
   }));
+  if (options.trace && !device->isHost())
+    for (int rank : ranksHere()) {
+      Queue &queue = *members[rank]->queue;
+      MOERT_TRY(queue.enter());
+      MOERT_TRY(queue.takeSpans(members[rank]->trace->stream));
+    }
   return options.checkReplicas ? checkEqual() : Status();
 }
 

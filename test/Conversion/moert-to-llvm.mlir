@@ -88,3 +88,17 @@ func.func @counts_of_rows(%ctx: !llvm.ptr, %thread: i32, %threads: i32, %a: memr
   moert.recv %a from %peer group 1 : memref<?x8xbf16>
   return %ok : i32
 }
+
+// A mark is a call as well; without a number it is -1.
+// CHECK-LABEL: func @marks
+// CHECK-SAME: (%[[CTX:.*]]: !llvm.ptr, %{{.*}}: i32, %{{.*}}: i32) -> i32
+func.func @marks(%ctx: !llvm.ptr, %thread: i32, %threads: i32) -> i32 {
+  %ok = arith.constant 0 : i32
+  // CHECK-DAG: %[[STEP:.*]] = llvm.mlir.constant(3 : i32)
+  // CHECK: llvm.call %{{.*}}(%[[CTX]], %[[STEP]]) : !llvm.ptr, (!llvm.ptr, i32) -> i32
+  moert.mark 3
+  // CHECK: %[[NONE:.*]] = llvm.mlir.constant(-1 : i32)
+  // CHECK: llvm.call %{{.*}}(%[[CTX]], %[[NONE]]) : !llvm.ptr, (!llvm.ptr, i32) -> i32
+  moert.mark
+  return %ok : i32
+}

@@ -11,7 +11,7 @@ import traceback
 
 sys.dont_write_bytecode = True
 import numpy as np  # noqa: E402
-from jobs import Failed, Job, has_met, launchers, rank_processes  # noqa: E402
+from jobs import Failed, Job, has_met, launchers  # noqa: E402
 
 LIMIT = 10
 
@@ -41,7 +41,7 @@ class Faults:
         launcher, variable = launchers()[mpi]
         job = self.job([launcher, *options, "-n", "4", *self.scale("--repeat", "1000000", "--threads", "1")])
         for _ in range(600):
-            found = rank_processes(self.run, variable)
+            found = job.ranks(self.run, variable)
             if len(found) == 4 and all(has_met(pid) for pid in found.values()):
                 break
             time.sleep(0.05)
@@ -55,10 +55,10 @@ class Faults:
         if time.time() - begin > LIMIT:
             raise Failed(f"{mpi}: all ended {time.time() - begin:.1f} s after rank {rank} was struck, at most {LIMIT} s are allowed")
         for _ in range(50):
-            if not rank_processes(self.run, variable):
+            if not job.ranks(self.run, variable):
                 return
             time.sleep(0.1)
-        raise Failed(f"{mpi}: processes are left: {rank_processes(self.run, variable)}")
+        raise Failed(f"{mpi}: processes are left: {job.ranks(self.run, variable)}")
 
     def each_with_own(self, mpi, last, *texts, seconds=60):
         """Three processes with the usual arguments and a last one with others."""

@@ -26,7 +26,9 @@ class Job:
     def __init__(self, command, cwd, extra=()):
         self.command = command
         self.begin = time.time()
-        self.process = subprocess.Popen(command, cwd=cwd, env=environment(extra), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.mark = f"JOB_OF_TEST={os.getpid()}-{id(self)}-{self.begin}"
+        variables = {**environment(extra), **dict([self.mark.split("=")])}
+        self.process = subprocess.Popen(command, cwd=cwd, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def wait(self, seconds=120):
         try:
@@ -50,24 +52,25 @@ class Job:
         if not good or missing:
             raise Failed(f"exit {found} of {' '.join(self.command)}\nmissing: {missing}\n{self.output}")
 
-
-def rank_processes(program, variable):
-    """rank -> pid of the running processes of a program, by a launcher's variable."""
-    found = {}
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            if os.path.realpath(f"/proc/{entry}/exe") != os.path.realpath(program):
+    def ranks(self, program, variable):
+        """rank -> pid of this job's running processes of a program, by a launcher's variable; other jobs may run it as well."""
+        found = {}
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit():
                 continue
-            with open(f"/proc/{entry}/environ", "rb") as file:
-                items = file.read().split(b"\0")
-        except OSError:
-            continue
-        for item in items:
-            if item.startswith(variable.encode() + b"="):
-                found[int(item.split(b"=")[1])] = int(entry)
-    return found
+            try:
+                if os.path.realpath(f"/proc/{entry}/exe") != os.path.realpath(program):
+                    continue
+                with open(f"/proc/{entry}/environ", "rb") as file:
+                    items = file.read().split(b"\0")
+            except OSError:
+                continue
+            if self.mark.encode() not in items:
+                continue
+            for item in items:
+                if item.startswith(variable.encode() + b"="):
+                    found[int(item.split(b"=")[1])] = int(entry)
+        return found
 
 
 def has_met(pid):

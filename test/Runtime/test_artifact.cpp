@@ -62,7 +62,7 @@ std::string test::testManifest(int ranks) {
   "packed": [{"bytes": 16}, {"bytes": 0}],
   "arena": {"constant": 64, "per_token": 0, "per_share": 0, "shares": )"
       << ranks << R"(},
-  "collectives": "0123456789abcdef0123456789abcdef"
+  "collectives": "0123456789abcdef0123456789abcdef", "steps": ["multiply"]
 }, {
   "name": "misbehave", "run": "misbehave", "prepare": "misbehave_prepare",
   "layer": 0, "experts": 0, "top_k": 0,

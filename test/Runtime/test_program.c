@@ -47,6 +47,8 @@ EXPORT int32_t scale(moert_context *ctx, int32_t thread, int32_t threads,
   int32_t status = ctx->entries->team_barrier(ctx);
   if (status)
     return status;
+  if ((status = ctx->entries->mark(ctx, 0)))
+    return status;
   int64_t begin, end;
   part(tokens, thread, threads, &begin, &end);
   for (int64_t t = begin; t < end; ++t) {

@@ -2,11 +2,15 @@
 
 #include "atomic_file.h"
 #include "cuda/graph.h"
-#include "run.h"
+#include "launch.h"
+#include "launch/rendezvous.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 using namespace moert;
@@ -25,9 +29,12 @@ struct Measurement {
 
 class Bench {
 public:
-  explicit Bench(const BenchPlan &plan) : plan(plan) {}
+  explicit Bench(const BenchPlan &plan) : plan(plan), job(plan) {}
 
   Status perform();
+  Status ended(const Status &status) const {
+    return job.ended(session.get(), status);
+  }
 
 private:
   Status open();
@@ -35,7 +42,9 @@ private:
   Result<std::vector<double>> timeOnHost(Measurement &result);
   Result<std::vector<double>> timeOnStream(Measurement &result);
   Status makeSets(int64_t tokens, Routing routing);
-  Status toDevice();
+  Status toDevice(int64_t tokens);
+  Result<int64_t> agree(int64_t count) const;
+  Status takeSlowest(Measurement &result) const;
   Status writeJson() const;
 
   // One input set and where its outputs go.
@@ -46,6 +55,7 @@ private:
   };
 
   const BenchPlan &plan;
+  Job job;
   std::shared_ptr<Artifact> artifact;
   const Function *function = nullptr;
   std::unique_ptr<Session> session;
@@ -57,13 +67,15 @@ private:
 
 Status Bench::open() {
   MOERT_TRY(openFunction(plan.artifact, plan.function, artifact, function));
+  MOERT_TRY(job.join(plan.device.empty() ? artifact->manifest().target.kind
+                                         : plan.device));
   SessionOptions options;
+  job.fill(options);
   options.function = function->name;
   options.maxTokens = *std::max_element(plan.tokens.begin(), plan.tokens.end());
   options.threads = plan.threads;
   options.device = plan.device;
   options.deviceNumber = plan.deviceNumber;
-  options.log = note;
   Result<std::unique_ptr<Session>> made = Session::open(artifact, options);
   if (!made.ok())
     return made.status();
@@ -105,29 +117,69 @@ Status Bench::makeSets(int64_t tokens, Routing routing) {
   return {};
 }
 
-// The sets' tensors move to device memory.
-Status Bench::toDevice() {
-  Queue &queue = *session->queue(0);
+// The rank's rows of the sets' tensors move to device memory.
+Status Bench::toDevice(int64_t tokens) {
+  int rank = session->ranksHere().front();
+  Queue &queue = *session->queue(rank);
   for (Set &set : sets) {
     auto move = [&](HostTensor &tensor, const OwnedTensor &host,
-                    bool isInput) -> Status {
-      Result<Memory> memory =
-          session->onDevice().allocate(host.buffer.size(), host.name);
+                    const TensorSpec &spec, bool isInput) -> Status {
+      int64_t begin = 0, bytes = host.buffer.size();
+      if (spec.hasTokens()) {
+        begin = session->shareBegin(spec, rank, tokens) * spec.rowBytes();
+        bytes = session->shareSize(spec, rank, tokens) * spec.rowBytes();
+      }
+      Result<Memory> memory = session->onDevice().allocate(bytes, host.name);
       if (!memory.ok())
         return memory.status();
       if (isInput)
-        MOERT_TRY(queue.upload(memory->data(), host.buffer.data(),
-                               host.buffer.size()));
+        MOERT_TRY(queue.upload(
+            memory->data(),
+            static_cast<const char *>(host.buffer.data()) + begin, bytes));
       tensor.data = memory->data();
       set.memory.push_back(std::move(*memory));
       return {};
     };
     for (size_t i = 0; i < set.in.size(); ++i)
-      MOERT_TRY(move(set.in[i], set.inputs[i], /*isInput=*/true));
+      MOERT_TRY(move(set.in[i], set.inputs[i], function->inputs[i],
+                     /*isInput=*/true));
     for (size_t i = 0; i < set.out.size(); ++i)
-      MOERT_TRY(move(set.out[i], set.outputs[i], /*isInput=*/false));
+      MOERT_TRY(move(set.out[i], set.outputs[i], function->outputs[i],
+                     /*isInput=*/false));
   }
   return queue.finish();
+}
+
+// All processes must run as often: rank 0 says how often.
+Result<int64_t> Bench::agree(int64_t count) const {
+  if (!session->rendezvous())
+    return count;
+  Result<std::string> said =
+      session->rendezvous()->broadcast("repetitions", concat(count));
+  if (!said.ok())
+    return said.status();
+  return static_cast<int64_t>(std::strtoll(said->c_str(), nullptr, 10));
+}
+
+// A call takes as long as on the rank that needs longest.
+Status Bench::takeSlowest(Measurement &result) const {
+  if (!session->rendezvous())
+    return {};
+  std::array<double, 3> mine = {result.least, result.median, result.most};
+  Result<std::vector<std::string>> all = session->rendezvous()->gather(
+      "times", {reinterpret_cast<const char *>(mine.data()), sizeof(mine)});
+  if (!all.ok())
+    return all.status();
+  for (const std::string &bytes : *all) {
+    std::array<double, 3> theirs = {};
+    if (bytes.size() != sizeof(theirs))
+      continue;
+    std::memcpy(theirs.data(), bytes.data(), sizeof(theirs));
+    result.least = std::max(result.least, theirs[0]);
+    result.median = std::max(result.median, theirs[1]);
+    result.most = std::max(result.most, theirs[2]);
+  }
+  return {};
 }
 
 // How often to repeat what takes so long.
@@ -151,17 +203,20 @@ Result<std::vector<double>> Bench::timeOnHost(Measurement &result) {
   double seconds = 0;
   MOERT_TRY(once(seconds)); // the first makes what later ones use
   MOERT_TRY(once(seconds));
-  std::vector<double> samples(
-      static_cast<size_t>(repetitionsFor(seconds, 1.0)));
+  Result<int64_t> count = agree(repetitionsFor(seconds, 1.0));
+  if (!count.ok())
+    return count.status();
+  std::vector<double> samples(static_cast<size_t>(*count));
   for (double &sample : samples)
     MOERT_TRY(once(sample));
   return samples;
 }
 
 Result<std::vector<double>> Bench::timeOnStream(Measurement &result) {
-  MOERT_TRY(session->queue(0)->enter());
-  MOERT_TRY(toDevice());
-  auto &queue = static_cast<cuda::StreamQueue &>(*session->queue(0));
+  int rank = session->ranksHere().front();
+  MOERT_TRY(session->queue(rank)->enter());
+  MOERT_TRY(toDevice(result.tokens));
+  auto &queue = static_cast<cuda::StreamQueue &>(*session->queue(rank));
   void *stream = queue.stream();
   auto calls = [&]() -> Status {
     for (Set &set : sets)
@@ -186,11 +241,16 @@ Result<std::vector<double>> Bench::timeOnStream(Measurement &result) {
     return first.status();
   // The chip is warm, and limited by its power, before it is measured.
   double seconds = first->back();
-  int64_t warm =
-      std::clamp<int64_t>(static_cast<int64_t>(0.02 / seconds), 1, 2000);
-  for (int64_t i = 0; i < warm; ++i)
+  Result<int64_t> warm =
+      agree(std::clamp<int64_t>(static_cast<int64_t>(0.02 / seconds), 1, 2000));
+  if (!warm.ok())
+    return warm.status();
+  for (int64_t i = 0; i < *warm; ++i)
     MOERT_TRY(once());
-  return cuda::timeOnDevice(queue, repetitionsFor(seconds, 0.1), once);
+  Result<int64_t> count = agree(repetitionsFor(seconds, 0.1));
+  if (!count.ok())
+    return count.status();
+  return cuda::timeOnDevice(queue, *count, once);
 }
 
 Status Bench::measure(int64_t tokens, Routing routing) {
@@ -198,7 +258,8 @@ Status Bench::measure(int64_t tokens, Routing routing) {
   Measurement result;
   result.tokens = tokens;
   result.routing = routing;
-  bool onStream = !session->onDevice().isHost() && session->ranks() == 1;
+  bool onStream =
+      !session->onDevice().isHost() && session->ranksHere().size() == 1;
   Result<std::vector<double>> samples =
       onStream ? timeOnStream(result) : timeOnHost(result);
   if (!samples.ok())
@@ -210,6 +271,9 @@ Status Bench::measure(int64_t tokens, Routing routing) {
   result.least = samples->front() / calls;
   result.median = (*samples)[samples->size() / 2] / calls;
   result.most = samples->back() / calls;
+  MOERT_TRY(takeSlowest(result));
+  if (!job.isFirst())
+    return {};
   std::printf("%8lld  %-9s %-7s %12.2f %12.2f %12.2f\n",
               static_cast<long long>(tokens), routingName(routing),
               result.how.c_str(), result.median * 1e6, result.least * 1e6,
@@ -248,18 +312,28 @@ Status Bench::writeJson() const {
 
 Status Bench::perform() {
   MOERT_TRY(open());
-  std::printf("`%s` on %s, %d ranks; microseconds a call\n",
-              function->name.c_str(), session->onDevice().name().c_str(),
-              session->ranks());
-  std::printf("%8s  %-9s %-7s %12s %12s %12s\n", "tokens", "routing", "how",
-              "median", "least", "most");
+  Watchdog watchdog(*session, job.prefix());
+  if (job.isFirst()) {
+    std::printf("`%s` on %s, %d ranks%s; microseconds a call\n",
+                function->name.c_str(), session->onDevice().name().c_str(),
+                session->ranks(),
+                job.isProcess() ? " (the slowest counts)" : "");
+    std::printf("%8s  %-9s %-7s %12s %12s %12s\n", "tokens", "routing", "how",
+                "median", "least", "most");
+  }
   for (int64_t tokens : plan.tokens)
     for (Routing routing : plan.routings)
       MOERT_TRY(measure(tokens, routing));
-  return plan.json.empty() ? Status() : writeJson();
+  if (job.isFirst() && !plan.json.empty())
+    MOERT_TRY(writeJson());
+  // Nobody goes before rank 0 has written all.
+  return session->rendezvous()
+             ? session->rendezvous()->broadcast("the end", "").status()
+             : Status();
 }
 
 int moert::benchArtifact(const BenchPlan &plan) {
-  Status status = Bench(plan).perform();
+  Bench bench(plan);
+  Status status = bench.ended(bench.perform());
   return status.ok() ? ExitOk : reportError(status);
 }

@@ -3,16 +3,17 @@
 #define MOE_RUN_BENCH_H
 
 #include "bench_inputs.h"
+#include "run.h"
 
 namespace moert {
 
 // The command line, as text; parseBenchFlags makes a BenchPlan of it.
-struct BenchFlags {
+struct BenchFlags : JobFlags {
   std::string artifact, weights, function, json, device;
   std::string tokens, routing, threads, sets, seed;
 };
 
-struct BenchPlan {
+struct BenchPlan : JobPlan {
   std::string artifact, weights, function, json, device;
   int deviceNumber = -1;
   std::vector<int64_t> tokens = {1, 16, 64, 256, 4096, 16384};

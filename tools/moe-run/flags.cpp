@@ -108,8 +108,12 @@ static Status readEnvironment(const Variables &variables,
   return {};
 }
 
-static Status readLaunch(const RunFlags &flags, const Variables &variables,
-                         RunPlan &plan) {
+static Status fillJob(const JobFlags &flags, JobPlan &plan) {
+  Variables variables = environmentVariables();
+  MOERT_TRY(readEnvironment(variables, plan.timeoutSeconds, plan.mpi));
+  MOERT_TRY(
+      parseNumber("--timeout", flags.timeout, 1e-3, 1e6, plan.timeoutSeconds));
+  plan.communicator = flags.communicator;
   std::string ignored;
   Result<std::optional<Launch>> launch =
       discoverLaunch(flags.launch, variables,
@@ -148,15 +152,11 @@ static Status fillPlan(const RunFlags &flags, RunPlan &plan) {
   if (flags.artifact.empty())
     return invalid("no artifact is given; usage: moe-run layer.moe --input "
                    "x=@file.safetensors:tensor ...");
-  Variables variables = environmentVariables();
-  MOERT_TRY(readEnvironment(variables, plan.timeoutSeconds, plan.mpi));
-  MOERT_TRY(readLaunch(flags, variables, plan));
+  MOERT_TRY(fillJob(flags, plan));
   MOERT_TRY(parseSources("--input", flags.inputs, plan.inputs));
   MOERT_TRY(parseSources("--expect", flags.expects, plan.expects));
   MOERT_TRY(parseOutputs(flags.outputs, plan));
   MOERT_TRY(parseNumber("--rtol", flags.rtol, 0, 1e6, plan.rtol));
-  MOERT_TRY(
-      parseNumber("--timeout", flags.timeout, 1e-3, 1e6, plan.timeoutSeconds));
   MOERT_TRY(parseInteger("--threads", flags.threads, 1, 1024, plan.threads));
   MOERT_TRY(parseInteger("--max-tokens", flags.maxTokens, 0, int64_t(1) << 32,
                          plan.maxTokens));
@@ -166,12 +166,12 @@ static Status fillPlan(const RunFlags &flags, RunPlan &plan) {
   if (flags.equalNan && flags.expects.empty())
     return invalid("--equal-nan needs --expect");
   MOERT_TRY(parseDevice(flags.device, plan));
-  plan.communicator = flags.communicator;
   plan.artifact = flags.artifact;
   plan.weights = flags.weights;
   plan.function = flags.function;
   plan.recordRouting = flags.recordRouting;
   plan.json = flags.json;
+  plan.trace = flags.trace;
   plan.equalNan = flags.equalNan;
   plan.stats = flags.stats;
   return {};
@@ -208,18 +208,7 @@ static Status parseRoutings(const std::string &text,
 
 Result<BenchPlan> moert::parseBenchFlags(const BenchFlags &flags) {
   BenchPlan plan;
-  double noTimeout = 0; // a run of one process cannot wait for others for long
-  std::string noMpi;
-  Variables variables = environmentVariables();
-  MOERT_TRY(readEnvironment(variables, noTimeout, noMpi));
-  Result<std::optional<Launch>> launch =
-      discoverLaunch({}, variables, [](const std::string &) {});
-  if (!launch.ok())
-    return launch.status();
-  if (*launch && (*launch)->world > 1)
-    return invalid("bench measures in one process, but ", (*launch)->world,
-                   " were started (by ", launchSourceName((*launch)->source),
-                   ")");
+  MOERT_TRY(fillJob(flags, plan));
   MOERT_TRY(parseDevice(flags.device, plan));
   MOERT_TRY(parseRoutings(flags.routing, plan.routings));
   if (!flags.tokens.empty()) {

@@ -1,5 +1,7 @@
 #include "launch.h"
 
+#include "launch/rendezvous.h"
+
 #include <csignal>
 #include <cstdio>
 #include <pthread.h>
@@ -23,7 +25,7 @@ static bool hasMpi(const Launch &launch) {
   return false;
 }
 
-Result<std::string> moert::chooseCommunicator(const RunPlan &plan,
+static Result<std::string> chooseCommunicator(const JobPlan &plan,
                                               const std::string &device) {
   if (!plan.communicator.empty())
     return plan.communicator;
@@ -41,7 +43,7 @@ Result<std::string> moert::chooseCommunicator(const RunPlan &plan,
       "each process");
 }
 
-void moert::outliveLauncher(int rank) {
+static void outliveLauncher(int rank) {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
@@ -57,6 +59,43 @@ void moert::outliveLauncher(int rank) {
     std::fflush(stderr);
     ::_exit(128 + signal);
   }).detach();
+}
+
+Status Job::join(const std::string &device) {
+  Result<std::string> chosen = chooseCommunicator(plan, device);
+  if (!chosen.ok())
+    return chosen.status();
+  communicator = *chosen;
+  if (isProcess())
+    outliveLauncher(plan.launch->rank);
+  return {};
+}
+
+void Job::fill(SessionOptions &options) const {
+  options.communicator = communicator;
+  options.launch = plan.launch;
+  options.mpi = plan.mpi;
+  options.timeoutSeconds = plan.timeoutSeconds;
+  // At once: a launcher may end this process before it has an error to return.
+  if (isProcess())
+    options.onFailure = [first = isFirst()](const std::string &line) {
+      if (first)
+        note(line);
+    };
+  if (isFirst())
+    options.log = note;
+}
+
+std::string Job::prefix() const {
+  return isProcess() ? concat("rank ", plan.launch->rank, ": ") : std::string();
+}
+
+Status Job::ended(const Session *session, const Status &status) const {
+  if (status.ok() || !isProcess())
+    return status;
+  if (session && session->rendezvous())
+    session->rendezvous()->fail(status);
+  return status.in(concat("rank ", plan.launch->rank));
 }
 
 static constexpr int PatienceSeconds = 3;

@@ -10,14 +10,30 @@
 
 namespace moert {
 
-// What --comm says, or what fits whoever started this process: never all ranks
-// in each of several processes by accident.
-Result<std::string> chooseCommunicator(const RunPlan &plan,
-                                       const std::string &device);
+// This process's part in a job: all of it, or one rank of it.
+class Job {
+public:
+  explicit Job(const JobPlan &plan) : plan(plan) {}
 
-// A launcher ends the other processes of a job when one has failed. From now on
-// its signal leaves time to say which. Before any thread is started.
-void outliveLauncher(int rank);
+  // Takes the communicator that --comm says, or that fits whoever started this
+  // process: never all ranks in each of several processes by accident. Before
+  // any thread is started: from then on the signal by which a launcher ends the
+  // other processes of a failed job leaves time to say which has failed.
+  Status join(const std::string &device);
+  // One of several processes that run the artifact together.
+  bool isProcess() const { return plan.launch && communicator != "local"; }
+  // Results are rank 0's to write and to check.
+  bool isFirst() const { return !isProcess() || plan.launch->rank == 0; }
+  void fill(SessionOptions &options) const;
+  // What lines of this process begin with.
+  std::string prefix() const;
+  // Tells the other processes of the job, if there are any, of a failure.
+  Status ended(const Session *session, const Status &status) const;
+
+private:
+  const JobPlan &plan;
+  std::string communicator = "local";
+};
 
 // Ends this process when a run has failed and yet does not return: a program
 // that hangs cannot be told to stop.

@@ -21,6 +21,7 @@ struct CommandLine {
   CommandLine();
 
 private:
+  void addJob(CLI::App &to, JobFlags &job);
   void addBench();
   void addCalibrate();
 };
@@ -61,24 +62,31 @@ CommandLine::CommandLine() {
                  "safetensors file");
   app.add_option("--repeat", flags.repeat,
                  "runs N times and demands the same bits [1]");
-  app.add_option("--timeout", flags.timeout,
-                 "seconds that a collective waits for other ranks [300]");
-  app.add_option("--comm", flags.communicator,
-                 "how ranks reach each other: local, threads of this process; "
-                 "mpi or nccl, one process a rank [what fits the launcher]");
-  app.add_option("--rank", flags.launch.rank,
-                 "number of this process [by the launcher]");
-  app.add_option("--world-size", flags.launch.world,
-                 "number of processes [by the launcher]");
-  app.add_option("--rendezvous", flags.launch.rendezvous,
-                 "HOST:PORT where rank 0 is met [by the launcher]");
+  addJob(app, flags);
   app.add_flag("--stats", flags.stats,
                "prints the bytes that each rank moved and holds");
   app.add_option("--json", flags.json, "writes the statistics as JSON");
+  app.add_option("--trace", flags.trace,
+                 "writes what each rank did and when, for chrome://tracing or "
+                 "Perfetto");
   inspect = app.add_subcommand("inspect", "prints what an artifact holds");
   inspect->add_option("artifact", inspected, "the artifact")->required();
   addBench();
   addCalibrate();
+}
+
+void CommandLine::addJob(CLI::App &to, JobFlags &job) {
+  to.add_option("--timeout", job.timeout,
+                "seconds that a collective waits for other ranks [300]");
+  to.add_option("--comm", job.communicator,
+                "how ranks reach each other: local, threads of this process; "
+                "mpi or nccl, one process a rank [what fits the launcher]");
+  to.add_option("--rank", job.launch.rank,
+                "number of this process [by the launcher]");
+  to.add_option("--world-size", job.launch.world,
+                "number of processes [by the launcher]");
+  to.add_option("--rendezvous", job.launch.rendezvous,
+                "HOST:PORT where rank 0 is met [by the launcher]");
 }
 
 void CommandLine::addBench() {
@@ -102,6 +110,7 @@ void CommandLine::addBench() {
   option("--sets", benchFlags.sets, "inputs that are used in turn [4]");
   option("--seed", benchFlags.seed, "of inputs and random weights [0]");
   option("--json", benchFlags.json, "writes the results");
+  addJob(*bench, benchFlags);
 }
 
 void CommandLine::addCalibrate() {

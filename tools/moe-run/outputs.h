@@ -12,8 +12,8 @@ Status writeRouting(const std::string &path, const Function &function,
 
 struct RunFacts {
   int64_t tokens = 0;
-  std::vector<double> seconds;    // of each run
-  std::vector<Counters> counters; // by rank; of all of them at rank 0
+  std::vector<double> seconds;            // of each run
+  std::vector<Counters> counters;         // by rank; of all of them at rank 0
   std::vector<std::vector<Sent>> traffic; // the same, by call of the program
 };
 

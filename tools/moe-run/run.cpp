@@ -6,6 +6,7 @@
 #include "launch.h"
 #include "launch/rendezvous.h"
 #include "outputs.h"
+#include "trace_file.h"
 
 #include <algorithm>
 #include <chrono>
@@ -19,15 +20,12 @@ namespace {
 // One invocation, step by step; the first error ends it.
 class Invocation {
 public:
-  explicit Invocation(const RunPlan &plan) : plan(plan) {}
+  explicit Invocation(const RunPlan &plan) : plan(plan), job(plan) {}
 
   Status perform();
-  // Tells the other processes of the job, if there are any.
-  Status ended(const Status &status);
-  // Results are rank 0's to write and to check.
-  bool isFirst() const { return !isProcess() || plan.launch->rank == 0; }
-  // Whether this is one of several processes that run the artifact together.
-  bool isProcess() const { return plan.launch && communicator != "local"; }
+  Status ended(const Status &status) const {
+    return job.ended(session.get(), status);
+  }
   bool checksHold() const { return failures.empty(); }
   const std::vector<std::string> &failedChecks() const { return failures; }
 
@@ -37,7 +35,6 @@ private:
   Status readExpected();
   Status openSession();
   Status loadWeights();
-  Status joinProcesses();
   Status makeOutputs(std::vector<OwnedTensor> &tensors) const;
   Status runOnce(std::vector<OwnedTensor> &results);
   Status runAll();
@@ -47,7 +44,7 @@ private:
   const OwnedTensor &output(const std::string &name) const;
 
   const RunPlan &plan;
-  std::string communicator = "local";
+  Job job;
   std::shared_ptr<Artifact> artifact;
   const Function *function = nullptr;
   std::vector<OwnedTensor> inputs, outputs;
@@ -55,6 +52,7 @@ private:
   int64_t tokens = 0;
   std::unique_ptr<Session> session;
   RunFacts facts;
+  TraceFile trace;
   std::vector<std::string> failures;
 };
 
@@ -131,7 +129,7 @@ Status Invocation::readInputs() {
     Result<OwnedTensor> tensor = convertTensor(spec.name, *file, spec.dtype);
     if (!tensor.ok())
       return tensor.status().in("--input " + source.name);
-    if (file->view.dtype != fileDtype(spec.dtype) && isFirst())
+    if (file->view.dtype != fileDtype(spec.dtype) && job.isFirst())
       note(concat("input `", spec.name, "` is converted from ",
                   fileDtypeName(file->view.dtype), " to ",
                   dtypeName(spec.dtype)));
@@ -159,7 +157,7 @@ Status Invocation::readExpected() {
     if (view.shape != shape)
       return invalid("--expect ", source.name, ": the tensor has shape ",
                      bracketed(view.shape), ", the output ", bracketed(shape));
-    if (view.dtype != fileDtype(spec.dtype) && isFirst())
+    if (view.dtype != fileDtype(spec.dtype) && job.isFirst())
       note(concat("expected `", spec.name, "` is ", fileDtypeName(view.dtype),
                   ", the output ", dtypeName(spec.dtype),
                   ": both are converted to f64 and compared"));
@@ -168,42 +166,26 @@ Status Invocation::readExpected() {
   return {};
 }
 
-Status Invocation::joinProcesses() {
-  const std::string &kind =
-      plan.device.empty() ? artifact->manifest().target.kind : plan.device;
-  Result<std::string> chosen = chooseCommunicator(plan, kind);
-  if (!chosen.ok())
-    return chosen.status();
-  communicator = *chosen;
-  if (isProcess())
-    outliveLauncher(plan.launch->rank);
-  return {};
-}
-
 Status Invocation::openSession() {
   SessionOptions options;
-  options.communicator = communicator;
-  options.launch = plan.launch;
-  options.mpi = plan.mpi;
-  // At once: a launcher may end this process before it has an error to return.
-  if (isProcess())
-    options.onFailure = [rank = plan.launch->rank](const std::string &line) {
-      if (rank == 0)
-        note(line);
-    };
+  job.fill(options);
   options.function = function->name;
   options.maxTokens = plan.maxTokens.value_or(tokens);
   options.threads = plan.threads;
   options.device = plan.device;
   options.deviceNumber = plan.deviceNumber;
-  options.timeoutSeconds = plan.timeoutSeconds;
   options.checkReplicas = true;
-  if (isFirst())
-    options.log = note;
+  options.trace = !plan.trace.empty();
   Result<std::unique_ptr<Session>> opened = Session::open(artifact, options);
   if (!opened.ok())
     return opened.status();
   session = std::move(*opened);
+  if (plan.trace.empty())
+    return {};
+  Result<TraceFile> clock = TraceFile::makeClock(*session);
+  if (!clock.ok())
+    return clock.status();
+  trace = std::move(*clock);
   return {};
 }
 
@@ -222,7 +204,7 @@ Status Invocation::makeOutputs(std::vector<OwnedTensor> &tensors) const {
     if (!tensor.ok())
       return tensor.status();
     // Rows of other processes stay as they are.
-    if (isProcess() && tensor->buffer.size() > 0)
+    if (job.isProcess() && tensor->buffer.size() > 0)
       std::memset(tensor->buffer.data(), 0,
                   static_cast<size_t>(tensor->buffer.size()));
     tensors.push_back(std::move(*tensor));
@@ -280,7 +262,7 @@ Status Invocation::runAll() {
   }
   if (session->rendezvous())
     MOERT_TRY(session->gatherOutputs(hostTensors(outputs)));
-  if (!isFirst())
+  if (!job.isFirst())
     return {};
   std::printf("`%s`: %d ranks of %d threads, %lld tokens%s\n",
               function->name.c_str(), session->ranks(), session->threads(),
@@ -313,6 +295,8 @@ Status Invocation::writeResults() {
     printStats(*session, facts);
   if (!plan.json.empty())
     MOERT_TRY(writeStats(plan.json, *session, facts));
+  if (!plan.trace.empty())
+    MOERT_TRY(trace.write(plan.trace));
   return {};
 }
 
@@ -329,14 +313,13 @@ void Invocation::compareExpected() {
 
 Status Invocation::perform() {
   MOERT_TRY(openFunction(plan.artifact, plan.function, artifact, function));
-  MOERT_TRY(joinProcesses());
+  MOERT_TRY(job.join(plan.device.empty() ? artifact->manifest().target.kind
+                                         : plan.device));
   MOERT_TRY(checkNames());
   MOERT_TRY(readInputs());
   MOERT_TRY(readExpected());
   MOERT_TRY(openSession());
-  Watchdog watchdog(*session, isProcess()
-                                  ? concat("rank ", plan.launch->rank, ": ")
-                                  : std::string());
+  Watchdog watchdog(*session, job.prefix());
   MOERT_TRY(loadWeights());
   MOERT_TRY(runAll());
   Result<std::vector<Counters>> counters = gatherCounters(*session);
@@ -347,7 +330,9 @@ Status Invocation::perform() {
   if (!traffic.ok())
     return traffic.status();
   facts.traffic = std::move(*traffic);
-  if (isFirst()) {
+  if (!plan.trace.empty())
+    MOERT_TRY(trace.gather(*session));
+  if (job.isFirst()) {
     MOERT_TRY(writeResults());
     compareExpected();
   }
@@ -355,13 +340,6 @@ Status Invocation::perform() {
   return session->rendezvous()
              ? session->rendezvous()->broadcast("the end", "").status()
              : Status();
-}
-
-Status Invocation::ended(const Status &status) {
-  if (status.ok() || !session || !session->rendezvous())
-    return isProcess() ? status.in(concat("rank ", plan.launch->rank)) : status;
-  session->rendezvous()->fail(status);
-  return status.in(concat("rank ", plan.launch->rank));
 }
 
 int moert::reportError(const Status &status) {

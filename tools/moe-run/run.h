@@ -12,23 +12,31 @@
 
 namespace moert {
 
-// The command line, as text; parseFlags makes a RunPlan of it.
-struct RunFlags {
-  std::string artifact, weights, function, recordRouting, json, device;
-  std::string communicator;
+// How ranks reach each other, as text.
+struct JobFlags {
+  std::string communicator, timeout;
   LaunchFlags launch;
+};
+
+struct JobPlan {
+  std::string communicator; // empty: what fits the launcher
+  std::optional<Launch> launch;
+  std::string mpi;
+  double timeoutSeconds = 300;
+};
+
+// The command line, as text; parseFlags makes a RunPlan of it.
+struct RunFlags : JobFlags {
+  std::string artifact, weights, function, recordRouting, json, trace, device;
   std::vector<std::string> inputs, expects, outputs;
-  std::string rtol, threads, maxTokens, repeat, timeout;
+  std::string rtol, threads, maxTokens, repeat;
   bool equalNan = false;
   bool stats = false;
 };
 
-struct RunPlan {
-  std::string artifact, weights, function, recordRouting, json;
+struct RunPlan : JobPlan {
+  std::string artifact, weights, function, recordRouting, json, trace;
   std::string device;
-  std::string communicator; // empty: what fits the launcher
-  std::optional<Launch> launch;
-  std::string mpi;
   int deviceNumber = -1;
   std::vector<TensorSource> inputs, expects;
   std::vector<std::pair<std::string, std::string>> outputs; // name, path
@@ -38,7 +46,6 @@ struct RunPlan {
   int threads = 0;
   std::optional<int64_t> maxTokens;
   int64_t repeat = 1;
-  double timeoutSeconds = 300;
 };
 
 Result<RunPlan> parseFlags(const RunFlags &flags);

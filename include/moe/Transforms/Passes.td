@@ -222,6 +222,26 @@ def VerifyScheduledPass : Pass<"moe-verify-scheduled", "::mlir::ModuleOp"> {
   }];
 }
 
+def InsertMarksPass : Pass<"moe-insert-marks", "::mlir::ModuleOp"> {
+  let summary = "tell the runtime which op a thread works on";
+  let description = [{
+    Phase: on the way from `scheduled` to `lowered` on a CPU. A `moert.mark` with a number stands before every op of a run that computes, one without
+    before every collective behind them; `moert.steps` of the interface names the numbers. The runtime asks for the time at marks where it is told to
+    trace, and does nothing else. Programs for a device need none: their launches are seen.
+
+    ```mlir
+    moe.router_logits %x, %gate outs(%logits) : (memref<?x64xf32>, memref<8x64xf32>, memref<?x8xf32>) -> ()
+    coll.all_to_all %send on @ranks axes [1] outs(%recv) : (memref<4x2xi32>, memref<4x2xi32>) -> ()
+    // becomes
+    moert.mark 0
+    moe.router_logits %x, %gate outs(%logits) : (memref<?x64xf32>, memref<8x64xf32>, memref<?x8xf32>) -> ()
+    moert.mark
+    coll.all_to_all %send on @ranks axes [1] outs(%recv) : (memref<4x2xi32>, memref<4x2xi32>) -> ()
+    ```
+  }];
+  let dependentDialects = ["::moe::moert::MoertDialect"];
+}
+
 def InsertTeamGuardsPass : Pass<"moe-insert-team-guards", "::mlir::ModuleOp"> {
   let summary = "let one thread of the team do the dense leftovers";
   let description = [{

@@ -55,8 +55,8 @@ static void hideMask(LLVM::MaskedStoreOp op) {
       /*has_side_effects=*/false, /*is_align_stack=*/false,
       LLVM::TailCallKind::None, /*asm_dialect=*/LLVM::AsmDialectAttr(),
       /*operand_attrs=*/ArrayAttr());
-  Value opaque = LLVM::BitcastOp::create(b, op.getLoc(), lanes,
-                                         hidden.getResult(0));
+  Value opaque =
+      LLVM::BitcastOp::create(b, op.getLoc(), lanes, hidden.getResult(0));
   op.getMaskMutable().assign(opaque);
 }
 

@@ -132,6 +132,18 @@ struct BarrierPattern : Pattern<moert::TeamBarrierOp> {
   }
 };
 
+struct MarkPattern : Pattern<moert::MarkOp> {
+  using MoertPattern::MoertPattern;
+  LogicalResult matchAndRewrite(moert::MarkOp op, OpAdaptor,
+                                Rewriter &rewriter) const override {
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    Value step =
+        i32(b, op.getStep() ? static_cast<int32_t>(*op.getStep()) : -1);
+    callEntry(rewriter, op, offsetof(moert_entry_table, mark), step);
+    return success();
+  }
+};
+
 struct FailPattern : Pattern<moert::FailOp> {
   using MoertPattern::MoertPattern;
   LogicalResult matchAndRewrite(moert::FailOp op, OpAdaptor adaptor,
@@ -227,7 +239,7 @@ static void populatePatterns(const LLVMTypeConverter &converter,
                              RewritePatternSet &patterns) {
   patterns.add<
       ArgumentPattern<moert::ThreadOp, 1>, ArgumentPattern<moert::ThreadsOp, 2>,
-      CoordinatePattern, BarrierPattern, FailPattern,
+      CoordinatePattern, BarrierPattern, MarkPattern, FailPattern,
       FixedPattern<moert::AllReduceOp, ENTRY(all_reduce), false, 0>,
       FixedPattern<moert::AllGatherOp, ENTRY(all_gather), false, 0>,
       FixedPattern<moert::ReduceScatterOp, ENTRY(reduce_scatter), true, 0>,

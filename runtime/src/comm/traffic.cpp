@@ -18,7 +18,7 @@ static int64_t bytesTo(const Collective &call, int members, int me, int peer) {
   }
 }
 
-void Traffic::count(const Collective &call) {
+int64_t Traffic::count(const Collective &call) {
   if (next == calls.size())
     calls.push_back({.kind = call.kind});
   Sent &entry = calls[next++];
@@ -26,13 +26,16 @@ void Traffic::count(const Collective &call) {
   const std::vector<int> &ranks = topology.members(call.group, rank);
   int members = static_cast<int>(ranks.size());
   int me = topology.indexIn(call.group, rank);
+  int64_t sum = 0;
   for (int peer = 0; peer < members; ++peer) {
     if (peer == me)
       continue;
     int64_t bytes = bytesTo(call, members, me, peer);
-    entry.bytes += bytes;
+    sum += bytes;
     if (topology.indexOn(nodeAxes, ranks[static_cast<size_t>(peer)]) !=
         topology.indexOn(nodeAxes, rank))
       entry.bytesBetweenNodes += bytes;
   }
+  entry.bytes += sum;
+  return sum;
 }

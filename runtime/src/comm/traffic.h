@@ -26,8 +26,8 @@ public:
 
   // A run begins: the next call is the first of the program.
   void begin() { next = 0; }
-  // A call that has succeeded.
-  void count(const Collective &call);
+  // A call that has succeeded; returns the bytes to other ranks.
+  int64_t count(const Collective &call);
   // In the order of the program; every run makes the same calls.
   const std::vector<Sent> &sent() const { return calls; }
 

@@ -56,6 +56,9 @@ Status StreamQueue::launch(int32_t index, int64_t grid,
     return Status::error(MOERT_ERROR_INTERNAL, "the program launches kernel ",
                          index, ", the artifact has ", kernels->count());
   const Kernel &kernel = kernels->kernel(static_cast<size_t>(index));
+  bool isSeen = timeline && grid != 0;
+  if (isSeen)
+    MOERT_TRY(beginSpan(SpanKind::Kernel, kernel.name, -1));
   void *parameters[64];
   for (size_t i = 0; i < kernel.parameters.size(); ++i) {
     parameters[i] = const_cast<void *>(args[i]);
@@ -68,7 +71,32 @@ Status StreamQueue::launch(int32_t index, int64_t grid,
                            ", which was not made; there are ", maps.size());
     parameters[i] = &maps[slot];
   }
-  return kernels->launch(static_cast<size_t>(index), grid, parameters, current);
+  MOERT_TRY(
+      kernels->launch(static_cast<size_t>(index), grid, parameters, current));
+  return isSeen ? endSpan(-1) : Status();
+}
+
+Status StreamQueue::wantSpans() {
+  Result<Timeline> started = Timeline::start(context, current);
+  if (!started.ok())
+    return started.status();
+  timeline.emplace(std::move(*started));
+  return {};
+}
+
+Status StreamQueue::beginSpan(SpanKind kind, std::string_view name,
+                              int64_t group) {
+  return timeline ? timeline->begin(current, kind, name, group) : Status();
+}
+
+Status StreamQueue::endSpan(int64_t bytes) {
+  return timeline ? timeline->end(current, bytes) : Status();
+}
+
+Status StreamQueue::takeSpans(Track &track) {
+  Status status = timeline ? timeline->take(track) : Status();
+  timeline.reset();
+  return status;
 }
 
 // Of cuda.h: CUtensorMapDataType.

@@ -3,33 +3,10 @@
 #define MOERT_CUDA_QUEUE_H
 
 #include "cuda/kernels.h"
+#include "cuda/timeline.h"
 #include "device.h"
 
 namespace moert::cuda {
-
-// An event; made on the current context.
-class Event {
-public:
-  static Result<Event> make(std::shared_ptr<Context> context, bool isTimed);
-  Event(Event &&other) noexcept
-      : context(std::move(other.context)),
-        handle(std::exchange(other.handle, nullptr)) {}
-  Event &operator=(Event &&other) noexcept {
-    std::swap(context, other.context);
-    std::swap(handle, other.handle);
-    return *this;
-  }
-  ~Event();
-
-  EventHandle get() const { return handle; }
-
-private:
-  Event(std::shared_ptr<Context> context, EventHandle handle)
-      : context(std::move(context)), handle(handle) {}
-
-  std::shared_ptr<Context> context;
-  EventHandle handle;
-};
 
 class StreamQueue final : public Queue {
 public:
@@ -52,6 +29,11 @@ public:
   }
   void useOwnStream() override { current = own; }
   Result<bool> isCapturing() override;
+  Status wantSpans() override;
+  Status beginSpan(SpanKind kind, std::string_view name,
+                   int64_t group) override;
+  Status endSpan(int64_t bytes) override;
+  Status takeSpans(Track &track) override;
   int32_t *statusWord() override {
     return static_cast<int32_t *>(status.data());
   }
@@ -83,8 +65,9 @@ private:
   StreamHandle own = nullptr, current = nullptr;
   std::vector<TensorMap> maps;
   std::vector<bool> bound;
-  Memory status;     // one word on the device
-  Memory statusCopy; // and on the host
+  std::optional<Timeline> timeline; // while spans are wanted
+  Memory status;                    // one word on the device
+  Memory statusCopy;                // and on the host
 };
 
 } // namespace moert::cuda

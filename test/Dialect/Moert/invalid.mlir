@@ -212,3 +212,17 @@ func.func private @axis_twice() attributes {input = #moert.value<name = "x", typ
 
 // expected-error @+1 {{the arena has terms 0, -1, 0 over 1 shares, but terms that are not negative and a positive number of shares are expected}}
 func.func private @negative_arena() attributes {arena = #moert.arena<per_token = -1>}
+
+// -----
+
+func.func @negative_step() {
+  // expected-error @+1 {{attribute 'step' failed to satisfy constraint}}
+  moert.mark -1
+  return
+}
+
+// -----
+
+// expected-error @+1 {{`moert.steps` is an array of strings on `moert.interface`, but found ["a"] on 'builtin.module'}}
+module attributes {moert.steps = ["a"]} {
+}

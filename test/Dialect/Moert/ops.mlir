@@ -72,3 +72,12 @@ func.func @rows(%a: memref<?x8xbf16>, %b: memref<?x8xbf16>, %c: memref<2xi32>, %
   return
 }
 }
+
+// CHECK-LABEL: func.func @marks
+func.func @marks() {
+  // CHECK-NEXT: moert.mark 3
+  moert.mark 3
+  // CHECK-NEXT: moert.mark{{$}}
+  moert.mark
+  return
+}

@@ -280,3 +280,33 @@ TEST(CudaDriver, WithoutALibraryThereIsAMessage) {
       << message;
   ::unsetenv("MOERT_CUDA_LIB");
 }
+
+TEST_F(CudaSession, ATraceShowsEachLaunchAndCollectiveOnTheStream) {
+  SessionOptions options;
+  options.trace = true;
+  auto session = open(cudaArtifact(cudaManifest(2)), options);
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  ASSERT_TRUE(setWeights(**session, 2).ok());
+  for (int run = 0; run < 3; ++run)
+    checkRun(**session, 2, 16);
+  for (int rank = 0; rank < 2; ++rank) {
+    const std::vector<Span> &spans = (*session)->trace(rank).stream.spans();
+    // Of each run the collective, the kernel that adds in it, and the layer's.
+    ASSERT_EQ(spans.size(), 9u);
+    for (size_t run = 0; run < 3; ++run) {
+      const Span &collective = spans[3 * run], &sum = spans[3 * run + 1],
+                 &scale = spans[3 * run + 2];
+      EXPECT_EQ(collective.name, "all_reduce");
+      EXPECT_EQ(collective.kind, SpanKind::Collective);
+      EXPECT_EQ(collective.bytes, 2 * 4 * 2);
+      EXPECT_EQ(sum.name, "sum_f32");
+      EXPECT_EQ(scale.name, "scale");
+      EXPECT_LT(collective.begin, sum.begin);
+      EXPECT_LT(sum.begin, sum.end);
+      EXPECT_LT(sum.end, collective.end);
+      EXPECT_LT(collective.end, scale.begin);
+      EXPECT_LT(scale.begin, scale.end);
+    }
+    EXPECT_EQ((*session)->trace(rank).threads[0].spans().back().name, "scale");
+  }
+}
