@@ -211,7 +211,8 @@ void Walk::work(WorkInterface op) {
       expertTime[member] += us[member];
       expertRow[member] = all;
       weightRead[member] +=
-          active * work.columns * work.depth * gemmBytes(run.gemm);
+          run.gemm ? active * work.columns * work.depth * gemmBytes(*run.gemm)
+                   : work.weightBytes;
     }
   }
   member = 0;

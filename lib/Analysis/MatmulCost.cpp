@@ -59,8 +59,15 @@ double moe::denseUs(const Machine &machine, GemmType type, double rows,
       rows * (columns + depth) * 2);
 }
 
-double moe::workUs(const Machine &machine, const Work &work, GemmType gemm,
-                   int64_t hidden) {
+GemmType moe::gemmOfBits(int bits) {
+  return bits >= 32   ? GemmType::F32
+         : bits >= 16 ? GemmType::BF16
+         : bits >= 8  ? GemmType::FP8
+                      : GemmType::FP4;
+}
+
+double moe::workUs(const Machine &machine, const Work &work,
+                   std::optional<GemmType> gemm, int64_t hidden) {
   switch (work.kind) {
   case WorkKind::Bookkeeping:
     return 0;
@@ -73,17 +80,19 @@ double moe::workUs(const Machine &machine, const Work &work, GemmType gemm,
   case WorkKind::Product:
     break;
   }
-  const MatmulRate &rate = machine.rate(gemm);
+  GemmType type = gemm.value_or(gemmOfBits(work.weightBits));
+  const MatmulRate &rate = machine.rate(type);
   double rows = 0, active = 0;
   for (double group : work.groups) {
     rows += group;
     active += std::min(group, 1.0);
   }
-  double weights = active * work.columns * work.depth * gemmBytes(gemm),
+  double weights = gemm ? active * work.columns * work.depth * gemmBytes(*gemm)
+                        : work.weightBytes,
          activations =
              work.activationBytes +
              (work.groups.size() > 1 ? rate.rowBytes / 2 * rows * hidden : 0.0);
   return machine.launchUs + rate.groupUs / 2 * work.groups.size() +
-         productUs(machine, gemm, work.groups, work.columns, work.depth,
+         productUs(machine, type, work.groups, work.columns, work.depth,
                    weights, activations);
 }

@@ -1,98 +1,41 @@
 #include "moe/Analysis/MemoryLedger.h"
-#include "dialects/Coll/CollDialect.h"
-#include "mlir/IR/AffineMap.h"
-#include "llvm/ADT/STLExtras.h"
+#include "moe/Analysis/Collectives.h"
+#include "llvm/ADT/SmallPtrSet.h"
 #include <cmath>
 
 using namespace mlir;
 using namespace moe;
 
-static double bytesOf(ShapedType type, double rows) {
-  double bytes = type.getElementTypeBitWidth() / 8.0;
-  for (auto [index, size] : llvm::enumerate(type.getShape()))
-    bytes *= ShapedType::isDynamic(size) ? rows : size;
-  return bytes;
+int64_t moe::copiesOf(func::FuncOp function) {
+  auto copies = function->getAttrOfType<IntegerAttr>(kCopies);
+  return copies ? copies.getInt() : 1;
 }
 
 WeightBytes moe::weightBytes(func::FuncOp function) {
+  llvm::SmallPtrSet<Value, 8> routed;
+  function.walk([&](GroupedMatmulOp product) {
+    if (product.getOffsets())
+      for (Value weight :
+           {product.getRhs(), product.getBias(), product.getScales()})
+        if (weight)
+          routed.insert(withoutReshapes(weight));
+  });
   WeightBytes sum;
   for (BlockArgument argument : function.getArguments()) {
     if (!function.getArgAttr(argument.getArgNumber(), "moe.slice"))
       continue;
     auto type = cast<ShapedType>(argument.getType());
-    bool routed = llvm::any_of(argument.getUsers(), [&](Operation *user) {
-      auto product = dyn_cast<GroupedMatmulOp>(user);
-      return product && product.getOffsets() && product.getRhs() == argument;
-    });
-    (routed ? sum.routed : sum.other) += bytesOf(type, 1);
+    double elements = type.getNumElements(),
+           bytes = elements * type.getElementTypeBitWidth() / 8;
+    if (routed.contains(argument)) {
+      sum.routed += bytes;
+      sum.routedElements += elements;
+    } else {
+      sum.other += bytes;
+      sum.otherElements += elements;
+    }
   }
   return sum;
-}
-
-// Rows that `value` can have at most.
-static double boundOf(Value value, double tokens, double local,
-                      llvm::DenseMap<Value, double> &known) {
-  if (auto found = known.find(value); found != known.end())
-    return found->second;
-  return known[value] = local;
-}
-
-double moe::bufferBytes(func::FuncOp function, double tokens) {
-  llvm::DenseMap<Value, double> rows;
-  double local = tokens;
-  for (BlockArgument argument : function.getArguments())
-    if (auto split = function.getArgAttrOfType<DenseI64ArrayAttr>(
-            argument.getArgNumber(), "moe.split")) {
-      Operation *any = nullptr;
-      function.walk([&](coll::RowsOp op) { any = op; });
-      double ranks = 1;
-      if (any && !split.empty())
-        ranks = coll::groupSize(
-            coll::lookupGrid(any, cast<coll::RowsOp>(any).getGridAttr()),
-            split);
-      local = std::ceil(tokens / ranks);
-      rows[argument] = local;
-    }
-  double most = 0, previous = 0;
-  function.walk([&](Operation *op) {
-    if (auto sum = dyn_cast<coll::RowsOp>(op)) {
-      SmallVector<int64_t> result;
-      AffineMap map = sum.getBound();
-      auto expr = map.getResult(0);
-      Builder builder(op->getContext());
-      AffineExpr value = expr.replaceSymbols(
-          {builder.getAffineConstantExpr(std::llround(tokens))});
-      if (auto constant =
-              dyn_cast<AffineConstantExpr>(simplifyAffineExpr(value, 0, 0)))
-        rows[sum.getResult()] = constant.getValue();
-      return;
-    }
-    if (op->getNumResults() == 1 && op->getResult(0).getType().isIndex() &&
-        op->getNumOperands() == 2) {
-      APInt factor;
-      if (matchPattern(op->getOperand(1), m_ConstantInt(&factor)))
-        rows[op->getResult(0)] =
-            boundOf(op->getOperand(0), tokens, local, rows) *
-            factor.getSExtValue();
-      return;
-    }
-    double held = 0;
-    for (Value result : op->getResults()) {
-      auto type = dyn_cast<RankedTensorType>(result.getType());
-      if (!type || !type.hasRank() || type.getNumDynamicDims() == 0)
-        continue;
-      double bound = local;
-      for (Value operand : op->getOperands())
-        if (operand.getType().isIndex())
-          bound = boundOf(operand, tokens, local, rows);
-      rows[result] = bound;
-      held += bytesOf(type, bound);
-    }
-    most = std::max(most, previous + held);
-    if (held > 0)
-      previous = held;
-  });
-  return most;
 }
 
 double moe::leastBytes(const MemoryLedger &ledger) {
@@ -105,24 +48,45 @@ double moe::leastBytes(const MemoryLedger &ledger) {
   return sum;
 }
 
-MemoryLedger moe::memoryLedger(func::FuncOp function, const LayerCost &layer,
-                               int64_t layers, const ModelConfig *model,
-                               const StepShape &step,
+MemoryLedger moe::memoryLedger(ModuleOp program, const HeldBytes &held,
+                               const LayerCost &layer, int64_t layers,
+                               const ModelConfig *model, const StepShape &step,
                                const ExpertShape &experts) {
   MemoryLedger ledger;
   auto add = [&](const char *name, double bytes) {
-    if (bytes > 0)
+    if (bytes != 0)
       ledger.entries.push_back({name, bytes});
   };
   bool train = step.phase == PlanPhase::Train,
        fsdp = step.sharding == WeightSharding::Fsdp;
-  double stage = double(layers) / step.pp;
-  double routed = experts.parameters / (experts.ep * experts.etp) * stage;
-  double other = weightBytes(function).other / 2 * stage; // elements
-  double width = train ? 2 : gemmBytes(experts.gemm);
+  WeightBytes weights;
+  double count = 0, hidden = 1;
+  for (func::FuncOp function : program.getOps<func::FuncOp>()) {
+    WeightBytes one = weightBytes(function);
+    int64_t copies = copiesOf(function);
+    count += copies;
+    weights.routed += copies * one.routed;
+    weights.other += copies * one.other;
+    weights.routedElements += copies * one.routedElements;
+    weights.otherElements += copies * one.otherElements;
+    for (Type type : function.getResultTypes())
+      if (auto shape = dyn_cast<ShapedType>(type);
+          shape && shape.getRank() == 2)
+        hidden = std::max<double>(hidden, shape.getDimSize(1));
+  }
+  // Layers of a stage for each one of the module.
+  double stage = layers / count / step.pp;
+  double routed = weights.routedElements * stage,
+         other = weights.otherElements * stage; // elements
   double edp = fsdp ? experts.edp : 1, dp = step.attnDp * step.cp;
-  add("expert_weights", routed * width / edp);
-  add("other_layer_weights", other * 2 / (fsdp ? dp : 1));
+  add("expert_weights", (train            ? 2 * routed
+                         : experts.stored ? weights.routed * stage
+                                          : routed * gemmBytes(experts.gemm)) /
+                            edp);
+  add("other_layer_weights",
+      (train ? 2 * other : weights.other * stage) / (fsdp ? dp : 1));
+  if (held.packed && experts.stored && !train && !fsdp)
+    add("packing", (*held.packed - weights.routed - weights.other) * stage);
   double around = 0;
   if (model) {
     around =
@@ -152,12 +116,10 @@ MemoryLedger moe::memoryLedger(func::FuncOp function, const LayerCost &layer,
                      model->cacheElements(step.attnTp) * 2 * model->layers /
                      step.pp);
   }
-  double hidden = 1;
-  for (Type type : function.getResultTypes())
-    if (auto shape = dyn_cast<ShapedType>(type); shape && shape.getRank() == 2)
-      hidden = std::max<double>(hidden, shape.getDimSize(1));
-  // Rows that came and rows that go back.
-  add("layer_buffers", step.worstReceive ? bufferBytes(function, step.tokens)
-                                         : 2 * layer.p95Rows * hidden * 2);
+  // The arena that the session allocates, or rows that came and go back.
+  add("layer_buffers",
+      step.worstReceive
+          ? double(held.arena.at(std::llround(step.tokens), held.shares))
+          : 2 * layer.p95Rows * hidden * 2);
   return ledger;
 }

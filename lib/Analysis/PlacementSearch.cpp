@@ -4,6 +4,7 @@
 // attention layout. Ties go to the candidate that is made first, which has the
 // larger ep.
 #include "moe/Analysis/PlacementSearch.h"
+#include "moe/Analysis/MatmulCost.h"
 #include "moe/Analysis/MeshLayout.h"
 #include "moe/Analysis/PlacementRules.h"
 #include "moe/Analysis/StableOrder.h"
@@ -18,18 +19,31 @@ struct AttentionLayout {
   int64_t tp, dp, cp;
 };
 
+// The program of a layout at one boundary.
+struct Program {
+  OwningOpRef<ModuleOp> module;
+  HeldBytes held;
+  std::string refused;               // by the layer
+  std::map<double, LayerCost> known; // by tokens
+};
+
+// What the target makes of a program, or why it cannot.
+struct Lowered {
+  HeldBytes held;
+  std::string refused;
+};
+
 class Search {
 public:
   Search(ModuleOp module, const PlanRequest &request, const ModelConfig *model,
-         MakeProgram makeProgram)
-      : module(module), request(request), model(model),
-        makeProgram(makeProgram) {}
+         LayoutPrograms &programs)
+      : module(module), request(request), model(model), programs(programs) {}
   FailureOr<Plan> run();
 
 private:
   LogicalResult readModule();
-  SmallVector<PlacementWords> expertLayouts() const;
-  SmallVector<AttentionLayout> attentionLayouts() const;
+  void listExpertLayouts();
+  void listAttentionLayouts();
   bool isOpen(const PlacementWords &words, Dispatcher dispatcher,
               bool dedup) const;
   // Link domains that a stage's ranks fill; 1 where they fill none whole.
@@ -39,12 +53,17 @@ private:
   }
   LogicalResult price(const PlacementWords &words,
                       std::vector<TokenPoint> &points);
-  LogicalResult price(Candidate &candidate, ModuleOp program,
-                      std::map<double, LayerCost> &known);
+  LogicalResult price(Candidate &candidate, Program &program);
+  LogicalResult make(Program &program, const PlacementWords &words);
+  MemoryLedger ledger(const Candidate &candidate, ModuleOp program,
+                      const HeldBytes &held) const;
+  StepShape stepOf(const Candidate &candidate) const;
+  const Lowered &lowered(const PlacementWords &words);
+  void settle(TokenPoint &point);
+  const Candidate *pick(Plan &plan) const;
   std::vector<double> countsOf(Plan &plan) const;
   LogicalResult choose(Plan &plan);
-  FailureOr<LayerCost> simulate(ModuleOp program, const PlacementWords &words,
-                                double tokens, bool record);
+  FailureOr<LayerCost> simulate(ModuleOp program, double tokens, bool record);
   std::string refusal(const PlacementWords &words);
   double tokensOf(const AttentionLayout &attention, double tokens) const;
   Boundary boundaryOf(const AttentionLayout &attention) const;
@@ -53,11 +72,15 @@ private:
   ModuleOp module;
   const PlanRequest &request;
   const ModelConfig *model;
-  MakeProgram makeProgram;
+  LayoutPrograms &programs;
   int64_t stage = 1, layers = 0, topK = 1;
-  DrawnLoads drawn; // of the first layer's sizes
+  SmallVector<PlacementWords> layouts;
+  SmallVector<AttentionLayout> attentions;
+  std::map<std::string, Lowered> targets; // by the words of a program
+  DrawnLoads drawn;                       // of the first layer's sizes
   double parameters = 0, sharedParameters = 0;
   GemmType gemm = GemmType::BF16;
+  bool stored = true; // weights are in that format
 };
 
 } // namespace
@@ -68,6 +91,8 @@ LogicalResult Search::readModule() {
   module.walk([&](Operation *op) {
     if (auto experts = dyn_cast<ExpertsOp>(op)) {
       ++layers;
+      for (Value weight : {experts.getUp(), experts.getDown()})
+        parameters += cast<ShapedType>(weight.getType()).getNumElements();
       if (!first)
         first = experts;
     } else if (auto shared = dyn_cast<SharedExpertOp>(op)) {
@@ -79,23 +104,19 @@ LogicalResult Search::readModule() {
     return mlir::emitError(module.getLoc(),
                            "the module has no moe.experts, but a layer to plan "
                            "for is expected");
-  for (Value weight : {first.getUp(), first.getDown()})
-    parameters += cast<ShapedType>(weight.getType()).getNumElements();
+  parameters /= layers;
   sharedParameters /= layers;
   topK = expertSizes(first).topK;
-  Type element = cast<ShapedType>(first.getUp().getType()).getElementType();
-  gemm = request.gemm.value_or(
-      first.getWeightFormat() == WeightFormat::Fp8Block ? GemmType::FP8
-      : first.getWeightFormat() == WeightFormat::Mxfp4  ? GemmType::FP4
-      : element.isF32()                                 ? GemmType::F32
-                                                        : GemmType::BF16);
+  GemmType own = gemmOfBits(
+      cast<ShapedType>(first.getUp().getType()).getElementTypeBitWidth());
+  gemm = request.gemm.value_or(own);
+  stored = gemm == own;
   if (model)
     layers = model->moeLayers;
   return success();
 }
 
-SmallVector<PlacementWords> Search::expertLayouts() const {
-  SmallVector<PlacementWords> layouts;
+void Search::listExpertLayouts() {
   for (int64_t ep = stage; ep >= 1; --ep) {
     if (stage % ep != 0 || (request.ep && *request.ep != ep))
       continue;
@@ -123,7 +144,6 @@ SmallVector<PlacementWords> Search::expertLayouts() const {
         }
     }
   }
-  return layouts;
 }
 
 // Whether the request leaves the dispatcher open, and it differs from others on
@@ -148,8 +168,7 @@ bool Search::isOpen(const PlacementWords &words, Dispatcher dispatcher,
   return !dedup || exchanges;
 }
 
-SmallVector<AttentionLayout> Search::attentionLayouts() const {
-  SmallVector<AttentionLayout> layouts;
+void Search::listAttentionLayouts() {
   bool open = model && !request.attnTp && !request.attnDp;
   int64_t cp = request.cp.value_or(1);
   for (int64_t tp = 1; tp <= stage / cp; ++tp) {
@@ -163,9 +182,8 @@ SmallVector<AttentionLayout> Search::attentionLayouts() const {
       continue;
     if (open && (model->heads % tp != 0 || tp > request.machine.domainDevices))
       continue;
-    layouts.push_back({tp, dp, cp});
+    attentions.push_back({tp, dp, cp});
   }
-  return layouts;
 }
 
 double Search::tokensOf(const AttentionLayout &attention, double tokens) const {
@@ -195,6 +213,7 @@ ExpertShape Search::shapeOf(const PlacementWords &words) const {
   shape.parameters = parameters;
   shape.shared = sharedParameters;
   shape.gemm = gemm;
+  shape.stored = stored;
   return shape;
 }
 
@@ -241,25 +260,29 @@ static void accumulate(LayerCost &sum, const LayerCost &one, double weight) {
     sum.loads = one.loads;
 }
 
-// The mean over the functions of the module, each with one routed layer.
-FailureOr<LayerCost> Search::simulate(ModuleOp program,
-                                      const PlacementWords &words,
-                                      double tokens, bool record) {
+// The mean over the layers of the module, each in a function; those that are
+// alike stand once.
+FailureOr<LayerCost> Search::simulate(ModuleOp program, double tokens,
+                                      bool record) {
   LayerRun run;
   run.record = record;
   run.tokens = tokens;
-  run.gemm = gemm;
+  if (!stored)
+    run.gemm = gemm;
   run.routing = &request.routing;
   run.overlap = request.step.overlap.value_or(false);
   LayerCost sum;
   SmallVector<func::FuncOp> functions(program.getOps<func::FuncOp>());
+  double all = 0;
+  for (func::FuncOp function : functions)
+    all += copiesOf(function);
   for (func::FuncOp function : functions) {
     run.placement = function->getAttrOfType<PlacementAttr>("moe.placement");
     run.drawn = functions.size() == 1 ? &drawn : nullptr;
     FailureOr<LayerCost> one = simulateLayer(function, request.machine, run);
     if (failed(one))
       return failure();
-    accumulate(sum, *one, 1.0 / functions.size());
+    accumulate(sum, *one, copiesOf(function) / all);
   }
   return sum;
 }
@@ -287,50 +310,83 @@ static std::string overflow(const MemoryLedger &ledger,
   return text;
 }
 
-LogicalResult Search::price(Candidate &candidate, ModuleOp program,
-                            std::map<double, LayerCost> &known) {
-  auto [entry, isNew] = known.try_emplace(candidate.tokens);
-  if (isNew) {
-    FailureOr<LayerCost> cost =
-        simulate(program, candidate.words, candidate.tokens, false);
-    if (failed(cost))
-      return failure();
-    entry->second = std::move(*cost);
-  }
-  const LayerCost &layer = entry->second;
+StepShape Search::stepOf(const Candidate &candidate) const {
   StepShape step = request.step;
   step.tokens = candidate.tokens;
   step.attnTp = candidate.attnTp;
   step.attnDp = candidate.attnDp;
   step.cp = candidate.cp;
-  ExpertShape shape = shapeOf(candidate.words);
-  StepCost cost = stepCost(layer, layers, model, step, shape, request.machine);
+  return step;
+}
+
+MemoryLedger Search::ledger(const Candidate &candidate, ModuleOp program,
+                            const HeldBytes &held) const {
+  return memoryLedger(program, held, candidate.layer, layers, model,
+                      stepOf(candidate), shapeOf(candidate.words));
+}
+
+LogicalResult Search::price(Candidate &candidate, Program &program) {
+  auto [entry, isNew] = program.known.try_emplace(candidate.tokens);
+  if (isNew) {
+    FailureOr<LayerCost> cost =
+        simulate(*program.module, candidate.tokens, /*record=*/false);
+    if (failed(cost))
+      return failure();
+    entry->second = std::move(*cost);
+  }
+  const LayerCost &layer = entry->second;
+  StepCost cost = stepCost(layer, layers, model, stepOf(candidate),
+                           shapeOf(candidate.words), request.machine);
   candidate.us = cost.us;
   candidate.p95Us = cost.us * (layer.us > 0 ? layer.p95Us / layer.us : 1);
   candidate.terms = std::move(cost.terms);
   candidate.layer = layer;
-  candidate.memory = memoryLedger(*program.getOps<func::FuncOp>().begin(),
-                                  layer, layers, model, step, shape);
+  candidate.memory = ledger(candidate, *program.module, program.held);
   candidate.reason = overflow(candidate.memory, request.machine);
   candidate.legal = candidate.reason.empty();
   return success();
 }
 
+LogicalResult Search::make(Program &program, const PlacementWords &words) {
+  program.refused = refusal(words);
+  if (!program.refused.empty())
+    return success();
+  program.module = programs.shard(words);
+  if (!program.module)
+    return failure();
+  FailureOr<HeldBytes> held = programs.schedule(*program.module);
+  if (failed(held))
+    return failure();
+  program.held = *held;
+  return success();
+}
+
 LogicalResult Search::price(const PlacementWords &layout,
                             std::vector<TokenPoint> &points) {
-  std::map<Boundary, std::map<double, LayerCost>> known;
-  std::map<Boundary, OwningOpRef<ModuleOp>> programs;
-  std::string refused = refusal(layout);
-  for (const AttentionLayout &attention : attentionLayouts()) {
+  std::map<std::string, Program> known;
+  for (const AttentionLayout &attention : attentions) {
     Candidate candidate;
     candidate.words = layout;
     candidate.words.boundary = boundaryOf(attention);
+    bool saysAttention = model || request.attnTp || request.attnDp;
+    if (candidate.words.boundary == Boundary::Replicated && saysAttention &&
+        attention.tp < stage) {
+      // Neighbours hold the same tokens: the program must know which.
+      candidate.words.hasAttention = true;
+      candidate.words.attnTp = attention.tp;
+      candidate.words.attnDp = attention.dp;
+      candidate.words.cp = attention.cp;
+    }
     candidate.attnTp = attention.tp;
     candidate.attnDp = attention.dp;
     candidate.cp = attention.cp;
     candidate.pp = request.step.pp;
-    candidate.reason = refused;
-    if (model && model->heads % attention.tp != 0 && refused.empty())
+    auto [entry, isNew] = known.try_emplace(candidate.words.spell());
+    Program &program = entry->second;
+    if (isNew && failed(make(program, candidate.words)))
+      return failure();
+    candidate.reason = program.refused;
+    if (model && model->heads % attention.tp != 0 && candidate.reason.empty())
       candidate.reason =
           llvm::formatv("{0} attention heads are not divided by attn_tp={1}; "
                         "nearest legal choice: {2}",
@@ -342,15 +398,10 @@ LogicalResult Search::price(const PlacementWords &layout,
                                        }))
               .str();
     candidate.legal = candidate.reason.empty();
-    Boundary boundary = candidate.words.boundary;
-    OwningOpRef<ModuleOp> &program = programs[boundary];
-    if (candidate.legal && !program &&
-        !(program = makeProgram(candidate.words)))
-      return failure();
     for (TokenPoint &point : points) {
       Candidate priced = candidate;
       priced.tokens = tokensOf(attention, point.tokens);
-      if (candidate.legal && failed(price(priced, *program, known[boundary])))
+      if (candidate.legal && failed(price(priced, program)))
         return failure();
       point.candidates.push_back(std::move(priced));
     }
@@ -366,10 +417,10 @@ std::vector<double> Search::countsOf(Plan &plan) const {
   if (counts.empty())
     counts.push_back(0);
   if (plan.asked || counts.front() == 0 ||
-      request.step.phase == PlanPhase::Train || expertLayouts().size() < 2)
+      request.step.phase == PlanPhase::Train || layouts.size() < 2)
     return counts;
   // Coarser where there are many layouts.
-  double step = expertLayouts().size() > 64 ? 8 : 2;
+  double step = layouts.size() > 64 ? 8 : 2;
   for (double count = 16; count <= 65536; count *= step)
     if (!llvm::is_contained(counts, count))
       counts.push_back(count);
@@ -377,9 +428,57 @@ std::vector<double> Search::countsOf(Plan &plan) const {
   return counts;
 }
 
+static void sortByTime(std::vector<Candidate> &candidates) {
+  sortStably(candidates, [](const Candidate &a, const Candidate &b) {
+    return a.legal != b.legal ? a.legal : a.legal && a.us < b.us;
+  });
+}
+
+const Lowered &Search::lowered(const PlacementWords &words) {
+  auto [entry, isNew] = targets.try_emplace(words.spell());
+  Lowered &result = entry->second;
+  if (!isNew)
+    return result;
+  ScopedDiagnosticHandler handler(
+      module.getContext(), [&](Diagnostic &diagnostic) {
+        if (result.refused.empty() &&
+            diagnostic.getSeverity() == DiagnosticSeverity::Error)
+          result.refused = diagnostic.str();
+        return success();
+      });
+  OwningOpRef<ModuleOp> program = programs.shard(words);
+  FailureOr<HeldBytes> held =
+      program ? programs.lower(*program) : FailureOr<HeldBytes>();
+  if (succeeded(held))
+    result.held = *held;
+  else if (result.refused.empty())
+    result.refused = "the target cannot compile it";
+  return result;
+}
+
+// The fastest candidate must be one that the target compiles and that fits with
+// what the target adds; others are judged when they come to the front.
+void Search::settle(TokenPoint &point) {
+  std::vector<Candidate> &candidates = point.candidates;
+  while (!candidates.empty() && candidates.front().legal) {
+    Candidate &first = candidates.front();
+    const Lowered &target = lowered(first.words);
+    first.reason = target.refused;
+    if (first.reason.empty()) {
+      OwningOpRef<ModuleOp> program = programs.shard(first.words);
+      first.memory = ledger(first, *program, target.held);
+      first.reason = overflow(first.memory, request.machine);
+    }
+    first.legal = first.reason.empty();
+    if (first.legal)
+      return;
+    sortByTime(candidates);
+  }
+}
+
 // Of one number of tokens the fastest; of a range the layout that loses least,
 // in the mean of logarithms, against the fastest of each number.
-LogicalResult Search::choose(Plan &plan) {
+const Candidate *Search::pick(Plan &plan) const {
   size_t at = plan.sweep.size() / 2;
   if (!plan.asked && !request.tokens.empty())
     for (auto [index, point] : llvm::enumerate(plan.sweep))
@@ -387,38 +486,61 @@ LogicalResult Search::choose(Plan &plan) {
         at = index;
   plan.candidates = plan.sweep[at].candidates;
   const Candidate *best = nullptr;
-  if (!plan.asked) {
-    if (!plan.candidates.empty() && plan.candidates.front().legal)
-      best = &plan.candidates.front();
-  } else {
-    std::map<std::string, std::pair<double, size_t>> losses;
-    for (const TokenPoint &point : plan.sweep)
-      for (const Candidate &candidate : point.candidates)
-        if (candidate.legal) {
-          auto &[loss, seen] = losses[candidate.layout()];
-          loss += std::log(candidate.us / point.candidates.front().us);
-          ++seen;
-        }
-    double least = 0;
-    for (const Candidate &candidate : plan.candidates) {
-      auto found = losses.find(candidate.layout());
-      if (!candidate.legal || found->second.second != plan.sweep.size())
-        continue;
-      if (!best || found->second.first < least) {
-        best = &candidate;
-        least = found->second.first;
+  if (!plan.asked)
+    return !plan.candidates.empty() && plan.candidates.front().legal
+               ? &plan.candidates.front()
+               : nullptr;
+  std::map<std::string, std::pair<double, size_t>> losses;
+  for (const TokenPoint &point : plan.sweep)
+    for (const Candidate &candidate : point.candidates)
+      if (candidate.legal) {
+        auto &[loss, seen] = losses[candidate.layout()];
+        loss += std::log(candidate.us / point.candidates.front().us);
+        ++seen;
       }
+  double least = 0;
+  for (const Candidate &candidate : plan.candidates) {
+    auto found = losses.find(candidate.layout());
+    if (!candidate.legal || found->second.second != plan.sweep.size())
+      continue;
+    if (!best || found->second.first < least) {
+      best = &candidate;
+      least = found->second.first;
     }
+  }
+  return best;
+}
+
+LogicalResult Search::choose(Plan &plan) {
+  if (programs.hasTarget())
+    for (TokenPoint &point : plan.sweep)
+      settle(point);
+  const Candidate *best = pick(plan);
+  while (best && programs.hasTarget() &&
+         !lowered(best->words).refused.empty()) {
+    // Good over the range, but first nowhere.
+    std::string layout = best->layout(), why = lowered(best->words).refused;
+    for (TokenPoint &point : plan.sweep) {
+      for (Candidate &candidate : point.candidates)
+        if (candidate.layout() == layout) {
+          candidate.legal = false;
+          candidate.reason = why;
+        }
+      sortByTime(point.candidates);
+    }
+    best = pick(plan);
   }
   if (!best)
     return success();
   plan.best = *best;
   plan.hasBest = true;
-  OwningOpRef<ModuleOp> program = makeProgram(best->words);
+  OwningOpRef<ModuleOp> program = programs.shard(best->words);
   if (!program)
     return failure();
+  if (programs.hasTarget())
+    plan.best.memory = ledger(plan.best, *program, lowered(best->words).held);
   FailureOr<LayerCost> recorded =
-      simulate(*program, best->words, best->tokens, /*record=*/true);
+      simulate(*program, best->tokens, /*record=*/true);
   if (failed(recorded))
     return failure();
   plan.best.layer = std::move(*recorded);
@@ -428,18 +550,18 @@ LogicalResult Search::choose(Plan &plan) {
 FailureOr<Plan> Search::run() {
   if (failed(readModule()))
     return failure();
+  listExpertLayouts();
+  listAttentionLayouts();
   Plan plan;
   plan.request = request;
   plan.layers = layers;
   for (double count : countsOf(plan))
     plan.sweep.push_back({count, {}});
-  for (const PlacementWords &layout : expertLayouts())
+  for (const PlacementWords &layout : layouts)
     if (failed(price(layout, plan.sweep)))
       return failure();
   for (TokenPoint &point : plan.sweep) {
-    sortStably(point.candidates, [](const Candidate &a, const Candidate &b) {
-      return a.legal != b.legal ? a.legal : a.legal && a.us < b.us;
-    });
+    sortByTime(point.candidates);
     if (!point.candidates.empty())
       point.tokens = point.candidates.front().tokens;
   }
@@ -465,6 +587,6 @@ std::string Candidate::layout() const {
 FailureOr<Plan> moe::searchPlacement(ModuleOp module,
                                      const PlanRequest &request,
                                      const ModelConfig *model,
-                                     MakeProgram makeProgram) {
-  return Search(module, request, model, makeProgram).run();
+                                     LayoutPrograms &programs) {
+  return Search(module, request, model, programs).run();
 }

@@ -41,6 +41,7 @@ private:
   LogicalResult machine(PlanRequest &request);
   LogicalResult layout(PlanRequest &request);
   LogicalResult step(PlanRequest &request);
+  LogicalResult splitNodes(PlanRequest &request);
 
   function_ref<InFlightDiagnostic()> emitError;
   llvm::StringMap<std::string> words;
@@ -230,10 +231,33 @@ int64_t PlanRequest::resolvedRanks() const {
   return ranks.value_or(machine.devices());
 }
 
+// With both words, each of the nodes holds an equal part of the ranks.
+LogicalResult RequestReader::splitNodes(PlanRequest &request) {
+  Machine &machine = request.machine;
+  if (!words.count("nodes") || !request.ranks)
+    return success();
+  int64_t nodes = machine.nodes, ranks = *request.ranks,
+          most = machine.nodeDevices;
+  if (ranks % nodes != 0 || ranks / nodes > most)
+    return emitError() << "ranks=" << ranks << " over nodes=" << nodes
+                       << " is not one number up to " << most
+                       << " on each node of '" << request.machineName
+                       << "'; nearest legal choice: "
+                       << nearestChoices("nodes", nodes, ranks, [&](int64_t n) {
+                            return ranks % n == 0 && ranks / n <= most;
+                          });
+  if (machine.domainDevices <= most)
+    machine.domainDevices = std::min(machine.domainDevices, ranks / nodes);
+  machine.nodeDevices = ranks / nodes;
+  return success();
+}
+
 FailureOr<PlanRequest> RequestReader::resolve() {
   PlanRequest request;
   if (failed(machine(request)) || failed(layout(request)) ||
       failed(step(request)) || failed(tokens(request)))
+    return failure();
+  if (failed(splitNodes(request)))
     return failure();
   int64_t ranks = request.resolvedRanks(), pp = request.step.pp;
   if (ranks > request.machine.devices())

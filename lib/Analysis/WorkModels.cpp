@@ -89,7 +89,7 @@ struct GroupedMatmulWork
             parts = rank == 4 ? rhs.getDimSize(1) : 1;
     Work work;
     work.kind = WorkKind::Product;
-    work.ofWeights = true;
+    work.weightBits = rhs.getElementTypeBitWidth();
     work.depth = rhs.getDimSize(rank - 1);
     work.columns = parts * width;
     if (product.getOffsets())
@@ -103,8 +103,10 @@ struct GroupedMatmulWork
       active += std::min(group, 1.0);
     }
     work.flops = 2 * rows * work.columns * work.depth;
-    work.weightBytes =
-        active * work.columns * work.depth * elementBytes(product.getRhs());
+    for (Value weight :
+         {product.getRhs(), product.getBias(), product.getScales()})
+      if (weight)
+        work.weightBytes += active / rhs.getDimSize(0) * allBytes(weight);
     work.activationBytes =
         rows * (work.depth + width) * elementBytes(product.getLhs());
     return work;

@@ -1,4 +1,5 @@
 // Leads a module from the phase that it has completed to another one.
+#include "PlanPlacement.h"
 #include "dialects/Moe/MoeDialect.h"
 #include "dialects/Moert/MoertDialect.h"
 #include "mlir/Pass/PassManager.h"
@@ -177,12 +178,21 @@ LogicalResult CompilePass::step(ModuleOp module, Phase next) {
   switch (next) {
   case Phase::Input:
     return success();
-  case Phase::Placed:
-    buildPlacedPipeline(manager,
-                        options.place.empty() ? recorded(module, "place")
-                                              : StringRef(options.place),
-                        options);
+  case Phase::Placed: {
+    std::string place =
+        options.place.empty() ? recorded(module, "place").str() : options.place;
+    bool plan = asksForPlan(place);
+    if (plan) {
+      FailureOr<PlacementWords> words = planPlacement(
+          module, {place, options.report, options.modelTerms, options.target,
+                   options.cpu, options.listCandidates});
+      if (failed(words))
+        return failure();
+      place = words->spell();
+    }
+    buildPlacedPipeline(manager, place, plan);
     break;
+  }
   case Phase::Sharded:
     buildShardedPipeline(manager);
     break;

@@ -21,12 +21,10 @@ static void addCleanUp(OpPassManager &manager) {
 }
 
 void moe::buildPlacedPipeline(OpPassManager &manager, StringRef place,
-                              const CompileOptions &compile) {
+                              bool planned) {
   PlaceExpertsPassOptions options;
   options.place = place.str();
-  options.report = compile.report;
-  options.modelTerms = compile.modelTerms;
-  options.listCandidates = compile.listCandidates;
+  options.planned = planned;
   manager.addPass(createPlaceExpertsPass(options));
   manager.addPass(createVerifyPlacedPass());
 }

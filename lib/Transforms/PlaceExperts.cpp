@@ -3,10 +3,11 @@
 //
 // All layers are checked before anything is changed, so a refused module stays
 // as it was.
-#include "PlacementPin.h"
 #include "moe/Analysis/MeshLayout.h"
 #include "moe/Analysis/PlacementRules.h"
+#include "moe/Analysis/PlacementSearch.h"
 #include "moe/Transforms/Passes.h"
+#include "moe/Transforms/PlacementPin.h"
 #include "llvm/ADT/StringMap.h"
 
 namespace moe {
@@ -96,6 +97,37 @@ LogicalResult moe::pinPlacement(ModuleOp module, ArrayRef<Operation *> layers,
   return success();
 }
 
+static SmallVector<Operation *> layersOf(ModuleOp module) {
+  SmallVector<Operation *> layers;
+  module.walk([&](Operation *op) {
+    if (isa<ExpertsOp, SharedExpertOp>(op))
+      layers.push_back(op);
+  });
+  return layers;
+}
+
+FailureOr<SmallVector<Operation *>> moe::layersToPlace(ModuleOp module) {
+  SmallVector<Operation *> layers = layersOf(module);
+  if (layers.empty())
+    return mlir::emitError(module.getLoc(),
+                           "the module has no moe.experts and no "
+                           "moe.shared_expert, but a layer to place is "
+                           "expected");
+  for (Operation *layer : layers)
+    if (placementOf(layer))
+      return layer->emitOpError("has a placement already, but --place pins "
+                                "one too; leave out one of them");
+  if (Operation *other = module.lookupSymbol(kGrid)) {
+    InFlightDiagnostic diag = mlir::emitError(module.getLoc())
+                              << "the symbol `" << kGrid
+                              << "` is taken, but --place declares a grid of "
+                                 "that name";
+    diag.attachNote(other->getLoc()) << "it is defined here";
+    return diag;
+  }
+  return layers;
+}
+
 namespace {
 
 struct PlaceExpertsPass : moe::impl::PlaceExpertsPassBase<PlaceExpertsPass> {
@@ -103,59 +135,36 @@ struct PlaceExpertsPass : moe::impl::PlaceExpertsPassBase<PlaceExpertsPass> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    SmallVector<Operation *> layers;
-    module.walk([&](Operation *op) {
-      if (isa<ExpertsOp, SharedExpertOp>(op))
-        layers.push_back(op);
-    });
-    if (layers.empty()) {
-      mlir::emitError(module.getLoc(),
-                      "the module has no moe.experts and no moe.shared_expert, "
-                      "but a layer to place is expected");
+    SmallVector<Operation *> placed = layersOf(module);
+    if (!placed.empty() && place.empty()) {
+      if (llvm::all_of(placed, placementOf))
+        return;
+      mlir::emitError(
+          module.getLoc(),
+          "--place is missing, and not every layer has a placement; give words "
+          "such as --place=\"ranks=8 ep=8\"");
       return signalPassFailure();
     }
-    bool handWritten = llvm::all_of(layers, placementOf);
-    if (handWritten && place.empty())
-      return;
-    if (failed(checkUnplaced(layers)))
+    FailureOr<SmallVector<Operation *>> layers = layersToPlace(module);
+    if (failed(layers))
       return signalPassFailure();
-    bool plan = asksForPlan(place);
-    FailureOr<PlacementWords> words =
-        plan
-            ? planPlacement(module, {place, report, modelTerms, listCandidates})
-            : parsePlacementWords(place, [&] {
-                return mlir::emitError(module.getLoc(), "--place: ");
-              });
-    if (failed(words) || failed(checkLayers(layers, *words)))
+    if (asksForPlan(place)) {
+      mlir::emitError(module.getLoc())
+          << "--place: `machine` asks for a plan, which --compile-to makes, "
+             "but "
+             "this pass pins: words such as ranks=8 ep=8 are expected";
       return signalPassFailure();
-    if (failed(pin(layers, *words)))
+    }
+    FailureOr<PlacementWords> words = parsePlacementWords(
+        place, [&] { return mlir::emitError(module.getLoc(), "--place: "); });
+    if (failed(words) || failed(checkLayers(*layers, *words)) ||
+        failed(pin(*layers, *words)))
       return signalPassFailure();
-    if (!plan)
-      remarkPinned(layers, *words);
+    if (!planned)
+      remarkPinned(*layers, *words);
   }
 
 private:
-  LogicalResult checkUnplaced(ArrayRef<Operation *> layers) {
-    if (place.empty())
-      return mlir::emitError(
-          getOperation().getLoc(),
-          "--place is missing, and not every layer has a placement; give words "
-          "such as --place=\"ranks=8 ep=8\"");
-    for (Operation *layer : layers)
-      if (placementOf(layer))
-        return layer->emitOpError("has a placement already, but --place pins "
-                                  "one too; leave out one of them");
-    if (Operation *other = getOperation().lookupSymbol(kGrid)) {
-      InFlightDiagnostic diag =
-          mlir::emitError(getOperation().getLoc())
-          << "the symbol `" << kGrid
-          << "` is taken, but --place declares a grid of that name";
-      diag.attachNote(other->getLoc()) << "it is defined here";
-      return diag;
-    }
-    return success();
-  }
-
   LogicalResult checkLayers(ArrayRef<Operation *> layers,
                             const PlacementWords &words) {
     Layout layout{words.ranks, words.ep, words.etp, words.shared};

@@ -44,8 +44,8 @@
 // ATTN_PRODUCT: error: --place: attn_tp=4 x attn_dp=4 x cp=1 is 16, but ranks=8; nearest legal choice: attn_tp=2
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 attn_tp=3"' 2>&1 | FileCheck %s --check-prefix=ATTN_RANKS
 // ATTN_RANKS: error: --place: attn_tp=3 x attn_dp=1 x cp=1 is 3, which does not divide ranks=8; nearest legal choice: attn_tp=2 or attn_tp=4
-// RUN: not moe-opt %s --moe-place-experts='place="machine=h100"' 2>&1 | FileCheck %s --check-prefix=MACHINE
-// MACHINE: error: --place: machine 'h100' is not known, but a path, one of a100-8, {{.*}}, or one of these with xN for N nodes is expected; the nearest is 'h100-8'
+// RUN: not moe-opt %s --moe-place-experts='place="machine=h100-8"' 2>&1 | FileCheck %s --check-prefix=MACHINE
+// MACHINE: error: --place: `machine` asks for a plan, which --compile-to makes, but this pass pins: words such as ranks=8 ep=8 are expected
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 tokens=many"' 2>&1 | FileCheck %s --check-prefix=TOKENS
 // TOKENS: error: --place: `tokens=many` is given, but a number from 1 to 2147483648 is expected
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 phase=serving"' 2>&1 | FileCheck %s --check-prefix=PHASE

@@ -16,8 +16,8 @@ using DrawnLoads = std::map<std::pair<double, uint64_t>, std::vector<double>>;
 
 /// What a program is run with.
 struct LayerRun {
-  double tokens = 1; // global
-  GemmType gemm = GemmType::BF16;
+  double tokens = 1;            // global
+  std::optional<GemmType> gemm; // of weights; empty: as they are stored
   const RoutingModel *routing = nullptr;
   DrawnLoads *drawn = nullptr; // optional, of this routing and layer
   bool overlap = false;        // communication hidden as far as the machine can

@@ -25,10 +25,13 @@ double denseUs(const Machine &machine, GemmType type, double rows,
 /// us of moving bytes through memory, no launch counted.
 double memoryUs(const Machine &machine, double bytes);
 
-/// us of `work`, its launch included. `gemm` is what experts' weights are
-/// multiplied in; `hidden` the width of a token's row.
-double workUs(const Machine &machine, const Work &work, GemmType gemm,
-              int64_t hidden);
+/// What products multiply whose weights have elements of so many bits.
+GemmType gemmOfBits(int bits);
+
+/// us of `work`, its launch included. `gemm` is what weights are multiplied in,
+/// if not what they are stored in; `hidden` the width of a token's row.
+double workUs(const Machine &machine, const Work &work,
+              std::optional<GemmType> gemm, int64_t hidden);
 
 } // namespace moe
 #endif

@@ -2,7 +2,9 @@
 #ifndef MOE_ANALYSIS_MEMORYLEDGER_H
 #define MOE_ANALYSIS_MEMORYLEDGER_H
 
+#include "mlir/IR/BuiltinOps.h"
 #include "moe/Analysis/ModelTerms.h"
+#include "moe/Analysis/TokenBounds.h"
 
 namespace moe {
 
@@ -26,22 +28,32 @@ struct MemoryLedger {
 double leastBytes(const MemoryLedger &ledger);
 
 /// What a rank's weights come to: the slices of the arguments of a `sharded`
-/// function, which are the bytes that the runtime loads. `routedScale` turns
-/// the program's element type into the experts' format.
+/// function, which are the bytes that the runtime loads. `routed` are those of
+/// routed experts, with biases and scales.
 struct WeightBytes {
-  double routed = 0, other = 0;
+  double routed = 0, other = 0;                 // as stored
+  double routedElements = 0, otherElements = 0; // of matrices and vectors
 };
 WeightBytes weightBytes(mlir::func::FuncOp function);
 
-/// Upper bound of the rows and sums that the program holds at one time, at the
-/// worst-case receive: the largest sum of two consecutive buffers and what a
-/// token keeps. `tokens` is the global maximum.
-double bufferBytes(mlir::func::FuncOp function, double tokens);
+/// What the runtime allocates on each rank for a program: the arena, as a
+/// function of the tokens, and weights as the target packs them.
+struct HeldBytes {
+  TokenBytes arena; // of the layer that needs most at many tokens
+  int64_t shares = 1;
+  std::optional<double> packed; // of all layers of the module
+};
 
-/// `layer` gives the rows that arrive where buffers need not hold the worst.
-MemoryLedger memoryLedger(mlir::func::FuncOp function, const LayerCost &layer,
-                          int64_t layers, const ModelConfig *model,
-                          const StepShape &step, const ExpertShape &experts);
+/// How many layers a function of a planned module stands for.
+inline constexpr llvm::StringLiteral kCopies = "moe.copies";
+int64_t copiesOf(mlir::func::FuncOp function);
+
+/// The ledger of a rank with the `sharded` program of a layout. `layer` gives
+/// the rows that arrive where buffers need not hold the worst.
+MemoryLedger memoryLedger(mlir::ModuleOp program, const HeldBytes &held,
+                          const LayerCost &layer, int64_t layers,
+                          const ModelConfig *model, const StepShape &step,
+                          const ExpertShape &experts);
 
 } // namespace moe
 #endif

@@ -33,6 +33,7 @@ struct ExpertShape {
   double parameters = 0; // of all routed experts of one layer
   double shared = 0;     // of the shared expert of one layer
   GemmType gemm = GemmType::BF16;
+  bool stored = true; // weights are in that format; else they would be
 };
 
 struct StepCost {

@@ -67,16 +67,27 @@ struct Plan {
   const Candidate *winner() const { return hasBest ? &best : nullptr; }
 };
 
-/// Makes the `sharded` program of a layout on a clone of the module; errors go
+/// The programs of layouts, made by the passes that make what runs. Errors go
 /// to the context's diagnostics.
-using MakeProgram = llvm::function_ref<mlir::OwningOpRef<mlir::ModuleOp>(
-    const PlacementWords &)>;
+class LayoutPrograms {
+public:
+  virtual ~LayoutPrograms() = default;
+  /// The `sharded` program; `moe.placement` and `moe.copies` on its functions
+  /// say how experts lie and how many layers it stands for.
+  virtual mlir::OwningOpRef<mlir::ModuleOp> shard(const PlacementWords &) = 0;
+  /// What it holds once it is scheduled.
+  virtual mlir::FailureOr<HeldBytes> schedule(mlir::ModuleOp sharded) = 0;
+  /// What the named target makes of it; fails where the target cannot.
+  virtual mlir::FailureOr<HeldBytes> lower(mlir::ModuleOp sharded) = 0;
+  /// Whether the compilation names a target.
+  virtual bool hasTarget() const = 0;
+};
 
 /// Prices the layouts that `request` leaves open. `model` may be null.
 mlir::FailureOr<Plan> searchPlacement(mlir::ModuleOp module,
                                       const PlanRequest &request,
                                       const ModelConfig *model,
-                                      MakeProgram makeProgram);
+                                      LayoutPrograms &programs);
 
 } // namespace moe
 #endif

@@ -25,9 +25,9 @@ enum class WorkKind { Route, Permute, Product, Bookkeeping };
 struct Work {
   WorkKind kind = WorkKind::Bookkeeping;
   double flops = 0;
-  double weightBytes = 0;     // at the element type of the operand
-  double activationBytes = 0; // rows read and written
-  bool ofWeights = false;     // scales with the format of experts' weights
+  double weightBytes = 0;           // as stored, scales and biases included
+  int weightBits = 0;               // of a stored element, of products
+  double activationBytes = 0;       // rows read and written
   llvm::SmallVector<double> groups; // rows of each group of a product
   int64_t columns = 0, depth = 0;   // N (all parts) and K of a product
 };

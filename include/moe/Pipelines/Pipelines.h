@@ -39,8 +39,9 @@ std::unique_ptr<mlir::Pass> createCompilePass(const CompileOptions &options);
 
 // The steps. Each requires a module of the phase before and ends with the exit
 // check of its own.
+/// `planned`: the words come from a plan, which has said why.
 void buildPlacedPipeline(mlir::OpPassManager &manager, llvm::StringRef place,
-                         const CompileOptions &options);
+                         bool planned);
 void buildShardedPipeline(mlir::OpPassManager &manager);
 void buildScheduledPipeline(mlir::OpPassManager &manager);
 void buildLoweredPipeline(mlir::OpPassManager &manager,

@@ -69,16 +69,14 @@ def PlaceExpertsPass : Pass<"moe-place-experts", "::mlir::ModuleOp"> {
     %y = moe.experts %x, %ids, %w, %up, %down activation(<kind = silu>) placement(<grid = @ranks, ep = [1], etp = [2], edp = [0],
         slots = [0, 1, 2, 3, 4, 5, 6, 7]>) : ...
     ```
-    Remarks: the pinned layout, once for layers that are alike; that memory is not checked without `machine`.
+    Remarks: the pinned layout, once for layers that are alike; that memory is not checked, which a plan does (`machine`).
   }];
   let options = [
     Option<"place", "place", "std::string", /*default=*/"",
-           "key=value words: ranks (required without machine), ep, etp, edp, nodes, dispatcher (all_to_all, all_gather or two_level), "
+           "key=value words: ranks (required), ep, etp, edp, nodes, dispatcher (all_to_all, all_gather or two_level), "
            "dedup (false or true), boundary (split or replicated), shared (replicated or split), attn_tp, attn_dp, cp (attention's mesh over "
-           "the same ranks), tokens (global, per step), phase (prefill, decode or train); with machine, those of docs/Placement.md">,
-    Option<"report", "report", "std::string", /*default=*/"", "file of the plan: .json, or .html with a .json twin">,
-    Option<"modelTerms", "model-terms", "std::string", /*default=*/"", "config.json of the model around the layers, which is then priced too">,
-    Option<"listCandidates", "list-candidates", "bool", /*default=*/"false", "put every candidate into the report, not the best alone">
+           "the same ranks), tokens (global, per step), phase (prefill, decode or train)">,
+    Option<"planned", "planned", "bool", /*default=*/"false", "the words come from a plan, which has said what it chose and why">
   ];
   let dependentDialects = ["::moe::MoeDialect", "::mlir::shard::ShardDialect"];
 }
