@@ -123,6 +123,10 @@ constexpr KernelEntry kernels[] = {
     {"pack", pack, {8, 8, 8}},
     {"scale", scale, {8, sizeof(TensorMap), 8, 8, 8, 8, 8}},
 };
+// Stands for every other kernel where FAKE_CUDA_ANY is set: does nothing.
+constexpr KernelEntry anyKernel = {"", [](void **) {}, {}};
+
+bool acceptsAny() { return std::getenv("FAKE_CUDA_ANY") != nullptr; }
 
 } // namespace
 
@@ -334,7 +338,8 @@ EXPORT int cuGraphExecDestroy(GraphExecHandle exec) {
 EXPORT int cuModuleLoadDataEx(ModuleHandle *module, const void *image, unsigned,
                               const int *, void **values) {
   static char one;
-  if (std::strncmp(static_cast<const char *>(image), "fake", 4) != 0) {
+  if (!acceptsAny() &&
+      std::strncmp(static_cast<const char *>(image), "fake", 4) != 0) {
     std::strcpy(static_cast<char *>(values[0]), "no fake module");
     return InvalidImage;
   }
@@ -350,7 +355,11 @@ EXPORT int cuModuleGetFunction(FunctionHandle *function, ModuleHandle,
           reinterpret_cast<FunctionHandle>(const_cast<KernelEntry *>(&kernel));
       return Success;
     }
-  return NotFound;
+  if (!acceptsAny())
+    return NotFound;
+  *function =
+      reinterpret_cast<FunctionHandle>(const_cast<KernelEntry *>(&anyKernel));
+  return Success;
 }
 EXPORT int cuFuncGetAttribute(int *value, int, FunctionHandle) {
   *value = 0;
