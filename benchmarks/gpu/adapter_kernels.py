@@ -79,7 +79,7 @@ class Generated:
         """Tiles worth trying for so many rows per expert."""
         found = [tag for tag in TILES if self.load(layer, f"{step}-{tag}")]
         small = [tag for tag in found if tag in ("s16", "s32", "s64", "m256k")]
-        large = [tag for tag in found if tag not in ("s16", "s32")]
+        large = [tag for tag in found if tag not in ("s16", "s32", "s64")]
         return small if rows <= 16 else large if rows >= 96 else found
 
     def case(self, layer, inputs):

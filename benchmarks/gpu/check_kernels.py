@@ -21,6 +21,7 @@ SIZES = {
     "tails_reversed": [1000, 129, 128, 127, 65, 64, 63, 1, 0],
     "one_expert_has_all": [0, 0, 0, 0, 1577, 0, 0, 0, 0],
     "one_row": [0, 0, 0, 0, 0, 0, 0, 0, 1],
+    "sides": [8, 24, 40, 72, 100, 137, 178, 193, 257],
     "few": [3, 0, 17, 8, 9, 31, 33, 1, 2],
 }
 LIMIT, GUARD, MARK = 4e-3, 320, -7.25
@@ -44,7 +45,7 @@ def run(kernel, problem, settings, grid):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="names that begin with one of these, separated by commas")
     parser.add_argument("--quick", action="store_true", help="one size list, one launch each")
     parser.add_argument("--json")
     options = parser.parse_args()
@@ -52,7 +53,7 @@ def main():
         variants = json.load(file)
     bad, results, kept = 0, {}, {}
     for name, settings in variants.items():
-        if not name.startswith(options.only):
+        if not name.startswith(tuple(options.only.split(","))):
             continue
         kernel = Kernel(os.path.join(options.folder, name))
         worst, problems = 0.0, []

@@ -14,11 +14,17 @@ LAYERS = {
 }
 TILES = {f"s{n}": f"swap=1 tile-weights=128 tile-tokens={n}" for n in (16, 32, 64, 128, 256)}
 TILES |= {"m256": "", "m256k": "skip-dead=1", "m192": "tile-weights=192", "m128": "tile-weights=128"}
-GATHERED = ("s32", "m256", "m192", "m256k")
+# weights x tokens at most, with tails
+TAILS = {f"t{w}x{t}": f"swap=1 tile-weights={w} tile-tokens={t} tails=16"
+         for w, t in ((128, 192), (128, 256), (256, 128), (256, 160), (256, 192), (384, 128))}
+TILES |= TAILS
+GATHERED = ("s32", "m256", "m192", "m256k", *TAILS)
 
 
 def fits(tag, n):
     """Whether a tile is worth trying for n weight rows."""
+    if tag in TAILS:
+        return n % int(tag[1:4]) == 0
     width = {"m192": 192, "m128": 128}.get(tag)
     return width is None or (n % width == 0 and n <= 768)
 
