@@ -71,7 +71,9 @@ class Kernel:
 
     def bind(self, grid=None, early=False, **arguments):
         launch = object.__new__(Launch)
-        launch.kernel, launch.grid, launch.keep, launch.early = self, grid or SMS, [], early
+        launch.kernel, launch.keep, launch.early = self, [], early
+        cluster = self.interface.get("cluster", 1)
+        launch.grid = max((grid or SMS) // cluster, 1) * cluster
         pointers = []
         for parameter in self.interface["parameters"]:
             value = arguments[parameter["name"]]

@@ -17,6 +17,8 @@ TILES |= {"m256": "", "m256k": "skip-dead=1", "m192": "tile-weights=192", "m128"
 # weights x tokens at most, with tails
 TAILS = {f"t{w}x{t}": f"swap=1 tile-weights={w} tile-tokens={t} tails=16"
          for w, t in ((128, 192), (128, 256), (256, 128), (256, 160), (256, 192), (384, 128))}
+# the same in clusters of two, which load weights for each other
+TAILS |= {f"c{tag[1:]}": TAILS[tag] + " cluster=2" for tag in ("t256x192", "t384x128")}
 TILES |= TAILS
 GATHERED = ("s32", "m256", "m192", "m256k", *TAILS)
 

@@ -86,7 +86,8 @@ def Hopper_TmaLoadOp : Hopper_RingOp<"tma_load"> {
     columns, and `column` and `row` begin a block.  With `live` the map has three
     dimensions, as that of `hopper.store_tile`: so many rows are read, the others
     arrive as zero without being read.  With `first` the box is a part of the tile,
-    from that row of it on.
+    from that row of it on.  With `cluster` it goes to the stage of as many CTAs, each
+    of which must have announced it.
 
     **Constraints**: (C1) the tile exists in the ring; (C2) `first` is a multiple of 8
     within the tile; (C3) `live` is not `blocked`.
@@ -98,10 +99,11 @@ def Hopper_TmaLoadOp : Hopper_RingOp<"tma_load"> {
   }];
   let arguments = (ins Hopper_RingType:$ring, I32:$position, I64Attr:$tile,
                        Hopper_Pointer:$map, I32:$column, I32:$row, Optional<I32>:$live,
-                       UnitAttr:$blocked, DefaultValuedAttr<I64Attr, "0">:$first);
+                       UnitAttr:$blocked, DefaultValuedAttr<I64Attr, "0">:$first,
+                       DefaultValuedAttr<I64Attr, "1">:$cluster);
   let assemblyFormat = [{
     $ring `[` $position `]` `tile` $tile (`first` $first^)? `,` $map `[` $column `,` $row `]`
-    (`live` $live^)? (`blocked` $blocked^)? attr-dict `:` qualified(type($ring))
+    (`live` $live^)? (`blocked` $blocked^)? (`cluster` $cluster^)? attr-dict `:` qualified(type($ring))
   }];
   let hasVerifier = 1;
 }
@@ -214,14 +216,15 @@ def Hopper_ReleaseOp : Hopper_RingOp<"release"> {
   let description = [{
     One arrival per warp at the stage's `empty` barrier, after all of its lanes got here.
     Every wgmma that reads the stage must have completed in this warp
-    (`hopper.mma_throttle`, `hopper.mma_wait`).
+    (`hopper.mma_throttle`, `hopper.mma_wait`).  With `cluster` it arrives in as many
+    CTAs: their producers fill this stage as well.
 
     ```mlir
     hopper.release %ring[%position] : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>
     ```
   }];
-  let arguments = (ins Hopper_RingType:$ring, I32:$position);
-  let assemblyFormat = "$ring `[` $position `]` attr-dict `:` qualified(type($ring))";
+  let arguments = (ins Hopper_RingType:$ring, I32:$position, DefaultValuedAttr<I64Attr, "1">:$cluster);
+  let assemblyFormat = "$ring `[` $position `]` (`cluster` $cluster^)? attr-dict `:` qualified(type($ring))";
 }
 
 #endif

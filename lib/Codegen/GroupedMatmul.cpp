@@ -56,6 +56,8 @@ public:
 private:
   Value argument(StringRef name);
   void start();
+  void meetCluster();
+  OutputTile ownPart(OutputTile tile);
   Value forEachTile(function_ref<void(OutputTile, Value)> body);
   void producer();
   void gatherProducer();
@@ -79,6 +81,7 @@ private:
   RingType ringType;
   StagingType stagingType;
   Value shared, ring;
+  Value rank; ///< of this CTA in its cluster
   int64_t kBlocks;
 };
 } // namespace
@@ -93,9 +96,14 @@ Value GroupedMatmulBuilder::argument(StringRef name) {
 
 void GroupedMatmulBuilder::build() {
   ring = RingDeclOp::create(b, ringType, shared, plan.ringOffset);
+  if (spec.cluster > 1)
+    rank = NVVM::BlockInClusterIdXOp::create(b, b.getI32Type());
   start();
   b.awaitPredecessors();
-  NVVM::BarrierOp::create(b);
+  if (spec.cluster > 1)
+    meetCluster();
+  else
+    NVVM::BarrierOp::create(b);
   Value warp = b.uniform(b.shr(b.threadId(), 5));
   uint32_t few = producerRegisters, many = consumerRegisters;
   if (spec.gather) {
@@ -122,6 +130,15 @@ void GroupedMatmulBuilder::build() {
                                        NVVM::SetMaxRegisterAction::increase);
         consumer();
       });
+  // The other CTA may still load into this one's stages and release them.
+  if (spec.cluster > 1)
+    meetCluster();
+}
+
+/// Not aligned: a producer's lanes arrive one by one.
+void GroupedMatmulBuilder::meetCluster() {
+  NVVM::ClusterArriveOp::create(b, UnitAttr());
+  NVVM::ClusterWaitOp::create(b, UnitAttr());
 }
 
 void GroupedMatmulBuilder::start() {
@@ -136,7 +153,7 @@ void GroupedMatmulBuilder::start() {
     // Gathered: one arrival per copying thread besides the one that announces
     // the weights.
     InitRingOp::create(b, ring, /*fill=*/spec.gather ? 129 : 1,
-                       /*drain=*/4 * consumers);
+                       /*drain=*/4 * consumers * spec.cluster);
   });
 }
 
@@ -149,23 +166,30 @@ void GroupedMatmulBuilder::start() {
 Value GroupedMatmulBuilder::forEachTile(
     function_ref<void(OutputTile, Value)> body) {
   Value offsets = argument("offsets"), step = b.gridSize(), zero = b.i32(0);
+  Value first = b.blockId();
+  if (spec.cluster > 1) {
+    step = b.div(step, spec.cluster);
+    first = b.div(first, spec.cluster);
+  }
   Type i32 = b.getI32Type();
   SmallVector<Type> resultTypes{b.getI1Type(), i32, i32, i32, i32, i32};
   enum { Number, Expert, First, Position, Row, End, Column };
   auto last = b.loopWhile(
-      {b.blockId(), zero, zero, zero, zero, zero, zero},
+      {first, zero, zero, zero, zero, zero, zero},
       [&](ValueRange s) -> std::pair<Value, SmallVector<Value>> {
+        IntegerAttr equal;
+        if (spec.tails)
+          equal = b.getI64IntegerAttr(8 * spec.cluster);
         auto next = NextTileOp::create(
             b, resultTypes, offsets, s[Number], s[Expert], s[First],
-            spec.experts, spec.n, spec.tileTokens, spec.tileWeights,
-            plan.passTiles, spec.rotate,
-            spec.tails ? b.getI64IntegerAttr(8) : IntegerAttr());
+            spec.experts, spec.n, spec.tileTokens * spec.cluster,
+            spec.tileWeights, plan.passTiles, spec.rotate, equal);
         return {next.getValid(),
                 {s[Number], next.getNextExpert(), next.getNextFirst(),
                  s[Position], next.getRow(), next.getEnd(), next.getColumn()}};
       },
       [&](ValueRange s) -> SmallVector<Value> {
-        body({s[Expert], s[Row], s[End], s[Column]}, s[Position]);
+        body(ownPart({s[Expert], s[Row], s[End], s[Column]}), s[Position]);
         return {b.add(s[Number], step),
                 s[Expert],
                 s[First],
@@ -175,6 +199,20 @@ Value GroupedMatmulBuilder::forEachTile(
                 s[Column]};
       });
   return last[Position];
+}
+
+/// Of the rows of a cluster's tile: the first half, rounded up to eight, or the
+/// rest, which may be none.
+OutputTile GroupedMatmulBuilder::ownPart(OutputTile tile) {
+  if (spec.cluster == 1)
+    return tile;
+  Value rows = b.sub(tile.end, tile.row);
+  Value half = b.mul(b.ceilDiv(rows, 8 * spec.cluster), 8);
+  Value middle = b.min(b.add(tile.row, half), tile.end);
+  Value isFirst = b.equal(rank, 0);
+  tile.row = b.select(isFirst, tile.row, middle);
+  tile.end = b.select(isFirst, middle, tile.end);
+  return tile;
 }
 
 /// Up to some microseconds, different per role, CTA and step, and only for half
@@ -195,10 +233,17 @@ void GroupedMatmulBuilder::sleepSometimes(Value position, int64_t role) {
 void GroupedMatmulBuilder::loadWeights(OutputTile tile, Value position,
                                        Value block) {
   Value row = b.add(b.mul(tile.expert, spec.n), tile.column);
-  for (int64_t first = 0; first < spec.tileWeights; first += plan.weightsBox)
+  auto load = [&](int64_t first) {
     TmaLoadOp::create(b, ring, position, weightsTile, argument("w"),
                       b.mul(block, blockColumns), b.add(row, first),
-                      /*live=*/Value(), spec.blockedWeights, first);
+                      /*live=*/Value(), spec.blockedWeights, first,
+                      spec.cluster);
+  };
+  if (spec.cluster > 1)
+    return b.ifElse(
+        b.equal(rank, 0), [&] { load(0); }, [&] { load(plan.weightsBox); });
+  for (int64_t first = 0; first < spec.tileWeights; first += plan.weightsBox)
+    load(first);
 }
 
 void GroupedMatmulBuilder::producer() {
@@ -213,7 +258,7 @@ void GroupedMatmulBuilder::producer() {
                        ArrayRef<int64_t>{tokensTile, weightsTile});
       TmaLoadOp::create(b, ring, position, tokensTile, argument("x"),
                         b.mul(block, blockColumns), tile.row, live,
-                        /*blocked=*/false, /*first=*/0);
+                        /*blocked=*/false, /*first=*/0, /*cluster=*/1);
       loadWeights(tile, position, block);
       return {};
     });
@@ -235,9 +280,10 @@ void GroupedMatmulBuilder::postTile(OutputTile tile, Value position,
     });
 }
 
-/// One more stage that brings nothing but the news that there are no tiles.
+/// One more stage that brings nothing but the news that there are no tiles: a
+/// negative number of rows.
 void GroupedMatmulBuilder::postEnd(Value position) {
-  Value none = b.i32(0);
+  Value none = b.i32(-1);
   WriteNoteOp::create(b, ring, position, none, none, none, none);
   ExpectOp::create(b, ring, position, ArrayRef<int64_t>());
 }
@@ -308,14 +354,14 @@ SmallVector<Value> GroupedMatmulBuilder::multiply(Value start, Value firstRow,
                   WaitFullOp::create(b, ring, position, spec.gather);
                   SmallVector<Value> next = issue(position, carried);
                   MmaThrottleOp::create(b, plan.fragments);
-                  ReleaseOp::create(b, ring, b.sub(position, 1));
+                  ReleaseOp::create(b, ring, b.sub(position, 1), spec.cluster);
                   return next;
                 });
   auto type = FragmentType::get(b.getContext(), accType.getRows(),
                                 accType.getColumns());
   for (Value &sum : sums)
     sum = MmaWaitOp::create(b, type, sum);
-  ReleaseOp::create(b, ring, b.add(start, kBlocks - 1));
+  ReleaseOp::create(b, ring, b.add(start, kBlocks - 1), spec.cluster);
   return sums;
 }
 
@@ -324,7 +370,7 @@ void GroupedMatmulBuilder::keepTurning(Value start) {
     Value position = b.add(start, block);
     sleepSometimes(position, 2);
     WaitFullOp::create(b, ring, position, /*gathered=*/false);
-    ReleaseOp::create(b, ring, position);
+    ReleaseOp::create(b, ring, position, /*cluster=*/1);
     return {};
   });
 }
@@ -417,7 +463,7 @@ void GroupedMatmulBuilder::consumeTails(Value firstRow, Value staging) {
                                        ring, s[Position]);
         // Known to be uniform: branches on it must not look divergent to ptxas.
         Value live = b.uniform(note.getB());
-        return {b.less(0, live),
+        return {b.less(-1, live),
                 {s[Position], note.getA(), live, note.getC(), note.getD()}};
       },
       [&](ValueRange s) -> SmallVector<Value> {

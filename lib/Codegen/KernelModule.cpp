@@ -41,6 +41,7 @@ llvm::json::Object moe::toJSON(const KernelInterface &interface) {
                             {"threads", interface.threads},
                             {"shared_bytes", interface.sharedBytes},
                             {"persistent", interface.persistent},
+                            {"cluster", interface.cluster},
                             {"parameters", std::move(parameters)}};
 }
 
@@ -80,6 +81,10 @@ static LLVM::LLVMFuncOp createFunction(gpu::GPUModuleOp module,
   if (interface.persistent) // setmaxnreg needs a register cap at entry
     function->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
                       builder.getI32IntegerAttr(1));
+  if (interface.cluster > 1)
+    function->setAttr(NVVM::NVVMDialect::getClusterDimAttrName(),
+                      builder.getDenseI32ArrayAttr(
+                          {static_cast<int32_t>(interface.cluster), 1, 1}));
   Type mapType = LLVM::LLVMArrayType::get(builder.getI8Type(), 128);
   for (auto [i, parameter] : llvm::enumerate(interface.parameters)) {
     if (!parameter.boxRows) // no map

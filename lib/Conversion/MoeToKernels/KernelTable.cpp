@@ -47,7 +47,7 @@ int32_t KernelTable::add(const KernelInterface &interface,
   int64_t ctas = interface.persistent ? 1 : threadsPerSm / interface.threads;
   kernels.push_back(moert::KernelAttr::get(
       builder.getContext(), builder.getStringAttr(interface.name),
-      interface.threads, /*cluster=*/1, interface.sharedBytes, ctas, early,
+      interface.threads, interface.cluster, interface.sharedBytes, ctas, early,
       builder.getArrayAttr(parameters)));
   return known->second;
 }
