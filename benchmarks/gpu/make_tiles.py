@@ -17,6 +17,8 @@ def tile_of(tag):
         tile["skip_dead"] = True
     if "tails" in settings:
         tile["tails"] = int(settings["tails"])
+    if "cluster" in settings:
+        tile["cluster"] = int(settings["cluster"])
     return tile
 
 

@@ -15,6 +15,7 @@ void TileChoice::apply(GroupedMatmulSpec &spec) const {
   spec.swap = swap;
   spec.skipDead = skipDead;
   spec.tails = tails;
+  spec.cluster = cluster;
 }
 
 /// How far away from a measurement its choice still holds, at most.
@@ -84,7 +85,8 @@ static bool readChoice(const llvm::json::Object &object, TileChoice &choice,
             object.getBoolean("swap").value_or(false),
             object.getBoolean("skip_dead").value_or(false),
             object.getBoolean("gather").value_or(false),
-            object.getInteger("tails").value_or(0)};
+            object.getInteger("tails").value_or(0),
+            object.getInteger("cluster").value_or(1)};
   return true;
 }
 

@@ -437,6 +437,8 @@ static FailureOr<std::string> describeTile(Settings &settings, Location loc) {
     return std::string("not measured\n");
   std::string tails =
       choice->tails ? ", tails of " + std::to_string(choice->tails) : "";
+  if (choice->cluster > 1)
+    tails += ", clusters of " + std::to_string(choice->cluster);
   return llvm::formatv("{0} tokens x {1} weights{2}{3}{4}{5}\n",
                        choice->tileTokens, choice->tileWeights,
                        choice->swap ? ", swapped" : "",

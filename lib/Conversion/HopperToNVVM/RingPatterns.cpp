@@ -143,9 +143,9 @@ struct TmaLoadPattern : RingPattern<TmaLoadOp> {
                b.add(adaptor.getRow(), live)};
     NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(
         b, target, adaptor.getMap(), place,
-        getFullBarrier(b, type, adaptor.getRing(), stage), ValueRange(),
-        mask, /*l2CacheHint=*/Value(),
-        NVVM::TMALoadMode::TILE, /*isCTAOnly=*/false, nullptr, Value());
+        getFullBarrier(b, type, adaptor.getRing(), stage), ValueRange(), mask,
+        /*l2CacheHint=*/Value(), NVVM::TMALoadMode::TILE, /*isCTAOnly=*/false,
+        nullptr, Value());
   }
 };
 

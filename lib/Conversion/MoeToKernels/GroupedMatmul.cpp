@@ -214,6 +214,8 @@ static std::string nameOf(const GroupedMatmulSpec &spec) {
     name += "_skip";
   if (spec.tails)
     name += llvm::formatv("_tails{0}", spec.tails);
+  if (spec.cluster != 1)
+    name += llvm::formatv("_cluster{0}", spec.cluster);
   if (spec.blockedWeights)
     name += "_blocked";
   if (spec.gather)
