@@ -3,13 +3,21 @@
 #include "moe/Analysis/CollectiveCost.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallVector.h"
+#include <map>
 
 using namespace mlir;
 using namespace moe;
 
+static std::vector<int64_t> domainsOf(ArrayRef<int64_t> ranks,
+                                      const Machine &machine) {
+  std::vector<int64_t> domains;
+  for (int64_t rank : ranks)
+    domains.push_back(rank / machine.domainDevices);
+  return domains;
+}
+
 static GroupShape shapeOf(ArrayRef<int64_t> ranks, const Machine &machine) {
-  SmallVector<int64_t> domains = llvm::map_to_vector(
-      ranks, [&](int64_t rank) { return rank / machine.domainDevices; });
+  std::vector<int64_t> domains = domainsOf(ranks, machine);
   llvm::sort(domains);
   GroupShape group;
   group.members = ranks.size();
@@ -23,20 +31,56 @@ static GroupShape shapeOf(ArrayRef<int64_t> ranks, const Machine &machine) {
   return group;
 }
 
-GroupShape moe::groupShape(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes,
-                           const Machine &machine) {
-  SmallVector<int64_t> ranks = {0};
+// The ranks that differ from `rank` on `axes`, first axis slowest.
+static SmallVector<int64_t> ranksOver(ArrayRef<int64_t> shape,
+                                      ArrayRef<int64_t> axes, int64_t rank) {
+  SmallVector<int64_t> ranks = {rank};
   for (int64_t axis : axes) {
     int64_t stride = 1;
     for (int64_t faster : shape.drop_front(axis + 1))
       stride *= faster;
     SmallVector<int64_t> more;
-    for (int64_t rank : ranks)
+    for (int64_t other : ranks)
       for (int64_t digit = 0; digit < shape[axis]; ++digit)
-        more.push_back(rank + digit * stride);
+        more.push_back(other + (digit - other / stride % shape[axis]) * stride);
     ranks = std::move(more);
   }
-  return shapeOf(ranks, machine);
+  return ranks;
+}
+
+GroupShape moe::groupShape(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes,
+                           const Machine &machine) {
+  return shapeOf(ranksOver(shape, axes, 0), machine);
+}
+
+GroupLayout moe::groupLayout(ArrayRef<int64_t> shape, ArrayRef<int64_t> ep,
+                             ArrayRef<int64_t> axes, const Machine &machine) {
+  GroupLayout layout;
+  layout.shape = groupShape(shape, axes, machine);
+  layout.meets = llvm::any_of(
+      axes, [&](int64_t axis) { return llvm::is_contained(ep, axis); });
+  std::map<int64_t, int64_t> numbers; // of the group with this first rank
+  std::map<std::pair<int64_t, int64_t>, std::vector<int64_t>> alike;
+  for (auto [member, rank] : llvm::enumerate(ranksOver(shape, ep, 0))) {
+    SmallVector<int64_t> ranks = ranksOver(shape, axes, rank);
+    layout.size = ranks.size();
+    auto [number, isNew] = numbers.try_emplace(ranks.front(), numbers.size());
+    if (isNew)
+      layout.domains.push_back(domainsOf(ranks, machine));
+    int64_t me = llvm::find(ranks, rank) - ranks.begin();
+    layout.places.push_back({number->second, me});
+    alike[{number->second, rank / machine.domainDevices}].push_back(member);
+  }
+  std::map<int64_t, std::vector<int64_t>> evenly;
+  for (auto &[key, members] : alike) {
+    std::vector<int64_t> &same =
+        evenly[llvm::count(layout.domains[key.first], key.second)];
+    same.insert(same.end(), members.begin(), members.end());
+    layout.alike.push_back(std::move(members));
+  }
+  for (auto &[peers, members] : evenly)
+    layout.evenly.push_back(std::move(members));
+  return layout;
 }
 
 GroupShape moe::stridedGroup(int64_t members, int64_t stride,

@@ -1,7 +1,8 @@
 // One walk over a straight block for each draw of the routing. A value's rows
 // are followed for every member of an expert group (those that differ on ep):
 // counts and offsets as the set of tokens that they count and the slots that
-// they count for, so that they never have to be computed.
+// they count for, so that they never have to be computed. What a collective
+// sends to each peer is asked of its op (`getSentBytes`).
 #include "moe/Analysis/LayerSimulator.h"
 #include "dialects/Coll/CollDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -25,6 +26,7 @@ struct Counted {
   double tokens = 0;
   int64_t window = 0;
   int64_t bin = 1;
+  int64_t parts = 1; // more: blocks are what so many members have, all alike
   bool tokensThemselves = false;
 };
 
@@ -33,7 +35,16 @@ constexpr llvm::StringLiteral kTerms[] = {
     "counts", "dispatch", "combine"};
 enum Term { Router, Permute, Experts, SharedExpert, Counts, Dispatch, Combine };
 using Terms = std::array<double, std::size(kTerms)>;
-using GroupShapes = llvm::DenseMap<Attribute, GroupShape>;
+
+// What draws of one program share.
+struct Shared {
+  llvm::DenseMap<Attribute, GroupLayout> groups; // by axes
+  std::map<int64_t, double> met; // share of tokens, by experts of a bin
+};
+
+struct Moved {
+  double near = 0, far = 0; // bytes inside a link domain and out of it
+};
 
 struct Total {
   PerMember clock;
@@ -43,9 +54,9 @@ struct Total {
 class Walk : public RowCounts {
 public:
   Walk(func::FuncOp function, const Machine &machine, const LayerRun &run,
-       uint64_t seed, LayerCost &cost, GroupShapes &groups, bool record)
+       uint64_t seed, LayerCost &cost, Shared &shared, bool record)
       : function(function), machine(machine), run(run), cost(cost),
-        groups(groups), record(record) {
+        shared(shared), record(record) {
     PlacementAttr placement = run.placement;
     grid = coll::lookupGrid(function, placement.getGrid());
     members = coll::groupSize(grid, placement.getEp());
@@ -57,6 +68,9 @@ public:
     function.walk([&](SortOp sort) {
       topK = sort.getTopK();
       experts = sort.getExperts();
+    });
+    function.walk([&](RouteOp route) {
+      limit = {route.getRouter().getNGroup(), route.getRouter().getTopkGroup()};
     });
     seedValue = seed;
   }
@@ -79,16 +93,30 @@ private:
   LogicalResult refuse(Operation *op, const Twine &why);
   void work(WorkInterface op);
   LogicalResult communicate(coll::Collective op);
-  void exchange(coll::AllToAllVOp op, const GroupShape &group, double row);
+  const GroupLayout &layoutOf(coll::Collective op);
+  ArrayRef<double> blocksOf(Value counts, int64_t member, int64_t blocks);
+  ArrayRef<double> rowsSent(coll::Collective op, int64_t member,
+                            int64_t blocks);
+  Moved moved(coll::Collective op, const GroupLayout &layout, int64_t member,
+              ArrayRef<double> rows);
+  bool isEven(Value counts);
+  Moved busiest(coll::Collective op, const GroupLayout &layout, Value held,
+                bool even, llvm::function_ref<ArrayRef<double>(int64_t)> sizes);
   void advance(Operation *op, Term term, const PerMember &us, bool meet);
-  bool crossesMembers(ArrayRef<int64_t> axes) const {
-    return llvm::any_of(axes, [&](int64_t axis) {
-      return llvm::is_contained(run.placement.getEp().asArrayRef(), axis);
-    });
-  }
   PerMember same(double value) const { return PerMember(members, value); }
+  // By value: a table that grows moves what it holds.
+  void sameRows(Value result, Value like) {
+    PerMember held = rows.lookup(like);
+    rows[result] = std::move(held);
+  }
+  void sameCounts(Value result, Value like) {
+    Counted counted = counts.lookup(like);
+    counts[result] = counted;
+  }
   // Rows that `counted` comes to, for each member.
-  PerMember sumOf(const Counted &counted) const;
+  PerMember sumOf(const Counted &counted);
+  // Share of a replica's tokens with an expert in each `bin` slots.
+  ArrayRef<double> hitsOf(int64_t bin);
   // Tokens among which those of a value were chosen.
   double universeOf(Value value) {
     auto found = universe.find(value);
@@ -99,14 +127,18 @@ private:
   const Machine &machine;
   const LayerRun &run;
   LayerCost &cost;
-  GroupShapes &groups;
+  Shared &shared;
   bool record;
   shard::GridOp grid;
+  GroupLimit limit;
   int64_t members = 1, replicas = 1, ranks = 1, slots = 1, topK = 1,
           experts = 1, member = 0, hidden = 1;
   uint64_t seedValue = 0;
   bool expertsDone = false;
   std::vector<double> loads; // of each slot, for all tokens of a replica
+  std::map<int64_t, std::vector<double>> hits; // by bin
+  std::map<std::tuple<const void *, int64_t, int64_t>, std::vector<double>>
+      blockRows; // by counts, first slot and number of blocks
   llvm::DenseMap<Value, PerMember> rows;
   llvm::DenseMap<Value, Counted> counts;
   llvm::DenseMap<Value, double> universe;
@@ -143,24 +175,93 @@ ArrayRef<double> Walk::groupsOf(Value offsets) const {
   return scaledLoads;
 }
 
-PerMember Walk::sumOf(const Counted &counted) const {
+// Uneven popularity makes a bin's tokens meet there more often: the closed form
+// for even choices is scaled by what independent choices with these loads come
+// to.
+ArrayRef<double> Walk::hitsOf(int64_t bin) {
+  auto [entry, isNew] = hits.try_emplace(bin);
+  if (!isNew)
+    return entry->second;
+  double tokens = run.tokens / replicas;
+  ArrayRef<int32_t> map = run.placement.getSlots();
+  for (size_t first = 0; first < loads.size(); first += bin) {
+    if (bin == 1) {
+      entry->second.push_back(loads[first] / tokens);
+      continue;
+    }
+    double missed = 1;
+    int64_t held = 0;
+    for (int64_t slot = first; slot < int64_t(first) + bin; ++slot)
+      if (map[slot] >= 0) {
+        missed *= std::max(0.0, 1 - loads[slot] / tokens);
+        ++held;
+      }
+    if (held == 0) {
+      entry->second.push_back(0);
+      continue;
+    }
+    auto [met, unknown] = shared.met.try_emplace(held);
+    if (unknown)
+      met->second = shareMet(experts, topK, held, limit);
+    double even = 1 - std::pow(1 - double(topK) / experts, held);
+    entry->second.push_back(std::min(1.0, met->second * (1 - missed) / even));
+  }
+  return entry->second;
+}
+
+PerMember Walk::sumOf(const Counted &counted) {
   if (counted.tokensThemselves)
     return same(counted.tokens);
-  double scale = counted.tokens / (run.tokens / replicas);
-  // Tokens with several experts in one bin count once there.
-  if (counted.bin > 1)
-    scale *= expectedGroups(experts, topK,
-                            std::max<int64_t>(1, loads.size() / counted.bin)) /
-             topK;
-  if (counted.window == static_cast<int64_t>(loads.size()))
-    return same(run.tokens / replicas * topK * scale);
+  int64_t all = loads.size();
+  if (counted.window == all && counted.bin == 1)
+    return same(counted.tokens * topK);
+  ArrayRef<double> shares = hitsOf(counted.bin);
   PerMember sums(members, 0);
+  int64_t known = -1;
   for (int64_t m = 0; m < members; ++m) {
     int64_t first = m * slots / counted.window * counted.window;
-    for (int64_t slot = first; slot < first + counted.window; ++slot)
-      sums[m] += loads[slot] * scale;
+    if (first == known) {
+      sums[m] = sums[m - 1];
+      continue;
+    }
+    known = first;
+    for (double share :
+         shares.slice(first / counted.bin, counted.window / counted.bin))
+      sums[m] += share * counted.tokens;
   }
   return sums;
+}
+
+// Rows of each of the blocks that `counts` stand in.
+ArrayRef<double> Walk::blocksOf(Value value, int64_t m, int64_t blocks) {
+  const Counted &counted = counts[value];
+  int64_t first = counted.tokensThemselves
+                      ? 0
+                      : m * slots / counted.window * counted.window;
+  auto [entry, isNew] =
+      blockRows.try_emplace({value.getAsOpaquePointer(), first, blocks});
+  std::vector<double> &rows = entry->second;
+  if (!isNew)
+    return rows;
+  if (counted.tokensThemselves) {
+    rows.assign(blocks, counted.tokens / blocks);
+    return rows;
+  }
+  int64_t bins = counted.window / counted.bin;
+  ArrayRef<double> shares =
+      hitsOf(counted.bin).slice(first / counted.bin, bins);
+  auto sum = [&](int64_t from, int64_t count) {
+    double sum = 0;
+    for (double share : shares.slice(from, count))
+      sum += share * counted.tokens;
+    return sum;
+  };
+  if (counted.parts > 1)
+    rows.assign(blocks, sum(0, bins) / blocks);
+  else
+    for (int64_t block = 0; block < blocks; ++block)
+      rows.push_back(sum(block * bins / blocks, bins / blocks));
+  return rows;
 }
 
 LogicalResult Walk::refuse(Operation *op, const Twine &why) {
@@ -230,78 +331,110 @@ static CollectiveKind kindOf(Operation *op) {
       .Default([](auto) { return CollectiveKind::AllReduce; });
 }
 
-// Everyone sends its rows to the members of their slots, equal shares of each
-// member's load: what leaves and what comes in differ, the larger counts. Ids
-// and weights ride with the rows that they belong to, in one call.
-void Walk::exchange(coll::AllToAllVOp op, const GroupShape &group, double row) {
-  double sent = 0, most = 0;
-  for (int64_t m = 0; m < members; ++m) {
-    sent = std::max(sent, rows[op.getSource()][m]);
-    most = std::max({most, rows[op.getSource()][m], rows[op.getResult()][m]});
-  }
-  double n = group.members, near = (group.perDomain - 1) / n,
-         far = (n - group.perDomain) / n;
-  maxDomain += sent * row * near;
-  maxNetwork += sent * row * far;
-  bool once = run.placement.getDedup() ||
-              run.placement.getDispatcher() == Dispatcher::TwoLevel;
-  CollectiveKind kind =
-      once ? CollectiveKind::Dispatch : CollectiveKind::AllToAll;
-  double us =
-      exchangeUs(machine, kind, group, most * row * near, most * row * far);
-  auto payload = op->getAttrOfType<StringAttr>("payload");
-  if (payload && payload.getValue() != "rows")
-    us -= exchangeUs(machine, kind, group, 0, 0);
-  if (run.overlap)
-    us *= group.domains > 1 ? machine.networkExposed : machine.domainExposed;
-  advance(op, expertsDone ? Combine : Dispatch, same(us), /*meet=*/true);
-}
-
-LogicalResult Walk::communicate(coll::Collective op) {
-  auto [known, isNew] = groups.try_emplace(
+const GroupLayout &Walk::layoutOf(coll::Collective op) {
+  auto [known, isNew] = shared.groups.try_emplace(
       DenseI64ArrayAttr::get(function.getContext(), op.getAxes()));
   if (isNew)
-    known->second = groupShape(grid.getShape(), op.getAxes(), machine);
-  const GroupShape &group = known->second;
-  auto type = cast<ShapedType>(op.getSent().getType());
-  double row = type.getElementTypeBitWidth() / 8.0;
-  for (int64_t size : type.getShape().drop_front(type.isDynamicDim(0) ? 1 : 0))
-    row *= size;
-  if (auto ragged = dyn_cast<coll::AllToAllVOp>(op.getOperation())) {
-    exchange(ragged, group, row);
-    return success();
+    known->second =
+        groupLayout(grid.getShape(), run.placement.getEp().asArrayRef(),
+                    op.getAxes(), machine);
+  return known->second;
+}
+
+ArrayRef<double> Walk::rowsSent(coll::Collective op, int64_t m,
+                                int64_t blocks) {
+  if (Value sizes = op.getBlockCounts())
+    return blocksOf(sizes, m, blocks);
+  auto held = rows.find(op.getSent());
+  return held == rows.end() ? ArrayRef<double>()
+                            : ArrayRef(held->second).slice(m, 1);
+}
+
+Moved Walk::moved(coll::Collective op, const GroupLayout &layout, int64_t m,
+                  ArrayRef<double> rows) {
+  const GroupLayout::Place &place = layout.places[m];
+  ArrayRef<int64_t> domains = layout.domains[place.group];
+  Moved moved;
+  for (auto [domain, bytes] :
+       llvm::zip(domains, op.getSentBytes(place.me, rows)))
+    (domain == domains[place.me] ? moved.near : moved.far) += bytes;
+  return moved;
+}
+
+// Whether each peer gets, or sends, as much as every other.
+bool Walk::isEven(Value counts) {
+  const Counted &counted = this->counts[counts];
+  return counted.tokensThemselves || counted.parts > 1;
+}
+
+// What the busiest of the members moves to or from its peers, `sizes` being the
+// rows for each of them. Members of one group in one domain differ only by the
+// size of their own block, and with equal blocks by their rows: the one with
+// the most is asked.
+Moved Walk::busiest(coll::Collective op, const GroupLayout &layout, Value held,
+                    bool even,
+                    llvm::function_ref<ArrayRef<double>(int64_t)> sizes) {
+  auto found = rows.find(held);
+  Moved most;
+  for (ArrayRef<int64_t> alike : even ? layout.evenly : layout.alike) {
+    int64_t member = alike.front();
+    if (found != rows.end())
+      member = *llvm::max_element(alike, [&](int64_t a, int64_t b) {
+        return found->second[a] < found->second[b];
+      });
+    Moved one = moved(op, layout, member, sizes(member));
+    most = {std::max(most.near, one.near), std::max(most.far, one.far)};
   }
-  PerMember moved(members, row);
-  bool fixed = op.isFixedSize() && !type.isDynamicDim(0);
-  if (fixed && isa<coll::AllGatherOp>(op))
-    moved = same(row * group.members);
-  if (isa<coll::AllGatherVOp>(op))
-    moved = rows.lookup(op->getResult(0));
-  // A sum on every member goes there and back.
-  bool sumsForAll = !fixed && isa<coll::AllReduceOp>(op);
-  if (sumsForAll || isa<coll::ReduceScatterVOp>(op))
-    moved = rows.lookup(op.getSent());
-  if (!fixed)
-    for (double &bytes : moved)
-      bytes *= row;
-  double exposed =
-      run.overlap && !fixed
-          ? (group.domains > 1 ? machine.networkExposed : machine.domainExposed)
-          : 1;
-  PerMember us(members);
-  for (int64_t m = 0; m < members; ++m) {
-    us[m] = exposed * collectiveUs(machine, kindOf(op), group, moved[m]);
-    if (auto payload = op->getAttrOfType<StringAttr>("payload");
-        payload && payload.getValue() != "rows")
-      us[m] -= exposed * collectiveUs(machine, kindOf(op), group, 0);
-    if (!fixed && m == 0) {
-      double out =
-          moved[m] * (group.members - 1) / group.members * (sumsForAll ? 2 : 1);
-      (group.domains > 1 ? maxNetwork : maxDomain) += out;
+  return most;
+}
+
+// Where members meet, the busiest one's bytes count, those that leave it or
+// those that come in. Ids and weights ride with the rows that they belong to,
+// in one call.
+LogicalResult Walk::communicate(coll::Collective op) {
+  const GroupLayout &layout = layoutOf(op);
+  StringRef payload = op.getPayload();
+  bool fixed = payload == "counts", rides = !fixed && payload != "rows";
+  auto swap = dyn_cast<coll::AllToAllVOp>(op.getOperation());
+  bool once = run.placement.getDedup() ||
+              run.placement.getDispatcher() == Dispatcher::TwoLevel;
+  CollectiveKind kind = swap && once ? CollectiveKind::Dispatch : kindOf(op);
+  double exposed = run.overlap && !fixed
+                       ? (layout.shape.domains > 1 ? machine.networkExposed
+                                                   : machine.domainExposed)
+                       : 1;
+  auto time = [&](const Moved &bytes) {
+    double us = exchangeUs(machine, kind, layout.shape, bytes.near, bytes.far);
+    if (rides)
+      us -= exchangeUs(machine, kind, layout.shape, 0, 0);
+    return us * exposed;
+  };
+  auto leaving = [&](int64_t m) { return rowsSent(op, m, layout.size); };
+  PerMember us(members, 0);
+  Moved out;
+  if (layout.meets) {
+    Value sizes = op.getBlockCounts();
+    out = busiest(op, layout, op.getSent(), !sizes || isEven(sizes), leaving);
+    Moved in;
+    if (swap)
+      in = busiest(op, layout, swap.getResult(), isEven(swap.getRecvCounts()),
+                   [&](int64_t m) {
+                     return blocksOf(swap.getRecvCounts(), m, layout.size);
+                   });
+    us = same(time({std::max(out.near, in.near), std::max(out.far, in.far)}));
+  } else {
+    for (int64_t m = 0; m < members; ++m) {
+      Moved one = moved(op, layout, m, leaving(m));
+      out = {std::max(out.near, one.near), std::max(out.far, one.far)};
+      us[m] = time(one);
     }
   }
+  if (!fixed) {
+    maxDomain += out.near;
+    maxNetwork += out.far;
+  }
   Term term = fixed ? Counts : expertsDone ? Combine : Dispatch;
-  advance(op, term, us, crossesMembers(op.getAxes()));
+  advance(op, term, us, layout.meets);
   return success();
 }
 
@@ -318,7 +451,7 @@ LogicalResult Walk::visit(Operation *op) {
             return success();
           })
           .Case([&](tensor::DimOp dim) {
-            rows[dim.getResult()] = rows[dim.getSource()];
+            sameRows(dim.getResult(), dim.getSource());
             return success();
           })
           .Case([&](arith::ConstantOp constant) {
@@ -334,7 +467,7 @@ LogicalResult Walk::visit(Operation *op) {
             return success();
           })
           .Case([&](arith::IndexCastOp cast) {
-            rows[cast.getResult()] = rows[cast.getIn()];
+            sameRows(cast.getResult(), cast.getIn());
             return success();
           })
           .Case([&](coll::IndexOp index) {
@@ -350,7 +483,7 @@ LogicalResult Walk::visit(Operation *op) {
           })
           .Case([&](RouteOp route) {
             for (Value result : route.getResults())
-              rows[result] = rows[route.getX()];
+              sameRows(result, route.getX());
             return success();
           })
           .Case([&](SortOp sort) {
@@ -360,11 +493,11 @@ LogicalResult Walk::visit(Operation *op) {
             counted.bin = sort.getGroup();
             counts[sort.getResults()[2]] = counted;
             rows[sort.getResults()[0]] = sumOf(counted);
-            rows[sort.getResults()[1]] = rows[sort.getIds()];
+            sameRows(sort.getResults()[1], sort.getIds());
             return success();
           })
           .Case([&](CountsOp taken) {
-            counts[taken.getResult()] = counts[taken.getOffsets()];
+            sameCounts(taken.getResult(), taken.getOffsets());
             return success();
           })
           .Case([&](coll::AllToAllOp swap) {
@@ -372,12 +505,14 @@ LogicalResult Walk::visit(Operation *op) {
             int64_t group = coll::groupSize(grid, swap.getAxes());
             counted.window /= group;
             counted.tokens *= group;
+            counted.parts = group;
             counts[swap.getResult()] = counted;
             return success();
           })
           .Case([&](coll::AllGatherOp gather) {
             Counted counted = counts[gather.getSource()];
-            counted.tokens *= coll::groupSize(grid, gather.getAxes());
+            counted.parts = coll::groupSize(grid, gather.getAxes());
+            counted.tokens *= counted.parts;
             counts[gather.getResult()] = counted;
             return success();
           })
@@ -386,37 +521,37 @@ LogicalResult Walk::visit(Operation *op) {
             return success();
           })
           .Case([&](RegroupOp regroup) {
-            counts[regroup.getResults()[1]] = counts[regroup.getCounts()];
-            rows[regroup.getResults()[0]] = rows[regroup.getRows()];
+            sameCounts(regroup.getResults()[1], regroup.getCounts());
+            sameRows(regroup.getResults()[0], regroup.getRows());
             return success();
           })
           .Case([&](TakeOp take) {
             universe[take.getResult()] = universeOf(take.getX());
-            rows[take.getResult()] = rows[take.getRows()];
+            sameRows(take.getResult(), take.getRows());
             return success();
           })
           .Case([&](coll::AllToAllVOp swap) {
             universe[swap.getResult()] = counts[swap.getRecvCounts()].tokens;
-            rows[swap.getResult()] = rows[swap.getRows()];
+            sameRows(swap.getResult(), swap.getRows());
             return success();
           })
           .Case([&](coll::AllGatherVOp gather) {
             universe[gather.getResult()] = counts[gather.getCounts()].tokens;
-            rows[gather.getResult()] = rows[gather.getRows()];
+            sameRows(gather.getResult(), gather.getRows());
             return success();
           })
           .Case<coll::ReduceScatterVOp, GroupedMatmulOp>([&](auto ragged) {
-            rows[ragged.getResult()] = rows[ragged.getRows()];
+            sameRows(ragged.getResult(), ragged.getRows());
             return success();
           })
           .Case([&](TokenGateOp gate) {
-            rows[gate.getResult()] = rows[gate.getX()];
+            sameRows(gate.getResult(), gate.getX());
             return success();
           })
           .Case([&](CombineOp combine) {
-            rows[combine.getResult()] =
-                rows[combine.getPositions() ? combine.getPositions()
-                                            : combine.getRows()];
+            sameRows(combine.getResult(), combine.getPositions()
+                                              ? combine.getPositions()
+                                              : combine.getRows());
             return success();
           })
           .Case([&](func::ReturnOp) { return success(); })
@@ -466,10 +601,10 @@ FailureOr<LayerCost> moe::simulateLayer(func::FuncOp function,
                                         const LayerRun &run) {
   LayerCost cost;
   int draws = run.routing->numDraws();
-  GroupShapes groups;
+  Shared shared;
   std::vector<double> ends, mostRows;
   for (int draw = 0; draw < draws; ++draw) {
-    Walk walk(function, machine, run, draw, cost, groups,
+    Walk walk(function, machine, run, draw, cost, shared,
               run.record && draw == 0);
     if (failed(walk.walk()))
       return failure();

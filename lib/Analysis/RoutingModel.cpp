@@ -169,12 +169,33 @@ std::vector<double> RoutingModel::draw(double tokens, int64_t topK,
   return loads;
 }
 
-double moe::expectedGroups(int64_t experts, int64_t topK, int64_t groups) {
-  // 1 - C(E - E / D, k) / C(E, k) for each of D groups.
-  double size = static_cast<double>(experts) / groups, missed = 1;
-  for (int64_t k = 0; k < topK; ++k)
-    missed *= std::max(0.0, (experts - size - k) / (experts - k));
-  return groups * (1 - missed);
+static double choose(int64_t from, int64_t count) {
+  double ways = count >= 0 && count <= from ? 1 : 0;
+  for (int64_t i = 0; i < count && ways > 0; ++i)
+    ways *= double(from - i) / (i + 1);
+  return ways;
+}
+
+double moe::shareMet(int64_t experts, int64_t topK, int64_t held,
+                     const GroupLimit &limit) {
+  // Of the groups, some are held whole, one in part; which of them are kept is
+  // summed up. 1 - C(pool - held, k) / C(pool, k) of those tokens meet.
+  int64_t size = experts / limit.groups, pool = size * limit.kept,
+          whole = held / size, part = held % size,
+          others = limit.groups - whole;
+  double missed = 0;
+  for (int64_t kept = 0; kept <= std::min(whole, limit.kept); ++kept)
+    for (int64_t partKept = 0; partKept <= (part > 0); ++partKept) {
+      double likely =
+          choose(whole, kept) *
+          choose(others - (part > 0), limit.kept - kept - partKept) /
+          choose(limit.groups, limit.kept);
+      double miss = 1, covered = kept * size + partKept * part;
+      for (int64_t k = 0; k < topK; ++k)
+        miss *= std::max(0.0, (pool - covered - k) / double(pool - k));
+      missed += likely * miss;
+    }
+  return 1 - missed;
 }
 
 static FailureOr<std::vector<double>> readHistogram(StringRef path,

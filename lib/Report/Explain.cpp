@@ -216,7 +216,7 @@ void Explainer::decode() {
       products += slowest / (kDraws / 4);
     }
     GroupShape group = stridedGroup(ep, 1, machine);
-    double copies = expectedGroups(layer.experts, layer.topK, ep),
+    double copies = ep * shareMet(layer.experts, layer.topK, slots, {}),
            bytes = tokens / ranks * copies * layer.hidden * 2,
            exchange = 2 * collectiveUs(machine, CollectiveKind::Dispatch, group,
                                        bytes);

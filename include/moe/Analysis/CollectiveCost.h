@@ -4,6 +4,7 @@
 
 #include "moe/Analysis/Machine.h"
 #include "llvm/ADT/ArrayRef.h"
+#include <vector>
 
 namespace moe {
 
@@ -18,6 +19,23 @@ struct GroupShape {
 /// The group of rank 0 over `axes` of a grid of `shape` (first axis slowest).
 GroupShape groupShape(llvm::ArrayRef<int64_t> shape,
                       llvm::ArrayRef<int64_t> axes, const Machine &machine);
+/// The groups over some axes in which the members of an expert group take part:
+/// the ranks that differ on ep, first axis slowest.
+struct GroupLayout {
+  struct Place {
+    int64_t group, me; // number of the group, and of the member in it
+  };
+  GroupShape shape;                          // of the first group
+  int64_t size = 1;                          // of a group
+  bool meets = false;                        // members meet in a group
+  std::vector<Place> places;                 // of each member
+  std::vector<std::vector<int64_t>> domains; // of a group's ranks
+  std::vector<std::vector<int64_t>> alike;   // members of one group and domain
+  std::vector<std::vector<int64_t>> evenly;  // with as many peers in the domain
+};
+GroupLayout groupLayout(llvm::ArrayRef<int64_t> shape,
+                        llvm::ArrayRef<int64_t> ep,
+                        llvm::ArrayRef<int64_t> axes, const Machine &machine);
 /// Members `stride` ranks apart.
 GroupShape stridedGroup(int64_t members, int64_t stride,
                         const Machine &machine);

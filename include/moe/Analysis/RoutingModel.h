@@ -33,9 +33,15 @@ struct RoutingModel {
 mlir::FailureOr<RoutingModel> parseRoutingModel(llvm::StringRef text,
                                                 std::string &error);
 
-/// Expected number of different groups among the experts of one token, groups
-/// of equal size, experts equally likely.
-double expectedGroups(int64_t experts, int64_t topK, int64_t groups);
+/// A router that chooses from `kept` of `groups` equal groups of experts.
+struct GroupLimit {
+  int64_t groups = 1, kept = 1;
+};
+
+/// Share of tokens that choose one or more of `held` experts: experts that are
+/// left by the limit are equally likely, and the held ones stand together.
+double shareMet(int64_t experts, int64_t topK, int64_t held,
+                const GroupLimit &limit);
 
 } // namespace moe
 #endif

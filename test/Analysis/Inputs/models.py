@@ -11,9 +11,11 @@ model, layer, config = sys.argv[1:]
 h, i, e, k, s, layers, dense, width, heads, kv, head, vocab = SIZES[model]
 x, w, ids = "tensor<?x%dxbf16>" % h, "tensor<?x%dxf32>" % k, "tensor<?x%dxi32>" % k
 gate, up, down = "tensor<%dx%dxbf16>" % (e, h), "tensor<%dx2x%dx%dxbf16>" % (e, i, h), "tensor<%dx%dx%dxbf16>" % (e, h, i)
+# DeepSeek-V3 chooses from 4 of 8 groups of experts.
+router = "top_k = %d" % k + (", score = sigmoid, n_group = 8, topk_group = 4, group_score = top2_sum" if model == "deepseek-v3" else "")
 text = ["func.func @layer(%%x: %s {moe.name = \"x\"}, %%gate: %s, %%up: %s, %%down: %s%s) -> %s {" %
         (x, gate, up, down, ", %%sup: tensor<2x%dx%dxbf16>, %%sdown: tensor<%dx%dxbf16>" % (s, h, h, s) if s else "", x),
-        "  %%w, %%ids = moe.route %%x, %%gate router(<top_k = %d>) : (%s, %s) -> (%s, %s)" % (k, x, gate, w, ids),
+        "  %%w, %%ids = moe.route %%x, %%gate router(<%s>) : (%s, %s) -> (%s, %s)" % (router, x, gate, w, ids),
         "  %%y = moe.experts %%x, %%ids, %%w, %%up, %%down activation(<kind = silu>) : (%s, %s, %s, %s, %s) -> %s" % (x, ids, w, up, down, x)]
 if s:
     text += ["  %%s = moe.shared_expert %%x, %%sup, %%sdown activation(<kind = silu>) : (%s, tensor<2x%dx%dxbf16>, tensor<%dx%dxbf16>) -> %s" % (x, s, h, h, s, x),
