@@ -38,13 +38,17 @@ WeightBytes moe::weightBytes(func::FuncOp function) {
   return sum;
 }
 
+double moe::leastBytes(const LedgerEntry &entry) {
+  if (entry.name == "activations")
+    return 0;
+  bool halved = entry.name == "gradients" || entry.name == "optimizer";
+  return halved ? entry.bytes / 2 : entry.bytes;
+}
+
 double moe::leastBytes(const MemoryLedger &ledger) {
   double sum = 0;
   for (const LedgerEntry &entry : ledger.entries)
-    sum += entry.name == "activations" ? 0
-           : entry.name == "gradients" || entry.name == "optimizer"
-               ? entry.bytes / 2
-               : entry.bytes;
+    sum += leastBytes(entry);
   return sum;
 }
 

@@ -56,19 +56,41 @@ FailureOr<ModelConfig> moe::readModelConfig(StringRef path,
     return fallback;
   };
   model.hidden = read({"hidden_size", "d_model", "n_embd"}, 0, true);
-  model.layers = read({"num_hidden_layers", "n_layers", "num_layers"}, 0, true);
-  model.heads = read({"num_attention_heads", "n_heads", "n_head"}, 0, true);
-  model.kvHeads = read({"num_key_value_heads"}, model.heads);
+  // Of encoder-decoder models both stacks count.
+  int64_t decoders = read({"num_decoder_layers", "decoder_layers"}, 0);
+  model.layers = decoders + read({"num_hidden_layers", "n_layers", "num_layers",
+                                  "encoder_layers"},
+                                 0, true);
+  if (root->getInteger("encoder_layers")) // which num_hidden_layers repeats
+    model.layers = decoders + read({"encoder_layers"}, 0);
+  model.heads = read({"num_attention_heads", "n_heads", "n_head", "num_heads",
+                      "encoder_attention_heads"},
+                     0, true);
+  const llvm::json::Object *attention = root->getObject("attn_config");
+  model.kvHeads =
+      read({"num_key_value_heads"},
+           attention ? attention->getInteger("kv_n_heads").value_or(model.heads)
+                     : model.heads);
   model.headDim =
-      read({"head_dim"}, model.heads ? model.hidden / model.heads : 0);
-  model.denseWidth = read({"intermediate_size", "ffn_dim"}, 0);
+      read({"head_dim", "d_kv"}, model.heads ? model.hidden / model.heads : 0);
+  model.denseWidth = read({"intermediate_size_mlp", "intermediate_size",
+                           "ffn_dim", "d_ff", "encoder_ffn_dim"},
+                          0);
   model.vocab = read({"vocab_size"}, 0);
   model.moeLayers = model.layers - read({"first_k_dense_replace"}, 0);
-  if (int64_t step = read({"decoder_sparse_step", "interleave_moe_layer_step",
-                           "moe_layer_freq"},
-                          1);
-      step > 1)
+  if (int64_t sparse = read({"num_sparse_encoder_layers"}, 0) +
+                       read({"num_sparse_decoder_layers"}, 0);
+      sparse > 0)
+    model.moeLayers = sparse;
+  else if (int64_t step =
+               read({"decoder_sparse_step", "interleave_moe_layer_step",
+                     "moe_layer_freq", "expert_layer_period"},
+                    1);
+           step > 1)
     model.moeLayers = model.layers / step;
+  if (const llvm::json::Array *dense = root->getArray("mlp_only_layers");
+      dense && model.moeLayers > int64_t(dense->size()))
+    model.moeLayers -= dense->size();
   model.kvLora = read({"kv_lora_rank"}, 0);
   if (model.isLatent()) {
     model.qLora = read({"q_lora_rank"}, 0);

@@ -60,6 +60,7 @@ private:
   StepShape stepOf(const Candidate &candidate) const;
   const Lowered &lowered(const PlacementWords &words);
   void settle(TokenPoint &point);
+  void splitShared(PlacementWords &words, const AttentionLayout &attention);
   const Candidate *pick(Plan &plan) const;
   std::vector<double> countsOf(Plan &plan) const;
   LogicalResult choose(Plan &plan);
@@ -130,7 +131,7 @@ void Search::listExpertLayouts() {
       words.ep = ep;
       words.etp = etp;
       words.edp = edp;
-      words.shared = request.shared;
+      words.shared = request.shared.value_or(SharedLayout::Replicated);
       words.phase = request.phase;
       for (Dispatcher dispatcher :
            {Dispatcher::AllToAll, Dispatcher::AllGather, Dispatcher::TwoLevel})
@@ -294,6 +295,8 @@ static std::string overflow(const MemoryLedger &ledger,
   if (needed <= machine.memoryBytes)
     return "";
   std::vector<LedgerEntry> largest = ledger.entries;
+  for (LedgerEntry &entry : largest)
+    entry.bytes = leastBytes(entry);
   sortStably(largest, [](const LedgerEntry &a, const LedgerEntry &b) {
     return a.bytes > b.bytes;
   });
@@ -361,6 +364,19 @@ LogicalResult Search::make(Program &program, const PlacementWords &words) {
   return success();
 }
 
+// Where all ranks hold the same tokens and add up partial sums anyway, a shared
+// expert is split over them, if its width allows it.
+void Search::splitShared(PlacementWords &words,
+                         const AttentionLayout &attention) {
+  if (request.shared || sharedParameters == 0 || words.edp > 1 ||
+      words.boundary != Boundary::Replicated || attention.tp != stage ||
+      words.dispatcher != Dispatcher::AllGather)
+    return;
+  words.shared = SharedLayout::Split;
+  if (!refusal(words).empty())
+    words.shared = SharedLayout::Replicated;
+}
+
 LogicalResult Search::price(const PlacementWords &layout,
                             std::vector<TokenPoint> &points) {
   std::map<std::string, Program> known;
@@ -369,14 +385,14 @@ LogicalResult Search::price(const PlacementWords &layout,
     candidate.words = layout;
     candidate.words.boundary = boundaryOf(attention);
     bool saysAttention = model || request.attnTp || request.attnDp;
-    if (candidate.words.boundary == Boundary::Replicated && saysAttention &&
-        attention.tp < stage) {
+    if (candidate.words.boundary == Boundary::Replicated && saysAttention) {
       // Neighbours hold the same tokens: the program must know which.
       candidate.words.hasAttention = true;
       candidate.words.attnTp = attention.tp;
       candidate.words.attnDp = attention.dp;
       candidate.words.cp = attention.cp;
     }
+    splitShared(candidate.words, attention);
     candidate.attnTp = attention.tp;
     candidate.attnDp = attention.dp;
     candidate.cp = attention.cp;

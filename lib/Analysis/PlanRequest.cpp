@@ -170,7 +170,7 @@ LogicalResult RequestReader::machine(PlanRequest &request) {
 }
 
 LogicalResult RequestReader::layout(PlanRequest &request) {
-  StringRef dispatcher, boundary, shared = "replicated", dedup, gemm;
+  StringRef dispatcher, boundary, shared, dedup, gemm;
   if (failed(number("ranks", kMostRanks, request.ranks)) ||
       failed(number("ep", kMostRanks, request.ep)) ||
       failed(number("etp", kMostRanks, request.etp)) ||
@@ -186,7 +186,8 @@ LogicalResult RequestReader::layout(PlanRequest &request) {
     request.dispatcher = symbolizeDispatcher(dispatcher);
   if (!boundary.empty())
     request.boundary = symbolizeBoundary(boundary);
-  request.shared = *symbolizeSharedLayout(shared);
+  if (!shared.empty())
+    request.shared = symbolizeSharedLayout(shared);
   if (!dedup.empty())
     request.dedup = dedup == "true";
   if (!gemm.empty())

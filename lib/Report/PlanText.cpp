@@ -72,9 +72,11 @@ std::string moe::planText(ArrayRef<Plan> plans) {
                           best.layout(), best.us, best.tokens, best.p95Us);
   if (!order.empty()) {
     const Candidate &second = *order.front();
-    stream << llvm::formatv("  runner-up  {0}: {1:F1} us, {2:F1}% slower\n",
-                            second.layout(), second.us,
-                            (second.us / best.us - 1) * 100)
+    double slower = (second.us / best.us - 1) * 100;
+    stream << llvm::formatv("  runner-up  {0}: {1:F1} us, {2:F1}% {3}\n",
+                            second.layout(), second.us, std::abs(slower),
+                            slower < 0 ? "faster here, slower over the range"
+                                       : "slower")
            << "  decides    " << difference(best, second) << "\n";
   }
   std::vector<std::pair<std::string, double>> terms(best.terms.begin(),

@@ -25,6 +25,7 @@ struct MemoryLedger {
 
 /// Bytes that no choice of number formats avoids: in training, gradients in 2
 /// bytes and an optimizer in 6; activations, an estimate, are left out.
+double leastBytes(const LedgerEntry &entry);
 double leastBytes(const MemoryLedger &ledger);
 
 /// What a rank's weights come to: the slices of the arguments of a `sharded`

@@ -18,7 +18,7 @@ struct PlanRequest {
   std::optional<Dispatcher> dispatcher;
   std::optional<bool> dedup;
   std::optional<Boundary> boundary;
-  SharedLayout shared = SharedLayout::Replicated;
+  std::optional<SharedLayout> shared;
   std::vector<double> tokens; // one, or a sweep
   std::string phase;
   std::optional<GemmType> gemm;
