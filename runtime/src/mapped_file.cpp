@@ -39,3 +39,13 @@ MappedFile::~MappedFile() {
   if (data)
     ::munmap(const_cast<char *>(data), size);
 }
+
+void moert::forgetPages(std::string_view ofMappedFile) {
+  size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  size_t begin = reinterpret_cast<size_t>(ofMappedFile.data());
+  size_t end = (begin + ofMappedFile.size()) / page * page;
+  begin = (begin + page - 1) / page * page;
+  if (begin < end) // nothing is lost where the system does not do it
+    (void)::madvise(reinterpret_cast<void *>(begin), end - begin,
+                    MADV_DONTNEED);
+}

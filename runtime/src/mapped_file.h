@@ -30,6 +30,10 @@ private:
   size_t size;
 };
 
+// Gives back the memory of pages that lie wholly inside a part of a mapped
+// file; they are read anew when they are looked at again.
+void forgetPages(std::string_view ofMappedFile);
+
 } // namespace moert
 
 #endif

@@ -247,6 +247,10 @@ void WeightLoader::read(size_t index, int rank, void *target) const {
     std::memset(target, 0, static_cast<size_t>(weight.sliceBytes()));
   else
     slice.read(static_cast<char *>(target));
+  // What was read once is not held twice, as slice and as file.
+  for (const auto &ofPart : resolved[index].tensors)
+    for (const TensorView *tensor : ofPart)
+      forgetPages(tensor->bytes);
 }
 
 // Pages at both ends: all of a large checkpoint would be read otherwise.

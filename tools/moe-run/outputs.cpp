@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -69,6 +71,37 @@ moert::gatherTraffic(const Session &session) {
       std::memcpy(all[rank].data(), (*bytes)[rank].data(),
                   all[rank].size() * sizeof(Sent));
   }
+  return all;
+}
+
+Resident moert::residentNow() {
+  Resident resident;
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    auto kibibytes = [&] {
+      return std::strtoll(line.c_str() + line.find(':') + 1, nullptr, 10);
+    };
+    if (line.starts_with("VmRSS:"))
+      resident.bytes = kibibytes() * 1024;
+    if (line.starts_with("VmHWM:"))
+      resident.peak = kibibytes() * 1024;
+  }
+  return resident;
+}
+
+Result<std::vector<Resident>> moert::gatherResident(const Session &session,
+                                                    Resident mine) {
+  if (!session.rendezvous())
+    return std::vector<Resident>{mine};
+  static_assert(std::is_trivially_copyable_v<Resident>);
+  Result<std::vector<std::string>> bytes = session.rendezvous()->gather(
+      "memory", {reinterpret_cast<const char *>(&mine), sizeof(mine)});
+  if (!bytes.ok())
+    return bytes.status();
+  std::vector<Resident> all(bytes->size());
+  for (size_t rank = 0; rank < all.size(); ++rank)
+    if ((*bytes)[rank].size() == sizeof(Resident))
+      std::memcpy(&all[rank], (*bytes)[rank].data(), sizeof(Resident));
   return all;
 }
 
@@ -158,6 +191,12 @@ Status moert::writeStats(const std::string &path, const Session &session,
              {"bytes_sent", counter.bytesSent},
              {"bytes_received", counter.bytesReceived}});
     }
+  nlohmann::ordered_json resident = nlohmann::ordered_json::array(),
+                         peak = nlohmann::ordered_json::array();
+  for (const Resident &process : facts.resident) {
+    resident.push_back(process.bytes);
+    peak.push_back(process.peak);
+  }
   nlohmann::ordered_json json = {{"function", session.function().name},
                                  {"ranks", session.ranks()},
                                  {"threads", session.threads()},
@@ -166,6 +205,8 @@ Status moert::writeStats(const std::string &path, const Session &session,
                                  {"arena_bytes", session.memory().arenaBytes},
                                  {"packed_bytes", session.memory().packedBytes},
                                  {"slice_bytes", session.memory().sliceBytes},
+                                 {"resident_bytes", resident},
+                                 {"peak_resident_bytes", peak},
                                  {"counters", counters},
                                  {"calls", describeCalls(session, facts)}};
   std::string text = json.dump(1) + "\n";

@@ -330,6 +330,11 @@ Status Invocation::perform() {
   if (!traffic.ok())
     return traffic.status();
   facts.traffic = std::move(*traffic);
+  Result<std::vector<Resident>> resident =
+      gatherResident(*session, residentNow());
+  if (!resident.ok())
+    return resident.status();
+  facts.resident = std::move(*resident);
   if (!plan.trace.empty())
     MOERT_TRY(trace.gather(*session));
   if (job.isFirst()) {

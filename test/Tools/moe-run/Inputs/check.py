@@ -14,5 +14,7 @@ for name in "expert_ids", "expert_weights", "counts":
     print(name, entry["dtype"], entry["shape"], values)
 with open(sys.argv[2]) as file:
     stats = json.load(file)
+(resident,), (peak,) = stats["resident_bytes"], stats["peak_resident_bytes"]
+assert stats["arena_bytes"] + stats["packed_bytes"] < resident <= peak < 1 << 34, (resident, peak)
 print("stats", stats["function"], stats["ranks"], "ranks", stats["threads"], "threads", stats["tokens"], "tokens",
       len(stats["seconds"]), "runs", len(stats["counters"]), "counters")
