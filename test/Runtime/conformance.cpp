@@ -41,11 +41,12 @@ float valueAt(int rank, int64_t i) {
          20;
 }
 
+// Elements, and more that nobody may touch.
 class Buffer {
 public:
   Buffer(moert_dtype dtype, int64_t count)
       : dtype(dtype), count(count),
-        bytes(static_cast<size_t>(count) * dtypeSize(dtype), 0x5a) {}
+        bytes(static_cast<size_t>(count) * dtypeSize(dtype) + 512, 0x5a) {}
 
   void set(int64_t i, float value) {
     int32_t word = static_cast<int32_t>(value);
@@ -263,8 +264,10 @@ TEST_P(CommunicatorTest, FixedSizesOnEveryGroupAndType) {
         for (int group = 0; group < topology.groupCount(); ++group)
           for (moert_dtype dtype : AllDtypes)
             for (int64_t count : {0, 1, 7, 3000})
-              check(communicator,
-                    makeFixed(kind, topology, group, rank, dtype, count), rank);
+              if (takes(kind, dtype))
+                check(communicator,
+                      makeFixed(kind, topology, group, rank, dtype, count),
+                      rank);
     });
 }
 
@@ -279,10 +282,11 @@ TEST_P(CommunicatorTest, CountedRowsOnEveryGroupAndType) {
                     makeShared(CollectiveKind::AllGatherV, topology, group,
                                rank, dtype, row, inner),
                     rank);
-              check(communicator,
-                    makeShared(CollectiveKind::ReduceScatterV, topology, group,
-                               rank, dtype, row, inner),
-                    rank);
+              if (takes(CollectiveKind::ReduceScatterV, dtype))
+                check(communicator,
+                      makeShared(CollectiveKind::ReduceScatterV, topology,
+                                 group, rank, dtype, row, inner),
+                      rank);
               check(communicator,
                     makeAllToAllV(topology, group, rank, dtype, row, inner),
                     rank);
@@ -406,6 +410,8 @@ TEST_P(CommunicatorTest, CountsWhatLeavesTheRank) {
 }
 
 TEST_P(CommunicatorTest, DisagreementsAreNamed) {
+  if (!GetParam().comparesCalls)
+    GTEST_SKIP() << "calls are not compared";
   struct Case {
     std::function<void(Exchange &)> change; // on rank 1
     const char *text;
@@ -441,6 +447,8 @@ TEST_P(CommunicatorTest, DisagreementsAreNamed) {
 }
 
 TEST_P(CommunicatorTest, DifferentSizesAreNamed) {
+  if (!GetParam().comparesCalls)
+    GTEST_SKIP() << "calls are not compared";
   Topology topology = mesh({3});
   std::vector<Exchange> exchanges = exchangesOf(topology, [&](int rank) {
     return makeFixed(CollectiveKind::AllReduce, topology, 1, rank, MOERT_F32,
@@ -472,6 +480,8 @@ TEST_P(CommunicatorTest, AbortReleasesTheOthers) {
 }
 
 TEST_P(CommunicatorTest, RanksThatHaveEndedAreNotWaitedFor) {
+  if (!GetParam().comparesCalls)
+    GTEST_SKIP() << "calls are not compared";
   Topology topology = mesh({3});
   onRanks(topology, [&](Communicator &communicator, int rank) {
     if (rank == 1)

@@ -20,6 +20,10 @@ struct CommunicatorBackend {
   // Every rank starts afresh; returns when all of this process have finished.
   void (*run)(const Topology &topology, double timeoutSeconds,
               const RankBody &body);
+  // Compares what the members call before data moves.
+  bool comparesCalls = true;
+  // Which elements it adds.
+  bool (*adds)(moert_dtype dtype) = [](moert_dtype) { return true; };
 };
 
 inline void PrintTo(const CommunicatorBackend &backend, std::ostream *out) {
@@ -33,6 +37,12 @@ protected:
                double timeoutSeconds = 60) {
     if (GetParam().supports(topology.ranks()))
       GetParam().run(topology, timeoutSeconds, body);
+  }
+  bool takes(CollectiveKind kind, moert_dtype dtype) const {
+    bool adds = kind == CollectiveKind::AllReduce ||
+                kind == CollectiveKind::ReduceScatter ||
+                kind == CollectiveKind::ReduceScatterV;
+    return !adds || GetParam().adds(dtype);
   }
 };
 

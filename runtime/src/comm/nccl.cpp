@@ -5,6 +5,7 @@
 #include "dtype.h"
 #include "launch/processes.h"
 
+#include <algorithm>
 #include <cstring>
 #include <thread>
 
@@ -16,6 +17,11 @@ static std::byte *at(void *data, int64_t offset) {
 }
 static const std::byte *at(const void *data, int64_t offset) {
   return static_cast<const std::byte *>(data) + offset;
+}
+
+static std::string nameOf(const Collective &call, size_t number) {
+  return concat(collectiveName(call.kind), " on group ", call.group,
+                ", collective ", number, " of this process,");
 }
 
 namespace moert {
@@ -30,7 +36,7 @@ public:
 
   Status collective(const Collective &call) override;
   void abort(const Status &why) override { world.fail(why); }
-  void leave() override {}
+  void leave() override { world.setPosition("has ended its program"); }
 
 private:
   // A collective that was enqueued, and the event behind it.
@@ -42,11 +48,14 @@ private:
   Status exchange(const Collective &call);
   Status sumBlocks(const Collective &call);
   Status finishAllReduce(const Collective &call);
-  template <typename Enqueue> Status grouped(Enqueue enqueue);
+  template <typename Enqueue>
+  Status grouped(const Collective &call, Enqueue enqueue);
+  Status settle(const Collective &call);
   Status send(const void *data, int64_t bytes, int peer);
   Status receive(void *data, int64_t bytes, int peer);
   Status mark(const Collective &call);
   Status lookAround(double seconds);
+  Status late(const std::string &mine);
   std::string firstUnfinished();
 
   NcclWorld &world;
@@ -56,6 +65,7 @@ private:
   Memory blocks;           // of sums: one from each member
   std::vector<Mark> marks; // of the last collectives, a ring
   size_t enqueued = 0;
+  Deadline nextLook = {}; // at what this rank waits for
 };
 } // namespace moert
 
@@ -80,8 +90,7 @@ Result<std::unique_ptr<NcclWorld>> NcclWorld::join(const Topology &topology,
     return refuse(launchSourceName(launch.source),
                   " does not say where rank 0 can be met; set MASTER_ADDR and "
                   "MASTER_PORT, or give --rendezvous=host:port");
-  std::unique_ptr<NcclWorld> world(
-      new NcclWorld(topology, options.timeoutSeconds));
+  std::unique_ptr<NcclWorld> world(new NcclWorld(topology, options));
   Result<std::shared_ptr<const NcclLibrary>> library = NcclLibrary::open();
   if (!library.ok())
     return library.status();
@@ -89,7 +98,8 @@ Result<std::unique_ptr<NcclWorld>> NcclWorld::join(const Topology &topology,
   RendezvousOptions meeting;
   meeting.point = {
       launch.rank, launch.world, {launch.host}, launch.ports, launch.job};
-  meeting.exchangeSeconds = options.timeoutSeconds;
+  meeting.exchangeSeconds =
+      std::max(options.timeoutSeconds, options.startSeconds);
   meeting.onFailure = std::move(options.onFailure);
   Result<std::unique_ptr<Rendezvous>> joined =
       Rendezvous::join(std::move(meeting));
@@ -97,7 +107,9 @@ Result<std::unique_ptr<NcclWorld>> NcclWorld::join(const Topology &topology,
     return joined.status();
   world->meeting = std::move(*joined);
   world->here = {launch.rank};
-  world->meeting->onAsked([raw = world.get()] { return raw->position(); });
+  world->meeting->onAsked([raw = world.get()] {
+    return concat("rank ", raw->meeting->rank(), " ", raw->position());
+  });
   Status started = world->start();
   if (!started.ok()) {
     world->fail(started);
@@ -137,20 +149,29 @@ Status NcclWorld::start() {
   return settle("joining the other ranks");
 }
 
+Result<bool> NcclWorld::isSettled(std::string_view what) {
+  int state = NcclSuccess;
+  MOERT_TRY(
+      library->check(library->commGetAsyncError(handle, &state), handle, what));
+  MOERT_TRY(library->check(state, handle, what));
+  if (state != NcclInProgress)
+    return true;
+  if (meeting->failed())
+    return meeting->failure();
+  return false;
+}
+
 Status NcclWorld::settle(std::string_view what) {
-  Deadline deadline = after(timeoutSeconds);
+  Deadline deadline = after(startSeconds);
   while (true) {
-    int state = NcclSuccess;
-    MOERT_TRY(library->check(library->commGetAsyncError(handle, &state), handle,
-                             what));
-    MOERT_TRY(library->check(state, handle, what));
-    if (state != NcclInProgress)
+    Result<bool> settled = isSettled(what);
+    if (!settled.ok())
+      return settled.status();
+    if (*settled)
       return {};
-    if (meeting->failed())
-      return meeting->failure();
     if (std::chrono::steady_clock::now() > deadline)
       return Status::error(MOERT_ERROR_TIMEOUT, what, " took more than ",
-                           timeoutSeconds, " s in NCCL");
+                           startSeconds, " s in NCCL");
     std::this_thread::sleep_for(std::chrono::microseconds(20));
   }
 }
@@ -171,11 +192,21 @@ void NcclWorld::abortAll() {
 void NcclWorld::setPosition(std::string text) {
   std::lock_guard<std::mutex> lock(mutex);
   where = std::move(text);
+  since = std::chrono::steady_clock::now();
 }
 
+// Who waits says so again and again.
 std::string NcclWorld::position() const {
+  constexpr std::chrono::milliseconds believed(500);
   std::lock_guard<std::mutex> lock(mutex);
-  return where;
+  bool waits = where.starts_with("waits") &&
+               std::chrono::steady_clock::now() < since + believed;
+  return waits || where.starts_with("has") ? where : "is in no collective";
+}
+
+Status NcclWorld::reset() {
+  setPosition({});
+  return failure();
 }
 
 NcclWorld::~NcclWorld() {
@@ -199,14 +230,41 @@ NcclWorld::endpoint(int rank, std::unique_ptr<Mover> mover) {
 // ---- one rank
 
 // What is asked for inside starts at once, in whatever order helps.
-template <typename Enqueue> Status NcclEndpoint::grouped(Enqueue enqueue) {
+template <typename Enqueue>
+Status NcclEndpoint::grouped(const Collective &call, Enqueue enqueue) {
   const NcclLibrary &nccl = *world.library;
   MOERT_TRY(nccl.check(nccl.groupStart(), world.handle, "a group"));
   Status inside = enqueue();
   Status ended = nccl.check(nccl.groupEnd(), world.handle, "a group");
   MOERT_TRY(inside);
   MOERT_TRY(ended);
-  return world.settle("a collective");
+  return settle(call);
+}
+
+// NCCL enqueues in the background, mostly soon; for the first transfer between
+// two ranks it waits until both ask for it.
+Status NcclEndpoint::settle(const Collective &call) {
+  auto begin = std::chrono::steady_clock::now();
+  for (int round = 0;; ++round) {
+    Result<bool> settled = world.isSettled("a collective");
+    if (!settled.ok())
+      return settled.status();
+    if (*settled)
+      return {};
+    if (round < 2000) {
+      std::this_thread::yield();
+      continue;
+    }
+    auto now = std::chrono::steady_clock::now();
+    if (now >= nextLook) {
+      nextLook = after(0.05);
+      std::string mine = nameOf(call, enqueued + 1);
+      world.setPosition("waits in " + mine);
+      if (now > begin + std::chrono::duration<double>(world.timeoutSeconds))
+        return late(mine);
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(20));
+  }
 }
 
 Status NcclEndpoint::send(const void *data, int64_t bytes, int peer) {
@@ -231,7 +289,7 @@ Status NcclEndpoint::exchange(const Collective &call) {
   const std::vector<int> &ranks = world.topology.members(call.group, rank);
   int members = static_cast<int>(ranks.size());
   int me = world.topology.indexIn(call.group, rank);
-  MOERT_TRY(grouped([&]() -> Status {
+  MOERT_TRY(grouped(call, [&]() -> Status {
     for (int peer = 0; peer < members; ++peer) {
       if (peer == me)
         continue;
@@ -260,7 +318,7 @@ Status NcclEndpoint::sumBlocks(const Collective &call) {
   if (count > 0)
     MOERT_TRY(queue.grow(blocks, stride * members,
                          "what a sum takes from other ranks"));
-  MOERT_TRY(grouped([&]() -> Status {
+  MOERT_TRY(grouped(call, [&]() -> Status {
     for (int peer = 0; peer < members; ++peer) {
       if (peer == me)
         continue;
@@ -285,7 +343,7 @@ Status NcclEndpoint::finishAllReduce(const Collective &call) {
   const std::vector<int> &ranks = world.topology.members(call.group, rank);
   int members = static_cast<int>(ranks.size());
   int me = world.topology.indexIn(call.group, rank);
-  return grouped([&]() -> Status {
+  return grouped(call, [&]() -> Status {
     Block mine = reduceShare(call, members, me);
     for (int peer = 0; peer < members; ++peer) {
       if (peer == me)
@@ -305,11 +363,11 @@ Status NcclEndpoint::perform(const Collective &call) {
   const std::vector<int> &ranks = world.topology.members(call.group, rank);
   int64_t bytes = call.count * static_cast<int64_t>(dtypeSize(call.dtype));
   if (call.kind == CollectiveKind::Send)
-    MOERT_TRY(
-        grouped([&] { return send(call.send, bytes, ranks[call.peer]); }));
+    MOERT_TRY(grouped(
+        call, [&] { return send(call.send, bytes, ranks[call.peer]); }));
   else if (call.kind == CollectiveKind::Recv)
-    MOERT_TRY(
-        grouped([&] { return receive(call.recv, bytes, ranks[call.peer]); }));
+    MOERT_TRY(grouped(
+        call, [&] { return receive(call.recv, bytes, ranks[call.peer]); }));
   else
     MOERT_TRY(isSum(call.kind) ? sumBlocks(call) : exchange(call));
   if (call.kind == CollectiveKind::AllReduce)
@@ -344,8 +402,7 @@ Status NcclEndpoint::mark(const Collective &call) {
     marks.push_back({{}, std::move(*event)});
   }
   Mark &mark = marks[enqueued++ % ring];
-  mark.text = concat(collectiveName(call.kind), " on group ", call.group,
-                     ", collective ", enqueued, " of this process");
+  mark.text = nameOf(call, enqueued);
   return queue.record(*mark.event);
 }
 
@@ -365,26 +422,30 @@ Status NcclEndpoint::lookAround(double seconds) {
     world.abortAll();
     return world.meeting->failure();
   }
-  int state = NcclSuccess;
-  Status status = world.library->check(
-      world.library->commGetAsyncError(world.handle, &state), world.handle,
-      "a collective");
-  if (status.ok())
-    status = world.library->check(state, world.handle, "a collective");
-  if (status.ok() && seconds > world.timeoutSeconds) {
+  Status status = world.isSettled("a collective").status();
+  auto now = std::chrono::steady_clock::now();
+  if (status.ok() && seconds > 0.02 && now >= nextLook) {
+    nextLook = after(0.05);
     std::string mine = firstUnfinished();
     if (mine.empty()) // kernels may take as long as they need
       return {};
     world.setPosition("waits in " + mine);
-    std::string others;
-    for (int other = 0; other < world.topology.ranks(); ++other)
-      if (other != rank)
-        if (std::string answer = world.meeting->ask(other, 1); !answer.empty())
-          others += concat("; rank ", other, " ", answer);
-    status = Status::error(MOERT_ERROR_TIMEOUT, mine, " waited ",
-                           world.timeoutSeconds, " s", others);
+    if (seconds > world.timeoutSeconds)
+      status = late(mine);
   }
   if (!status.ok())
     world.fail(status);
   return status;
+}
+
+// What this rank waits in takes too long: what do the others say?
+Status NcclEndpoint::late(const std::string &mine) {
+  std::string others;
+  for (int other = 0; other < world.topology.ranks(); ++other)
+    if (other != rank)
+      if (std::string answer = world.meeting->ask(other, 1); !answer.empty())
+        others += (others.empty() ? "" : "; ") + answer;
+  return Status::error(
+      MOERT_ERROR_TIMEOUT, mine, " waited ", world.timeoutSeconds,
+      " s: ", others.empty() ? "no other rank answers" : others);
 }

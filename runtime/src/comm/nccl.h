@@ -15,7 +15,8 @@ namespace moert {
 
 struct NcclOptions {
   std::optional<Launch> launch;
-  double timeoutSeconds = 300; // of one collective, and of the start
+  double timeoutSeconds = 300; // of one collective
+  double startSeconds = 300;
   std::function<void(const std::string &)> onFailure; // see Rendezvous
 };
 
@@ -30,25 +31,28 @@ public:
   int ranksOnProcessors() const override { return sharers; }
   std::unique_ptr<Communicator> endpoint(int rank,
                                          std::unique_ptr<Mover> mover) override;
-  Status reset() override { return failure(); }
+  Status reset() override;
   Status failure() const override { return meeting->failure(); }
   Rendezvous *rendezvous() override { return meeting.get(); }
 
 private:
   friend class NcclEndpoint;
 
-  NcclWorld(const Topology &topology, double timeoutSeconds)
-      : topology(topology), timeoutSeconds(timeoutSeconds) {}
+  NcclWorld(const Topology &topology, const NcclOptions &options)
+      : topology(topology), timeoutSeconds(options.timeoutSeconds),
+        startSeconds(options.startSeconds) {}
   Status start();
-  // Until NCCL has done what it was asked for last; not what streams do.
+  // Whether NCCL has done what it was asked for last; not what streams do.
+  Result<bool> isSettled(std::string_view what);
   Status settle(std::string_view what);
   void fail(const Status &why);
   void abortAll();
+  // What this rank says when asked: "waits in ...", for a moment.
   void setPosition(std::string text);
   std::string position() const;
 
   const Topology topology;
-  const double timeoutSeconds;
+  const double timeoutSeconds, startSeconds;
   std::vector<int> here;
   int sharers = 1;
   std::unique_ptr<Rendezvous> meeting;
@@ -56,7 +60,8 @@ private:
   cuda::NcclHandle handle = nullptr;
   mutable std::mutex mutex; // guards all below
   bool aborted = false;
-  std::string where = "has enqueued no collective";
+  std::string where; // see setPosition
+  Deadline since = {};
 };
 
 } // namespace moert

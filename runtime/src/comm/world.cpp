@@ -25,6 +25,7 @@ Result<std::unique_ptr<World>> moert::openWorld(const Topology &topology,
     Result<std::unique_ptr<NcclWorld>> world =
         NcclWorld::join(topology, {.launch = std::move(options.launch),
                                    .timeoutSeconds = options.timeoutSeconds,
+                                   .startSeconds = options.timeoutSeconds,
                                    .onFailure = std::move(options.onFailure)});
     if (!world.ok())
       return world.status();

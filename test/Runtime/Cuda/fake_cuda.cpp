@@ -79,6 +79,34 @@ void sumF32(void **parameters) {
   }
 }
 
+float fromBf16(uint16_t value) {
+  uint32_t bits = static_cast<uint32_t>(value) << 16;
+  float result;
+  std::memcpy(&result, &bits, sizeof(result));
+  return result;
+}
+
+// Rounds to the nearest, ties to even; no NaN is expected.
+uint16_t toBf16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+void sumBf16(void **parameters) {
+  uint16_t *target = *static_cast<uint16_t **>(parameters[0]);
+  const uint16_t *source = *static_cast<uint16_t **>(parameters[1]);
+  int64_t count = *static_cast<int64_t *>(parameters[2]);
+  int64_t stride = *static_cast<int64_t *>(parameters[3]);
+  int32_t members = *static_cast<int32_t *>(parameters[4]);
+  for (int64_t i = 0; i < count; ++i) {
+    float sum = 0;
+    for (int32_t m = 0; m < members; ++m)
+      sum += fromBf16(source[m * stride + i]);
+    target[i] = toBf16(sum);
+  }
+}
+
 // The kernels of cuda_program.c; see there.
 void pack(void **parameters) {
   const float *w = *static_cast<float **>(parameters[0]);
@@ -120,6 +148,7 @@ struct KernelEntry {
 };
 constexpr KernelEntry kernels[] = {
     {"sum_f32", sumF32, {8, 8, 8, 8, 4}},
+    {"sum_bf16", sumBf16, {8, 8, 8, 8, 4}},
     {"pack", pack, {8, 8, 8}},
     {"scale", scale, {8, sizeof(TensorMap), 8, 8, 8, 8, 8}},
 };

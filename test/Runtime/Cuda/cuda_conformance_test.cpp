@@ -1,0 +1,250 @@
+// The suite on a GPU; no compiler, CUDA header or artifact is needed where it
+// runs. Started alone: ranks are threads with a stream each. Started as one of
+// several processes (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT, or by a
+// launcher): they are the ranks, NCCL moves the data, and each takes the GPU of
+// its number on its host, as far as there are.
+//
+//   cuda-conformance [--measure=FILE] [--gtest_...]
+//
+// --measure: times the collectives instead, and rank 0 writes them as JSON.
+#include "comm/nccl.h"
+#include "cuda/context.h"
+#include "measure.h"
+#include "on_streams.h"
+#include "staged.h"
+
+#include <optional>
+
+using namespace moert;
+using namespace moert::test;
+
+// Of the compiler, as text that the driver compiles.
+asm(".pushsection .rodata\n"
+    "moertTestSumF32: .incbin \"" MOERT_SUM_F32 "\"\n.byte 0\n"
+    "moertTestSumBf16: .incbin \"" MOERT_SUM_BF16 "\"\n.byte 0\n"
+    ".popsection");
+extern "C" const char moertTestSumF32[], moertTestSumBf16[];
+
+namespace {
+
+// What this process has all the time: a GPU and, as one of several, the others.
+class Process {
+public:
+  static Process &get() {
+    static Process process;
+    return process;
+  }
+
+  Status start();
+  std::string describe() const;
+  bool isOneOfSeveral() const { return launch.has_value(); }
+  int size() const { return launch ? launch->world : 1; }
+  int rank() const { return launch ? launch->rank : 0; }
+  const std::shared_ptr<Device> &device() const { return gpu; }
+
+  // All processes are here.
+  Status meet() { return others->allGather("a test's end", "").status(); }
+  // A world of the first processes; nothing for the others.
+  Result<std::unique_ptr<NcclWorld>> join(const Topology &topology,
+                                          double timeoutSeconds);
+
+private:
+  std::optional<Launch> launch;
+  std::shared_ptr<Device> gpu;
+  int number = 0;
+  std::unique_ptr<Rendezvous> others;
+};
+
+} // namespace
+
+Status Process::start() {
+  Result<std::optional<Launch>> found =
+      discoverLaunch({}, environmentVariables(), [](const std::string &) {});
+  if (!found.ok())
+    return found.status();
+  launch = std::move(*found);
+  Result<int> count = cuda::deviceCount();
+  if (!count.ok())
+    return count.status();
+  int local = !launch                  ? 0
+              : launch->localRank >= 0 ? launch->localRank
+                                       : launch->rank;
+  number = *count > 0 ? local % *count : 0;
+  Result<std::shared_ptr<Device>> device = openSummingDevice(
+      number, {moertTestSumF32, "sum_ranks"}, {moertTestSumBf16, "sum_ranks"});
+  if (!device.ok())
+    return device.status();
+  gpu = std::move(*device);
+  if (!launch)
+    return {};
+  RendezvousOptions options;
+  options.point = {
+      launch->rank, launch->world, {launch->host}, launch->ports, launch->job};
+  Result<std::unique_ptr<Rendezvous>> joined =
+      Rendezvous::join(std::move(options));
+  if (!joined.ok())
+    return joined.status();
+  others = std::move(*joined);
+  return {};
+}
+
+std::string Process::describe() const {
+  std::string text = concat(gpu->name(), ", CUDA device ", number);
+  if (!launch)
+    return text;
+  Result<std::shared_ptr<const cuda::NcclLibrary>> nccl =
+      cuda::NcclLibrary::open();
+  return concat(text, ", NCCL ", nccl.ok() ? (*nccl)->version() : "missing",
+                ", process ", launch->rank, " of ", launch->world);
+}
+
+// Rank 0 names a port that is free at that moment.
+Result<std::unique_ptr<NcclWorld>> Process::join(const Topology &topology,
+                                                 double timeoutSeconds) {
+  std::string port;
+  if (launch->rank == 0) {
+    Result<Socket> socket = listenOn(0, /*onlyThisHost=*/false);
+    port = socket.ok() ? concat(portOf(*socket)) : "0";
+  }
+  Result<std::string> said = others->broadcast("a port", port);
+  if (!said.ok())
+    return said.status();
+  if (launch->rank >= topology.ranks())
+    return std::unique_ptr<NcclWorld>();
+  NcclOptions options;
+  options.launch = launch;
+  options.launch->world = topology.ranks();
+  options.launch->ports = {std::atoi(said->c_str())};
+  options.launch->job += "-" + *said;
+  options.timeoutSeconds = timeoutSeconds;
+  options.startSeconds = 60;
+  return NcclWorld::join(topology, std::move(options));
+}
+
+static void runOnThreads(const Topology &topology, double timeoutSeconds,
+                         const RankBody &body) {
+  runOnStreams(Process::get().device(), topology, timeoutSeconds, body);
+}
+
+static void runOnProcesses(const Topology &topology, double timeoutSeconds,
+                           const RankBody &body) {
+  Process &process = Process::get();
+  int rank = process.rank();
+  Result<std::unique_ptr<StagedRank>> mine =
+      StagedRank::make(process.device(), topology, rank);
+  ASSERT_TRUE(mine.ok()) << mine.status().message();
+  {
+    Result<std::unique_ptr<NcclWorld>> world =
+        process.join(topology, timeoutSeconds);
+    EXPECT_TRUE(world.ok()) << world.status().message();
+    if (world.ok() && *world) {
+      // Another rank may have failed already; that is the body's to see.
+      (void)(*world)->reset();
+      body(*(*mine)->endpoint(**world), rank);
+    }
+    // Nobody leaves while others may ask for him.
+    ASSERT_TRUE(process.meet().ok());
+  }
+  EXPECT_TRUE((*mine)->finish().ok());
+}
+
+static CommunicatorBackend backend() {
+  if (!Process::get().isOneOfSeveral())
+    return {.name = "streams",
+            .supports = [](int) { return true; },
+            .run = runOnThreads,
+            .adds = addsOnDevice};
+  return {.name = "nccl",
+          .supports = [](int ranks) { return ranks <= Process::get().size(); },
+          .run = runOnProcesses,
+          .comparesCalls = false,
+          .adds = addsOnDevice};
+}
+
+INSTANTIATE_TEST_SUITE_P(Cuda, CommunicatorTest, testing::Values(backend()),
+                         testing::PrintToStringParamName());
+
+TEST(Cuda, TypesWithoutAKernelAreNamed) {
+  Topology topology({1}, {{0}});
+  backend().run(topology, 60, [&](Communicator &communicator, int) {
+    int32_t value = 1, sum = 0;
+    Status status = communicator.collective(
+        {.dtype = MOERT_I32, .count = 1, .send = &value, .recv = &sum});
+    EXPECT_EQ(status.message(), "the artifact has no kernel that adds i32");
+  });
+}
+
+// Calls are not compared over NCCL, but nobody waits for ever.
+TEST(Nccl, WhoHasEndedIsNamedWhenTheTimeIsOver) {
+  if (!Process::get().isOneOfSeveral())
+    GTEST_SKIP() << "one process";
+  Topology topology({2}, {{0}});
+  runOnProcesses(topology, 1, [&](Communicator &communicator, int rank) {
+    if (rank == 1)
+      return communicator.leave();
+    float value = 1, all[2] = {};
+    Status status = communicator.collective({.kind = CollectiveKind::AllGather,
+                                             .count = 1,
+                                             .send = &value,
+                                             .recv = all});
+    EXPECT_EQ(status.message(),
+              "all_gather on group 0, collective 1 of this process, waited 1 "
+              "s: rank 1 has ended its program");
+  });
+}
+
+static int measureAll(const char *file) {
+  Process &process = Process::get();
+  if (!process.isOneOfSeveral()) {
+    std::fprintf(stderr, "error: --measure needs several processes\n");
+    return 1;
+  }
+  Topology topology({process.size()}, {{0}});
+  Result<std::unique_ptr<StagedRank>> rank =
+      StagedRank::make(process.device(), topology, process.rank());
+  Status status = rank.status();
+  if (status.ok()) {
+    Result<std::unique_ptr<NcclWorld>> world = process.join(topology, 60);
+    status = world.ok() ? measureCollectives(process.device(), **rank, **world,
+                                             process.rank(), process.size(),
+                                             process.describe(), file)
+                        : world.status();
+  }
+  if (!status.ok())
+    std::fprintf(stderr, "error: rank %d: %s\n", process.rank(),
+                 status.message().c_str());
+  return status.ok() ? 0 : 1;
+}
+
+// The exit code by which ctest knows a test that was skipped.
+static constexpr int Skipped = 77;
+
+int main(int argc, char **argv) {
+  Status started = Process::get().start();
+  if (!started.ok() && started.code() == MOERT_ERROR_UNSUPPORTED) {
+    std::printf("cuda-conformance: skipped, there is no GPU: %s\n",
+                started.message().c_str());
+    return Skipped;
+  }
+  if (!started.ok()) {
+    std::fprintf(stderr, "error: %s\n", started.message().c_str());
+    return 1;
+  }
+  testing::InitGoogleTest(&argc, argv);
+  bool isFirst = Process::get().rank() == 0;
+  if (isFirst)
+    std::printf("%s\n", Process::get().describe().c_str());
+  else
+    GTEST_FLAG_SET(brief, true); // of what goes well, one process speaks
+  constexpr std::string_view measure = "--measure=";
+  if (argc == 2 && std::string_view(argv[1]).starts_with(measure))
+    return measureAll(argv[1] + measure.size());
+  if (argc > 1) {
+    std::fprintf(stderr,
+                 "error: the argument '%s' is unknown; expected "
+                 "--measure=FILE or flags of googletest\n",
+                 argv[1]);
+    return 1;
+  }
+  return RUN_ALL_TESTS();
+}

@@ -1,0 +1,34 @@
+#include "on_streams.h"
+
+#include "comm/local.h"
+#include "staged.h"
+
+#include <thread>
+
+using namespace moert;
+using namespace moert::test;
+
+void moert::test::runOnStreams(std::shared_ptr<Device> device,
+                               const Topology &topology, double timeoutSeconds,
+                               const RankBody &body) {
+  LocalWorld world(topology, timeoutSeconds);
+  std::vector<std::unique_ptr<StagedRank>> ranks;
+  for (int rank = 0; rank < topology.ranks(); ++rank) {
+    Result<std::unique_ptr<StagedRank>> made =
+        StagedRank::make(device, topology, rank);
+    ASSERT_TRUE(made.ok()) << made.status().message();
+    ranks.push_back(std::move(*made));
+  }
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < topology.ranks(); ++rank)
+    threads.emplace_back([&, rank] {
+      StagedRank &mine = *ranks[static_cast<size_t>(rank)];
+      ASSERT_TRUE(mine.enter().ok());
+      body(*mine.endpoint(world), rank);
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+  // After a failure streams may still copy from each other's memory.
+  for (std::unique_ptr<StagedRank> &rank : ranks)
+    EXPECT_TRUE(rank->finish().ok());
+}
