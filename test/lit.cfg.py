@@ -19,3 +19,5 @@ config.substitutions.append(("%source", config.moe_source))
 config.substitutions.append(("%build", config.moe_build))
 if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
     config.available_features.add("chromium")
+if shutil.which("mpirun.openmpi"):
+    config.available_features.add("mpirun")

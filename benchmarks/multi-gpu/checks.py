@@ -1,0 +1,87 @@
+"""Golden layers over NCCL: within 2e-2 of transformers with its routing given, three runs with the same bits, which are those of one process."""
+import os
+import re
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import jobs
+
+MOST_ERROR = 2e-2  # of the largest output
+
+
+def golden_command(case, options):
+    source = f"@{options.golden}/{case.layer}/golden.safetensors:layers.{case.index}."
+    given = [("x", "input"), ("expert_ids", "expert_ids"), ("expert_weights", "expert_weights")]
+    return [options.moe_run, os.path.join(options.folder, str(case.ranks), case.name + ".moe"), "--weights", f"{options.golden}/{case.layer}",
+            *[word for to, what in given for word in ("--input", f"{to}={source}{what}")], "--expect", f"y={source}output", "--rtol", str(MOST_ERROR),
+            "--repeat", "3"]
+
+
+def check(case, options, number):
+    """A result with `problem`, none if all is well."""
+    command, begin = golden_command(case, options), time.monotonic()
+    result = {"case": case.name, "family": case.layer, "layout": case.layout, "problem": None}
+    on = "cuda:0" if options.share else f"cuda:{number % case.ranks}"
+    device, local = (["--device=cuda"], [f"--device={on}"]) if options.comm == "nccl" else ([], [])
+    with tempfile.TemporaryDirectory() as folder:
+        mine, alone = (os.path.join(folder, name) for name in ("mine.safetensors", "alone.safetensors"))
+        try:
+            said = jobs.run([*command, *device, f"--comm={options.comm}", "--output", f"y={mine}"], case.ranks, options.comm, options.limit, options.share)
+            result["error"] = error_of(said)
+            jobs.run([*command, *local, "--comm=local", "--output", f"y={alone}"], 1, "local", options.limit)
+            with open(mine, "rb") as one, open(alone, "rb") as other:
+                if one.read() != other.read():
+                    result["problem"] = "other bits than in one process"
+        except jobs.Failed as problem:
+            result["problem"] = str(problem)
+    result["seconds"] = round(time.monotonic() - begin, 2)
+    return result
+
+
+def error_of(text):
+    """Relative to the largest output."""
+    found = re.search(r"largest error (\S+) of at most (\S+) x (\S+),", text)
+    return float(found[1]) / float(found[3]) if found else None
+
+
+def check_golden(cases, options, until):
+    """Several at the same time; what does not begin before `until` is named."""
+    def one(numbered):
+        number, case = numbered
+        return check(case, options, number) if time.monotonic() < until else {"case": case.name, "layout": case.layout, "problem": "not run: no time left"}
+
+    results = []
+    with ThreadPoolExecutor(options.at_once) as pool:
+        for result in pool.map(one, enumerate(cases)):
+            results.append(result)
+            if result["problem"]:
+                print(f"BAD {result['case']}: {result['problem']}", flush=True)
+    return results
+
+
+LONG = ("FixedSizesOnEveryGroupAndType", "CountedRowsOnEveryGroupAndType", "ManyRoundsOnChangingGroups")  # tests of the suite, with jobs of their own
+
+
+def conformance(options, ranks, until):
+    """The communicators' own suite: a stream for each rank in one process, then one process for each over NCCL."""
+    pieces = ["-" + ":".join(f"*{name}*" for name in LONG), *(f"*{name}*" for name in LONG)]
+    results = []
+    for comm, count in (("local", 1), ("nccl", ranks)):
+        result = {"communicator": comm, "ranks": ranks if comm == "nccl" else 8, "passed": 0, "skipped": 0, "where": "", "problem": None}
+        begin = time.monotonic()
+        for piece in pieces:
+            try:
+                if time.monotonic() > until:
+                    raise jobs.Failed(f"not run: no time left for {piece}")
+                said = jobs.run([options.conformance, "--gtest_filter=" + piece], count, comm, options.limit, options.share and comm == "nccl")
+            except jobs.Failed as failure:
+                result["problem"] = result["problem"] or f"{piece}: {failure}".removeprefix(f"{piece}: " if str(failure).startswith("not run") else "")
+                continue
+            for key, pattern in (("passed", r"PASSED\s*\] (\d+) test"), ("skipped", r"SKIPPED\s*\] (\d+) test")):
+                result[key] += int(found[1]) if (found := re.search(pattern, said)) else 0
+            result["where"] = result["where"] or said.splitlines()[0]
+        result["seconds"] = round(time.monotonic() - begin, 1)
+        results.append(result)
+        print(f"conformance {comm}: {result['passed']} passed, {result['skipped']} skipped", *([f"BAD {result['problem']}"] if result["problem"] else []), flush=True)
+    return results
