@@ -32,6 +32,7 @@ public:
   explicit Bench(const BenchPlan &plan) : plan(plan), job(plan) {}
 
   Status perform();
+  double firstMedian() const { return results.front().median; }
   Status ended(const Status &status) const {
     return job.ended(session.get(), status);
   }
@@ -272,14 +273,14 @@ Status Bench::measure(int64_t tokens, Routing routing) {
   result.median = (*samples)[samples->size() / 2] / calls;
   result.most = samples->back() / calls;
   MOERT_TRY(takeSlowest(result));
-  if (!job.isFirst())
+  results.push_back(result);
+  if (!job.isFirst() || plan.quiet)
     return {};
   std::printf("%8lld  %-9s %-7s %12.2f %12.2f %12.2f\n",
               static_cast<long long>(tokens), routingName(routing),
               result.how.c_str(), result.median * 1e6, result.least * 1e6,
               result.most * 1e6);
   std::fflush(stdout);
-  results.push_back(result);
   return {};
 }
 
@@ -313,7 +314,7 @@ Status Bench::writeJson() const {
 Status Bench::perform() {
   MOERT_TRY(open());
   Watchdog watchdog(*session, job.prefix());
-  if (job.isFirst()) {
+  if (job.isFirst() && !plan.quiet) {
     std::printf("`%s` on %s, %d ranks%s; microseconds a call\n",
                 function->name.c_str(), session->onDevice().name().c_str(),
                 session->ranks(),
@@ -330,6 +331,13 @@ Status Bench::perform() {
   return session->rendezvous()
              ? session->rendezvous()->broadcast("the end", "").status()
              : Status();
+}
+
+Result<double> moert::timeLayer(const BenchPlan &plan) {
+  Bench bench(plan);
+  if (Status status = bench.ended(bench.perform()); !status.ok())
+    return status;
+  return bench.firstMedian();
 }
 
 int moert::benchArtifact(const BenchPlan &plan) {

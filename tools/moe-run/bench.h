@@ -21,9 +21,14 @@ struct BenchPlan : JobPlan {
   int threads = 0;
   int64_t sets = 4; // of inputs, in turn
   uint64_t seed = 0;
+  bool quiet = false; // no table
 };
 
 Result<BenchPlan> parseBenchFlags(const BenchFlags &flags);
+
+// Median seconds of a call with the first number of tokens and the first
+// routing.
+Result<double> timeLayer(const BenchPlan &plan);
 
 // Prints a table to stdout and returns the exit code.
 int benchArtifact(const BenchPlan &plan);

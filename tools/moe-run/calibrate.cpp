@@ -1,21 +1,24 @@
-// Each figure is the median of repeated runs in which all ranks take part at
-// the same time. A collective's latency is the time of one small call; its
-// bandwidth follows from what a large one takes longer.
+// Each figure is the least of repeated runs in which all ranks take part at the
+// same time: what other work on the machine adds is not the machine's. A
+// collective's latency is the time of one small call; its bandwidth follows
+// from what a large one takes longer.
 #include "calibrate.h"
 
 #include "atomic_file.h"
-#include "comm/local.h"
-#include "run.h"
+#include "device.h"
+#include "launch.h"
+#include "launch/rendezvous.h"
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <ctime>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <thread>
+#include <unistd.h>
 
 using namespace moert;
 
@@ -38,49 +41,61 @@ double seconds(Clock::time_point since) {
   return std::chrono::duration<double>(Clock::now() - since).count();
 }
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
+double least(const std::vector<double> &values) {
+  return *std::min_element(values.begin(), values.end());
 }
 
-// Runs `body` on a thread for each rank; the first error of a rank, or ok.
-Status onRanks(int ranks, const std::function<Status(int)> &body) {
-  std::vector<Status> results(static_cast<size_t>(ranks));
-  std::vector<std::thread> threads;
-  for (int rank = 0; rank < ranks; ++rank)
-    threads.emplace_back(
-        [&, rank] { results[static_cast<size_t>(rank)] = body(rank); });
-  for (std::thread &thread : threads)
-    thread.join();
-  for (Status &result : results)
-    if (!result.ok())
-      return result;
-  return Status();
-}
+// A rank of this process: its queue on a device, and its way to the others.
+struct Member {
+  int rank = 0;
+  std::unique_ptr<Queue> queue; // null on the host
+  std::unique_ptr<Communicator> endpoint;
+};
 
 class Calibration {
 public:
-  explicit Calibration(int ranks)
-      : ranks(ranks), world(Topology({ranks}, {{0}}), /*timeoutSeconds=*/60) {
-    for (int rank = 0; rank < ranks; ++rank)
-      endpoints.push_back(world.endpoint(rank));
-  }
+  explicit Calibration(const CalibratePlan &plan) : plan(plan), job(plan) {}
 
   Status run();
-  nlohmann::ordered_json file(const std::string &name,
-                              const std::string &base) const;
+  bool isFirst() const { return job.isFirst(); }
+  Status ended(const Status &status) const {
+    if (!status.ok() && world && world->rendezvous())
+      world->rendezvous()->fail(status);
+    return status;
+  }
+  Status write() const;
   void print() const;
 
 private:
+  Status join();
+  Status openDevices();
+  Status meet(); // where the ranks are
   Status measureMemory();
   Status measure(Measured &entry);
-  // Median of one call's time, as rank 0 sees it.
+  // Least of one call's times, as rank 0 sees it.
   Status time(CollectiveKind kind, int64_t count, double &result);
   double best() const;
+  nlohmann::ordered_json file() const;
+  std::string where() const;
+  // Runs `body` on a thread for each rank of this process; the first error of a
+  // rank, or ok.
+  Status onRanks(const std::function<Status(Member &)> &body);
+  Result<Memory> buffer(Member &member, int64_t bytes) const;
+  // Until what was put into the queue is done.
+  static Status finish(Member &member) {
+    return member.queue ? member.queue->finish() : Status();
+  }
 
-  int ranks;
-  LocalWorld world;
-  std::vector<std::unique_ptr<Communicator>> endpoints;
+  const CalibratePlan &plan;
+  Job job;
+  int ranks = 8, hosts = 1;
+  std::string communicator;
+  std::shared_ptr<Artifact> kernels; // of a device
+  const Function *function = nullptr;
+  std::shared_ptr<Device> device; // null on the host
+  std::unique_ptr<World> world;
+  std::vector<Member> members;
+  std::vector<ProductRate> products;
   double memoryBytesPerSecond = 0; // of a rank, all of them busy
   std::array<Measured, 4> entries = {
       {{"all_reduce", CollectiveKind::AllReduce},
@@ -91,75 +106,228 @@ private:
 
 } // namespace
 
-Status Calibration::measureMemory() {
-  std::vector<double> times(static_cast<size_t>(ranks));
-  Status done = onRanks(ranks, [&](int rank) {
-    std::vector<char> from(CopyBytes, 1), to(CopyBytes, 2);
-    std::vector<double> mine;
-    for (int repeat = 0; repeat < Repeats; ++repeat) {
-      from[static_cast<size_t>(repeat)] = static_cast<char>(repeat);
-      Clock::time_point start = Clock::now();
-      std::memcpy(to.data(), from.data(), CopyBytes);
-      mine.push_back(seconds(start));
-      from[0] = to[static_cast<size_t>(repeat)]; // the copy is needed
+Status Calibration::onRanks(const std::function<Status(Member &)> &body) {
+  std::vector<Status> results(members.size());
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < members.size(); ++i)
+    threads.emplace_back([&, i] {
+      Status status = members[i].queue ? members[i].queue->enter() : Status();
+      results[i] = status.ok() ? body(members[i]) : status;
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+  for (Status &result : results)
+    if (!result.ok())
+      return result;
+  return Status();
+}
+
+Result<Memory> Calibration::buffer(Member &member, int64_t bytes) const {
+  if (device) {
+    Result<Memory> memory = device->allocate(bytes, "a buffer");
+    if (memory.ok())
+      MOERT_TRY(member.queue->fill(memory->data(), 0, bytes));
+    return memory;
+  }
+  auto *memory =
+      static_cast<char *>(std::calloc(1, static_cast<size_t>(bytes)));
+  if (!memory)
+    return Status::error(MOERT_ERROR_OUT_OF_MEMORY, "no memory for ", bytes,
+                         " bytes");
+  return Memory(memory, bytes, [](void *pointer) { std::free(pointer); });
+}
+
+// Sums on a device are a kernel of an artifact.
+Status Calibration::openDevices() {
+  for (const std::string &path : plan.artifacts) {
+    std::shared_ptr<Artifact> artifact;
+    const Function *first = nullptr;
+    MOERT_TRY(openFunction(path, "", artifact, first));
+    if (artifact->manifest().worldSize == ranks) {
+      kernels = artifact;
+      function = first;
     }
-    times[static_cast<size_t>(rank)] = median(mine);
+  }
+  if (!kernels)
+    return Status::error(
+        MOERT_ERROR_INVALID_ARGUMENT,
+        "on cuda sums are kernels of an artifact: one that is compiled with "
+        "--target=cuda for ",
+        ranks, " ranks is expected among the arguments");
+  int number = plan.deviceNumber;
+  if (number < 0)
+    number = job.isProcess() ? std::max(0, plan.launch->localRank) : 0;
+  Result<std::shared_ptr<Device>> opened =
+      openDevice(plan.device, number, *kernels);
+  if (!opened.ok())
+    return opened.status();
+  device = *opened;
+  return {};
+}
+
+Status Calibration::join() {
+  MOERT_TRY(job.join(plan.device));
+  SessionOptions options;
+  job.fill(options);
+  communicator = options.communicator;
+  if (job.isProcess()) {
+    ranks = plan.launch->world;
+    if (plan.ranks && plan.ranks != ranks)
+      return Status::error(MOERT_ERROR_INVALID_ARGUMENT, "--ranks is ",
+                           plan.ranks, ", but ", ranks,
+                           " processes were started");
+  } else if (plan.ranks) {
+    ranks = plan.ranks;
+  }
+  bool onHost = plan.device == "cpu";
+  if ((onHost && communicator == "nccl") || (!onHost && communicator == "mpi"))
+    return Status::error(MOERT_ERROR_UNSUPPORTED, "the communicator ",
+                         communicator,
+                         " does not move the memory of --device=", plan.device,
+                         "; use ", onHost ? "mpi or local" : "nccl or local");
+  if (!onHost)
+    MOERT_TRY(openDevices());
+  Result<std::unique_ptr<World>> opened = openWorld(
+      Topology({ranks}, {{0}}), {communicator, options.launch, options.mpi,
+                                 options.timeoutSeconds, options.onFailure});
+  if (!opened.ok())
+    return opened.status();
+  world = std::move(*opened);
+  for (int rank : world->ranksHere()) {
+    Member member;
+    member.rank = rank;
+    std::unique_ptr<Mover> mover;
+    if (device) {
+      Result<std::unique_ptr<Queue>> queue = device->makeQueue(*function);
+      if (!queue.ok())
+        return queue.status();
+      member.queue = std::move(*queue);
+      Result<std::unique_ptr<Mover>> made =
+          device->makeMover(member.queue.get(), rank);
+      if (!made.ok())
+        return made.status();
+      mover = std::move(*made);
+    }
+    member.endpoint = world->endpoint(rank, std::move(mover));
+    members.push_back(std::move(member));
+  }
+  return meet();
+}
+
+Status Calibration::meet() {
+  if (!world->rendezvous())
+    return {};
+  std::array<char, 256> name = {};
+  ::gethostname(name.data(), name.size() - 1);
+  Result<std::vector<std::string>> all =
+      world->rendezvous()->gather("hosts", name.data());
+  if (!all.ok())
+    return all.status();
+  std::sort(all->begin(), all->end());
+  hosts =
+      static_cast<int>(std::unique(all->begin(), all->end()) - all->begin());
+  return {};
+}
+
+Status Calibration::measureMemory() {
+  std::vector<double> times(members.size());
+  Status done = onRanks([&](Member &member) -> Status {
+    Result<Memory> from = buffer(member, CopyBytes),
+                   to = buffer(member, CopyBytes);
+    if (!from.ok() || !to.ok())
+      return from.ok() ? to.status() : from.status();
+    std::vector<double> mine;
+    for (int repeat = -2; repeat < Repeats; ++repeat) {
+      MOERT_TRY(finish(member));
+      Clock::time_point start = Clock::now();
+      if (member.queue) {
+        MOERT_TRY(member.queue->copy(to->data(), from->data(), CopyBytes));
+        MOERT_TRY(finish(member));
+      } else {
+        auto *bytes = static_cast<char *>(from->data());
+        bytes[repeat + 2] = static_cast<char>(repeat); // the copy is needed
+        std::memcpy(to->data(), from->data(), CopyBytes);
+        bytes[0] = static_cast<char *>(to->data())[repeat + 2];
+      }
+      if (repeat >= 0)
+        mine.push_back(seconds(start));
+    }
+    times[static_cast<size_t>(&member - members.data())] = least(mine);
     return Status();
   });
-  memoryBytesPerSecond = 2.0 * CopyBytes / median(times);
+  memoryBytesPerSecond =
+      2.0 * CopyBytes / *std::max_element(times.begin(), times.end());
   return done;
 }
 
 Status Calibration::time(CollectiveKind kind, int64_t count, double &result) {
   std::vector<double> times;
-  Status done = onRanks(ranks, [&](int rank) {
-    std::vector<float> send(static_cast<size_t>(count * ranks), 1.0f),
-        recv(static_cast<size_t>(count * ranks), 0.0f);
+  Status done = onRanks([&](Member &member) -> Status {
+    int64_t bytes = count * ranks * static_cast<int64_t>(sizeof(float));
+    Result<Memory> send = buffer(member, bytes), recv = buffer(member, bytes);
+    if (!send.ok() || !recv.ok())
+      return send.ok() ? recv.status() : send.status();
     Collective call;
     call.kind = kind;
     call.dtype = MOERT_F32;
     call.count = count;
-    call.send = send.data();
-    call.recv = recv.data();
+    call.send = send->data();
+    call.recv = recv->data();
+    MOERT_TRY(finish(member));
     for (int repeat = -2; repeat < Repeats; ++repeat) { // two to warm up
       Clock::time_point start = Clock::now();
-      Status status = endpoints[static_cast<size_t>(rank)]->collective(call);
-      if (!status.ok())
-        return status;
-      if (rank == 0 && repeat >= 0)
+      MOERT_TRY(member.endpoint->collective(call));
+      MOERT_TRY(finish(member));
+      if (member.rank == 0 && repeat >= 0)
         times.push_back(seconds(start));
     }
     return Status();
   });
-  if (done.ok())
-    result = median(times);
+  if (done.ok() && !times.empty())
+    result = least(times);
   return done;
 }
 
 Status Calibration::measure(Measured &entry) {
   double small = 0, large = 0;
-  if (Status status = time(entry.kind, SmallCount, small); !status.ok())
-    return status;
-  if (Status status = time(entry.kind, LargeCount, large); !status.ok())
-    return status;
+  MOERT_TRY(time(entry.kind, SmallCount, small));
+  MOERT_TRY(time(entry.kind, LargeCount, large));
   // all_reduce moves its buffer's shares twice; the others a block a member.
   double blocks = entry.kind == CollectiveKind::AllReduce
                       ? 2.0 * (ranks - 1) / ranks
                       : ranks - 1.0;
   double bytes = blocks * LargeCount * sizeof(float);
   entry.latencyUs = small * 1e6;
-  entry.bytesPerSecond = bytes / std::max(large - small, 1e-9);
+  // Where the two cannot be told apart, the large call's whole time bounds it.
+  entry.bytesPerSecond = bytes / std::max(large - small, 0.1 * large);
   return Status();
 }
 
 Status Calibration::run() {
-  if (Status status = measureMemory(); !status.ok())
-    return status;
+  MOERT_TRY(join());
+  MOERT_TRY(measureMemory());
   if (ranks > 1)
     for (Measured &entry : entries)
-      if (Status status = measure(entry); !status.ok())
-        return status;
-  return Status();
+      MOERT_TRY(measure(entry));
+  if (isFirst())
+    for (const std::string &path : plan.artifacts) {
+      std::shared_ptr<Artifact> artifact;
+      const Function *unused = nullptr;
+      MOERT_TRY(openFunction(path, "", artifact, unused));
+      if (artifact == kernels ||
+          (kernels && ranks > 1 && artifact->manifest().worldSize == ranks))
+        continue; // whose sums were used
+      Result<ProductRate> rate = measureProducts(plan, path);
+      if (!rate.ok())
+        return rate.status();
+      products.push_back(std::move(*rate));
+    }
+  if (isFirst())
+    MOERT_TRY(write());
+  // Nobody goes before rank 0 has written all.
+  return world->rendezvous()
+             ? world->rendezvous()->broadcast("the end", "").status()
+             : Status();
 }
 
 double Calibration::best() const {
@@ -173,21 +341,30 @@ static double rounded(double value) {
   return std::max(std::round(value * 1e4) / 1e4, 1e-4);
 }
 
-nlohmann::ordered_json Calibration::file(const std::string &name,
-                                         const std::string &base) const {
+std::string Calibration::where() const {
+  std::string text =
+      concat(ranks, " ranks that are ",
+             job.isProcess() ? "processes" : "threads of one process");
+  if (hosts > 1)
+    text +=
+        concat(" on ", hosts, " hosts, whose network is part of each figure");
+  return concat(text, ", communicator ", communicator, ", device ",
+                device ? device->name() : "cpu");
+}
+
+nlohmann::ordered_json Calibration::file() const {
   char date[16];
   std::time_t now = std::time(nullptr);
   std::strftime(date, sizeof date, "%Y-%m-%d", std::gmtime(&now));
   nlohmann::ordered_json source = {
-      {"source", concat("measured by moe-run calibrate on ", ranks,
-                        " ranks that are threads of one process")},
+      {"source", concat("measured by moe-run calibrate on ", where())},
       {"date", date}};
   nlohmann::ordered_json json = {
       {"schema", 1},
-      {"name", name},
-      {"base", base},
+      {"name", plan.name},
+      {"base", plan.base},
       {"device",
-       {{"name", "host processor"},
+       {{"name", device ? device->name() : "host processor"},
         {"memory_TBps", rounded(memoryBytesPerSecond / 1e12)}}},
       {"domain", {{"devices", ranks}, {"GBps", rounded(best() / 1e9)}}},
       {"nodes", {{"devices", ranks}, {"count", 1}}}};
@@ -205,44 +382,48 @@ nlohmann::ordered_json Calibration::file(const std::string &name,
   json["sources"] = {{"device", source}, {"domain", source}, {"nodes", source}};
   if (ranks > 1)
     json["sources"]["collectives"] = source;
+  // What a product reaches is the peak, all of its efficiency inside.
+  for (const ProductRate &rate : products) {
+    json["device"]["peak_TFLOPs"][rate.type] =
+        rounded(rate.flopsPerSecond / 1e12);
+    json["kernels"]["matmul"][rate.type] = {{"efficiency", 1},
+                                            {"depth_half", 0}};
+    json["sources"]["kernels"] = source;
+  }
   return json;
 }
 
+Status Calibration::write() const {
+  std::string text = file().dump(2) + "\n";
+  std::string_view piece = text;
+  std::string error = writeFileAtomically(plan.output, {&piece, 1});
+  return error.empty() ? Status() : Status::error(MOERT_ERROR_IO, error);
+}
+
 void Calibration::print() const {
-  std::printf("memory: %.2f GB/s a rank, %d ranks at a time\n",
-              memoryBytesPerSecond / 1e9, ranks);
+  std::printf("%s\n", where().c_str());
+  std::printf("memory: %.2f GB/s a rank, %zu ranks at a time\n",
+              memoryBytesPerSecond / 1e9, members.size());
   if (ranks > 1)
     for (const Measured &entry : entries)
       std::printf("%s: %.1f us, %.2f GB/s\n", entry.name, entry.latencyUs,
                   entry.bytesPerSecond / 1e9);
+  for (const ProductRate &rate : products)
+    std::printf("products in %s: %.4f TFLOP/s, all of the layer in '%s' "
+                "counted\n",
+                rate.type.c_str(), rate.flopsPerSecond / 1e12,
+                printable(rate.artifact).c_str());
+  if (products.empty())
+    std::printf("left out: efficiency of products, which stays that of %s (no "
+                "artifact of one rank is given)\n",
+                plan.base.c_str());
 }
 
-int moert::calibrateMachine(const CalibrateFlags &flags) {
-  auto refuse = [](const std::string &message) {
-    return reportError(Status::error(MOERT_ERROR_INVALID_ARGUMENT, message));
-  };
-  int ranks = 8;
-  if (!flags.ranks.empty()) {
-    const char *end = flags.ranks.data() + flags.ranks.size();
-    auto [last, error] = std::from_chars(flags.ranks.data(), end, ranks);
-    if (error != std::errc() || last != end || ranks < 1 || ranks > 256)
-      return refuse(concat("--ranks is '", flags.ranks,
-                           "', but a number from 1 to 256 is expected"));
-  }
-  Calibration calibration(ranks);
-  if (Status status = calibration.run(); !status.ok())
+int moert::calibrateMachine(const CalibratePlan &plan) {
+  Calibration calibration(plan);
+  if (Status status = calibration.ended(calibration.run()); !status.ok())
     return reportError(status);
-  std::string base = flags.base.empty() ? "cpu-8" : flags.base;
-  std::string text =
-      calibration.file(flags.name.empty() ? "calibrated" : flags.name, base)
-          .dump(2) +
-      "\n";
-  std::string_view piece = text;
-  if (std::string error = writeFileAtomically(flags.output, {&piece, 1});
-      !error.empty())
-    return refuse(error);
-  calibration.print();
-  std::printf("left out: efficiency of products, which stays that of %s\n",
-              base.c_str());
+  if (calibration.isFirst())
+    calibration.print();
   return ExitOk;
 }

@@ -1,5 +1,6 @@
 // From the text of the command line and the environment to a plan.
 #include "bench.h"
+#include "calibrate.h"
 #include "run.h"
 
 #include <algorithm>
@@ -229,5 +230,21 @@ Result<BenchPlan> moert::parseBenchFlags(const BenchFlags &flags) {
   plan.weights = flags.weights;
   plan.function = flags.function;
   plan.json = flags.json;
+  return plan;
+}
+
+Result<CalibratePlan> moert::parseCalibrateFlags(const CalibrateFlags &flags) {
+  CalibratePlan plan;
+  MOERT_TRY(fillJob(flags, plan));
+  MOERT_TRY(parseDevice(flags.device, plan));
+  if (plan.device.empty())
+    plan.device = "cpu";
+  MOERT_TRY(parseInteger("--ranks", flags.ranks, 1, 256, plan.ranks));
+  plan.output = flags.output;
+  plan.artifacts = flags.artifacts;
+  if (!flags.base.empty())
+    plan.base = flags.base;
+  if (!flags.name.empty())
+    plan.name = flags.name;
   return plan;
 }

@@ -120,8 +120,14 @@ void CommandLine::addCalibrate() {
       ->add_option("-o,--output", calibrateFlags.output,
                    "the machine file to write")
       ->required();
+  calibrate->add_option("artifacts", calibrateFlags.artifacts,
+                        "layers of one rank, whose products are timed; on cuda "
+                        "also one for all ranks, whose kernels add up");
   calibrate->add_option("--ranks", calibrateFlags.ranks,
-                        "ranks, threads of this process [8]");
+                        "ranks that are threads of this process [8]");
+  calibrate->add_option("--device", calibrateFlags.device,
+                        "cpu, cuda or cuda:N [cpu]");
+  addJob(*calibrate, calibrateFlags);
   calibrate->add_option("--base", calibrateFlags.base,
                         "machine that gives what is not measured [cpu-8]");
   calibrate->add_option("--name", calibrateFlags.name,
@@ -171,8 +177,10 @@ static int runMain(int argc, char **argv) {
     Result<BenchPlan> plan = parseBenchFlags(line.benchFlags);
     return plan.ok() ? benchArtifact(*plan) : reportError(plan.status());
   }
-  if (line.calibrate->parsed())
-    return calibrateMachine(line.calibrateFlags);
+  if (line.calibrate->parsed()) {
+    Result<CalibratePlan> plan = parseCalibrateFlags(line.calibrateFlags);
+    return plan.ok() ? calibrateMachine(*plan) : reportError(plan.status());
+  }
   Result<RunPlan> plan = parseFlags(line.flags);
   return plan.ok() ? runArtifact(*plan) : reportError(plan.status());
 }
