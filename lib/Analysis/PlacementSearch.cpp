@@ -493,36 +493,47 @@ void Search::settle(TokenPoint &point) {
 }
 
 // Of one number of tokens the fastest; of a range the layout that loses least,
-// in the mean of logarithms, against the fastest of each number.
+// in the mean of logarithms, against the fastest of each number, among those
+// that are legal at most numbers. Numbers at which none is are left out.
 const Candidate *Search::pick(Plan &plan) const {
+  SmallVector<size_t> open;
   size_t at = plan.sweep.size() / 2;
-  if (!plan.asked && !request.tokens.empty())
-    for (auto [index, point] : llvm::enumerate(plan.sweep))
-      if (point.tokens == request.tokens.front())
-        at = index;
+  for (auto [index, point] : llvm::enumerate(plan.sweep)) {
+    if (!point.candidates.empty() && point.candidates.front().legal)
+      open.push_back(index);
+    if (!plan.asked && !request.tokens.empty() &&
+        point.tokens == request.tokens.front())
+      at = index;
+  }
+  if (plan.asked && !open.empty())
+    at = open[open.size() / 2];
   plan.candidates = plan.sweep[at].candidates;
-  const Candidate *best = nullptr;
+  if (plan.candidates.empty() || !plan.candidates.front().legal)
+    return nullptr;
   if (!plan.asked)
-    return !plan.candidates.empty() && plan.candidates.front().legal
-               ? &plan.candidates.front()
-               : nullptr;
+    return &plan.candidates.front();
   std::map<std::string, std::pair<double, size_t>> losses;
-  for (const TokenPoint &point : plan.sweep)
-    for (const Candidate &candidate : point.candidates)
+  for (size_t index : open)
+    for (const Candidate &candidate : plan.sweep[index].candidates)
       if (candidate.legal) {
         auto &[loss, seen] = losses[candidate.layout()];
-        loss += std::log(candidate.us / point.candidates.front().us);
+        loss +=
+            std::log(candidate.us / plan.sweep[index].candidates.front().us);
         ++seen;
       }
+  const Candidate *best = nullptr;
   double least = 0;
+  size_t most = 0;
   for (const Candidate &candidate : plan.candidates) {
-    auto found = losses.find(candidate.layout());
-    if (!candidate.legal || found->second.second != plan.sweep.size())
+    if (!candidate.legal)
       continue;
-    if (!best || found->second.first < least) {
-      best = &candidate;
-      least = found->second.first;
-    }
+    auto [loss, seen] = losses[candidate.layout()];
+    double mean = loss / seen;
+    if (best && (seen < most || (seen == most && mean >= least)))
+      continue;
+    best = &candidate;
+    least = mean;
+    most = seen;
   }
   return best;
 }

@@ -12,7 +12,7 @@ using llvm::formatv;
 static constexpr llvm::StringLiteral kStyle = R"(
 body{font:15px/1.45 sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;color:#222}
 h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}
-pre{background:#f4f4f2;padding:.8em;overflow-x:auto;font-size:13px;line-height:1.4}
+pre{background:#f4f4f2;padding:.8em;white-space:pre-wrap;font-size:13px;line-height:1.4}
 svg{max-width:100%;height:auto;display:block}svg text{font:12px sans-serif;fill:#222}
 .legend span{margin-right:1em;white-space:nowrap;font-size:13px}
 .legend i{display:inline-block;width:.9em;height:.9em;margin-right:.35em;vertical-align:-.1em}
@@ -38,11 +38,32 @@ static std::vector<const Candidate *> legalOf(ArrayRef<Plan> plans) {
   return legal;
 }
 
-static void costs(llvm::raw_ostream &out, ArrayRef<const Candidate *> legal) {
-  out << "<h2>Cost by term</h2>\n";
+// With the mark of the winner.
+static std::string labelOf(const Candidate &candidate, const Candidate &best) {
+  return (candidate.layout() == best.layout() ? "winner: " : "") +
+         candidate.layout();
+}
+
+// The winner, which may not be the fastest of its number of tokens, and others.
+static std::vector<const Candidate *> shownOf(ArrayRef<const Candidate *> legal,
+                                              const Candidate &best,
+                                              size_t count) {
+  std::vector<const Candidate *> shown(legal.take_front(count));
+  if (llvm::none_of(shown, [&](const Candidate *other) {
+        return other->layout() == best.layout() && other->us == best.us;
+      }))
+    shown.back() = &best;
+  return shown;
+}
+
+static void costs(llvm::raw_ostream &out, ArrayRef<const Candidate *> legal,
+                  const Candidate &best) {
+  out << formatv("<h2>Cost by term</h2>\n<p class=\"note\">At {0:F0} tokens "
+                 "a step.</p>\n",
+                 best.tokens);
   std::vector<StackedBar> bars;
-  for (const Candidate *candidate : legal.take_front(14))
-    bars.push_back({candidate->layout(),
+  for (const Candidate *candidate : shownOf(legal, best, 14))
+    bars.push_back({labelOf(*candidate, best),
                     formatv("{0:F1} us", candidate->us).str(),
                     partsOf(candidate->terms)});
   Palette palette;
@@ -54,16 +75,18 @@ static void costs(llvm::raw_ostream &out, ArrayRef<const Candidate *> legal) {
 }
 
 static void crossover(llvm::raw_ostream &out, const Plan &plan,
-                      ArrayRef<const Candidate *> legal) {
+                      ArrayRef<const Candidate *> legal,
+                      const Candidate &best) {
   if (plan.sweep.size() < 2)
     return;
   std::vector<Curve> curves;
   auto want = [&](const std::string &layout) {
-    if (curves.size() < 6 && llvm::none_of(curves, [&](const Curve &curve) {
+    if (curves.size() < 7 && llvm::none_of(curves, [&](const Curve &curve) {
           return curve.label == layout;
         }))
       curves.push_back({layout, {}});
   };
+  want(best.layout());
   for (const TokenPoint &point : plan.sweep)
     if (!point.candidates.empty() && point.candidates.front().legal)
       want(point.candidates.front().layout());
@@ -85,15 +108,15 @@ static void crossover(llvm::raw_ostream &out, const Plan &plan,
 }
 
 static void memory(llvm::raw_ostream &out, const Plan &plan,
-                   ArrayRef<const Candidate *> legal) {
+                   ArrayRef<const Candidate *> legal, const Candidate &best) {
   out << formatv(
       "<h2>Memory of a rank</h2>\n<p class=\"note\">The line is what "
       "a device of {0} has: {1:F1} GB.</p>\n",
       escaped(plan.request.machine.name),
       plan.request.machine.memoryBytes / 1e9);
   std::vector<StackedBar> bars;
-  for (const Candidate *candidate : legal.take_front(6)) {
-    StackedBar bar{candidate->layout(),
+  for (const Candidate *candidate : shownOf(legal, best, 6)) {
+    StackedBar bar{labelOf(*candidate, best),
                    formatv("{0:F2} GB", candidate->memory.total() / 1e9).str(),
                    {}};
     for (const LedgerEntry &entry : candidate->memory.entries)
@@ -160,15 +183,11 @@ std::string moe::planHtml(ArrayRef<Plan> plans) {
       << formatv("<h1>Placement on {0} ranks of {1}</h1>\n<pre>{2}</pre>\n",
                  first.request.resolvedRanks(),
                  escaped(first.request.machine.name), escaped(planText(plans)));
-  if (!legal.empty()) {
-    costs(out, legal);
-    crossover(out, first, legal);
-    memory(out, first, legal);
-    for (const Plan &plan : plans)
-      if (plan.winner() && plan.winner()->us == legal.front()->us) {
-        timeline(out, *plan.winner());
-        break;
-      }
+  if (const Candidate *best = chosen(plans)) {
+    costs(out, legal, *best);
+    crossover(out, first, legal, *best);
+    memory(out, first, legal, *best);
+    timeline(out, *best);
   }
   refusals(out, plans);
   out << formatv("<p class=\"note\">Routing {0}; phase {1}. Costs are made by "

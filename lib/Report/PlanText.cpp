@@ -26,6 +26,15 @@ static std::string difference(const Candidate &best, const Candidate &other) {
   return text.empty() ? "nothing" : text;
 }
 
+const Candidate *moe::chosen(ArrayRef<Plan> plans) {
+  const Candidate *best = nullptr;
+  for (const Plan &plan : plans)
+    if (const Candidate *winner = plan.winner();
+        winner && (!best || winner->us < best->us))
+      best = winner;
+  return best;
+}
+
 std::string moe::planText(ArrayRef<Plan> plans) {
   std::string text;
   llvm::raw_string_ostream stream(text);
@@ -50,20 +59,13 @@ std::string moe::planText(ArrayRef<Plan> plans) {
                           first.request.machine.name, first.request.phase,
                           first.request.routing.spelling,
                           order.size() + refused, refused);
-  if (order.empty() || (first.asked && !first.hasBest)) {
+  if (!chosen(plans)) {
     if (anyRefused)
       stream << "  none is legal; the first: " << anyRefused->layout() << ": "
              << anyRefused->reason << "\n";
     return text;
   }
-  const Candidate *winner = order.front();
-  if (plans.size() == 1 && plans.front().asked)
-    winner = plans.front().winner();
-  for (const Plan &plan : plans) // with what was recorded
-    if (plan.winner() && plan.winner()->layout() == winner->layout() &&
-        plan.winner()->us == winner->us)
-      winner = plan.winner();
-  const Candidate &best = *winner;
+  const Candidate &best = *chosen(plans);
   llvm::erase_if(order, [&](const Candidate *other) {
     return other->layout() == best.layout() && other->us == best.us;
   });
@@ -117,6 +119,15 @@ std::string moe::planText(ArrayRef<Plan> plans) {
                               plan.sweep[i - 1].tokens, before.front().layout(),
                               plan.sweep[i].tokens, after.front().layout());
     }
+  for (const Plan &plan : plans)
+    for (const TokenPoint &point : plan.sweep)
+      if (plan.asked && !point.candidates.empty() &&
+          !point.candidates.front().legal) {
+        stream << llvm::formatv(
+            "  no layout  from {0:F0} tokens on: {1}: {2}\n", point.tokens,
+            point.candidates.front().layout(), point.candidates.front().reason);
+        break;
+      }
   if (anyRefused)
     stream << "  refused    " << anyRefused->layout() << ": "
            << anyRefused->reason << "\n";

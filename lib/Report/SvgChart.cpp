@@ -8,7 +8,8 @@ using llvm::formatv;
 
 static constexpr llvm::StringLiteral kColors[] = {
     "#3366aa", "#dd7711", "#449944", "#bb3333", "#8855bb", "#886644",
-    "#cc6699", "#667788", "#aaaa22", "#22aabb", "#224488", "#994400"};
+    "#cc6699", "#667788", "#aaaa22", "#22aabb", "#224488", "#994400",
+    "#77bb66", "#ee99aa", "#555533", "#99bbee"};
 
 std::string moe::escaped(llvm::StringRef text) {
   std::string safe;
@@ -59,8 +60,10 @@ static void box(llvm::raw_ostream &out, double x, double y, double width,
 
 void moe::stackedBars(llvm::raw_ostream &out, llvm::ArrayRef<StackedBar> bars,
                       Palette &palette, llvm::StringRef unit, double mark) {
-  constexpr double left = 330, width = 520, step = 24;
-  double most = mark;
+  constexpr double width = 520, step = 24, letter = 6.9;
+  double most = mark, left = 40;
+  for (const StackedBar &bar : bars)
+    left = std::max(left, bar.label.size() * letter + 16);
   for (const StackedBar &bar : bars) {
     double sum = 0;
     for (const auto &part : bar.parts)

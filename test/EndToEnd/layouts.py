@@ -53,7 +53,7 @@ def degrees(ranks):
 
 def dispatchers(ranks=8):
     """Every dispatcher with and without dedup, on meshes of 8 ranks, plain and folded over attention's, on one node and on two."""
-    meshes = [(1, 8, 1), (2, 4, 1), (1, 2, 4), (1, 4, 2), (2, 2, 2)]
+    meshes = [(1, 8, 1), (2, 4, 1), (4, 2, 1), (1, 2, 4), (1, 4, 2), (1, 1, 8), (2, 2, 2)]
     layouts = []
     for dedup in (False, True):
         for mesh in meshes:

@@ -15,6 +15,9 @@ llvm::json::Value planJson(llvm::ArrayRef<Plan> plans, bool all);
 /// ranks' timeline, rows of experts.
 std::string planHtml(llvm::ArrayRef<Plan> plans);
 
+/// The candidate that is chosen, with its timeline; null if none is legal.
+const Candidate *chosen(llvm::ArrayRef<Plan> plans);
+
 /// Under 25 lines.
 std::string planText(llvm::ArrayRef<Plan> plans);
 
