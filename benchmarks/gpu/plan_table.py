@@ -15,10 +15,8 @@ LAYERS = {
 TILES = {f"s{n}": f"swap=1 tile-weights=128 tile-tokens={n}" for n in (16, 32, 64, 128, 256)}
 TILES |= {"m256": "", "m256k": "skip-dead=1", "m192": "tile-weights=192", "m128": "tile-weights=128"}
 # weights x tokens at most, with tails
-TAILS = {f"t{w}x{t}": f"swap=1 tile-weights={w} tile-tokens={t} tails=16"
-         for w, t in ((128, 192), (128, 256), (256, 128), (256, 160), (256, 192), (384, 128))}
-# the same in clusters of two, which load weights for each other
-TAILS |= {f"c{tag[1:]}": TAILS[tag] + " cluster=2" for tag in ("t256x192", "t384x128")}
+TAILS = {f"t{w}x{t}": f"swap=1 tile-weights={w} tile-tokens={t} tails={step}"
+         for w, t, step in ((128, 256, 16), (256, 144, 8), (256, 160, 8), (256, 192, 16), (384, 128, 16))}
 TILES |= TAILS
 GATHERED = ("s32", "m256", "m192", "m256k", *TAILS)
 
@@ -26,7 +24,7 @@ GATHERED = ("s32", "m256", "m192", "m256k", *TAILS)
 def fits(tag, n):
     """Whether a tile is worth trying for n weight rows."""
     if tag in TAILS:
-        return n % int(tag[1:4]) == 0
+        return n % int(tag[1:4]) == 0 and (tag != "t384x128" or n % 256 != 0)
     width = {"m192": 192, "m128": 128}.get(tag)
     return width is None or (n % width == 0 and n <= 768)
 

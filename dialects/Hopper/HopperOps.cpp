@@ -73,16 +73,7 @@ LogicalResult ExpectOp::verify() {
 }
 
 LogicalResult TmaLoadOp::verify() {
-  RingType ring = getRing().getType();
-  if (failed(verifyTile(*this, ring, getTile()))) // (C1)
-    return failure();
-  int64_t rows = ring.getTiles()[getTile()].getRows(), first = getFirst();
-  if (first < 0 || first >= rows || first % 8) // (C2)
-    return emitOpError() << "begins at row " << first << " of " << rows
-                         << ", expected a multiple of 8 below";
-  if (getLive() && getBlocked()) // (C3)
-    return emitOpError() << "counts live rows of blocks, expected rows";
-  return success();
+  return verifyTile(*this, getRing().getType(), getTile()); // (C1)
 }
 
 LogicalResult GatherRowsOp::verify() {
@@ -214,11 +205,17 @@ LogicalResult StoreTileOp::verify() {
       (fragment.getColumns() % along && !isPart)) // (C1)
     return emitOpError() << "stores " << fragment << " in boxes of " << box
                          << ", expected a whole number of them";
-  int64_t buffer = getBuffer(), buffers = staging.getBuffers();
-  bool isWhole = buffer == 0 && getBoxes() % buffers == 0;
-  if (!isWhole && (buffer < 0 || buffer + getBoxes() > buffers)) // (C2)
-    return emitOpError() << "stores " << getBoxes() << " boxes through "
-                         << buffers << " buffers from " << buffer
-                         << " on, expected a multiple, or no more than fit";
+  int64_t boxes = getBoxes() * (1 + getMore().size());
+  if (boxes % staging.getBuffers()) // (C2)
+    return emitOpError() << "stores " << boxes << " boxes through "
+                         << staging.getBuffers()
+                         << " buffers, expected a multiple";
+  for (Value other : getMore())
+    if (other.getType() != fragment || getBoxes() != 1 ||
+        !getTransposed()) // (C3)
+      return emitOpError() << "stores " << fragment << " and "
+                           << other.getType()
+                           << ", expected transposed fragments of one box and "
+                              "shape";
   return success();
 }

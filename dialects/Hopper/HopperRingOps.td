@@ -63,8 +63,8 @@ def Hopper_ExpectOp : Hopper_RingOp<"expect"> {
   let summary = "announces the bytes that TMA will bring into a stage";
   let description = [{
     One arrival at the stage's `full` barrier, which then also waits for the bytes of
-    the tiles listed; without tiles it is an arrival alone.  Run by one thread, before
-    its `hopper.tma_load`s.
+    the tiles listed, and of `rows` rows more; without either it is an arrival alone.
+    Run by one thread, before its `hopper.tma_load`s.
 
     **Constraints**: (C1) tiles are named once each and exist in the ring.
 
@@ -72,8 +72,8 @@ def Hopper_ExpectOp : Hopper_RingOp<"expect"> {
     hopper.expect %ring[%position] tiles [0, 1] : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>
     ```
   }];
-  let arguments = (ins Hopper_RingType:$ring, I32:$position, DenseI64ArrayAttr:$tiles);
-  let assemblyFormat = "$ring `[` $position `]` `tiles` $tiles attr-dict `:` qualified(type($ring))";
+  let arguments = (ins Hopper_RingType:$ring, I32:$position, DenseI64ArrayAttr:$tiles, Optional<I32>:$rows);
+  let assemblyFormat = "$ring `[` $position `]` `tiles` $tiles (`rows` $rows^)? attr-dict `:` qualified(type($ring))";
   let hasVerifier = 1;
 }
 
@@ -83,14 +83,11 @@ def Hopper_TmaLoadOp : Hopper_RingOp<"tma_load"> {
     The map's box is the tile; `column` and `row` are its first element.  What lies
     outside of the map's matrix arrives as zero.  Run by one thread.  With `blocked`
     the map has four dimensions, over a matrix stored in blocks of 8 rows x 64
-    columns, and `column` and `row` begin a block.  With `live` the map has three
-    dimensions, as that of `hopper.store_tile`: so many rows are read, the others
-    arrive as zero without being read.  With `first` the box is a part of the tile,
-    from that row of it on.  With `cluster` it goes to the stage of as many CTAs, each
+    columns, and `column` and `row` begin a block.  With `first` the box is a
+    part of the tile, from that row of it on, a multiple of 8.  With `cluster` it goes to the stage of as many CTAs, each
     of which must have announced it.
 
-    **Constraints**: (C1) the tile exists in the ring; (C2) `first` is a multiple of 8
-    within the tile; (C3) `live` is not `blocked`.
+    **Constraints**: (C1) the tile exists in the ring.
 
     ```mlir
     hopper.tma_load %ring[%position] tile 1, %map[%column, %row]
@@ -98,12 +95,12 @@ def Hopper_TmaLoadOp : Hopper_RingOp<"tma_load"> {
     ```
   }];
   let arguments = (ins Hopper_RingType:$ring, I32:$position, I64Attr:$tile,
-                       Hopper_Pointer:$map, I32:$column, I32:$row, Optional<I32>:$live,
-                       UnitAttr:$blocked, DefaultValuedAttr<I64Attr, "0">:$first,
+                       Hopper_Pointer:$map, I32:$column, I32:$row, Optional<I32>:$first,
+                       UnitAttr:$blocked,
                        DefaultValuedAttr<I64Attr, "1">:$cluster);
   let assemblyFormat = [{
     $ring `[` $position `]` `tile` $tile (`first` $first^)? `,` $map `[` $column `,` $row `]`
-    (`live` $live^)? (`blocked` $blocked^)? (`cluster` $cluster^)? attr-dict `:` qualified(type($ring))
+    (`blocked` $blocked^)? (`cluster` $cluster^)? attr-dict `:` qualified(type($ring))
   }];
   let hasVerifier = 1;
 }

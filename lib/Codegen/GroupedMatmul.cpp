@@ -63,6 +63,7 @@ private:
   void gatherProducer();
   void postTile(OutputTile tile, Value position, Value block);
   void postEnd(Value position);
+  void loadTokens(OutputTile tile, Value boxes, Value position, Value block);
   void loadWeights(OutputTile tile, Value position, Value block);
   void consumer();
   void consumeTails(Value firstRow, Value staging);
@@ -236,7 +237,7 @@ void GroupedMatmulBuilder::loadWeights(OutputTile tile, Value position,
   auto load = [&](int64_t first) {
     TmaLoadOp::create(b, ring, position, weightsTile, argument("w"),
                       b.mul(block, blockColumns), b.add(row, first),
-                      /*live=*/Value(), spec.blockedWeights, first,
+                      first ? b.i32(first) : Value(), spec.blockedWeights,
                       spec.cluster);
   };
   if (spec.cluster > 1)
@@ -246,19 +247,40 @@ void GroupedMatmulBuilder::loadWeights(OutputTile tile, Value position,
     load(first);
 }
 
+/// With tails only as many boxes as hold live rows.
+void GroupedMatmulBuilder::loadTokens(OutputTile tile, Value boxes,
+                                      Value position, Value block) {
+  Value column = b.mul(block, blockColumns);
+  auto load = [&](Value first) {
+    Value row = first ? b.add(tile.row, first) : tile.row;
+    TmaLoadOp::create(b, ring, position, tokensTile, argument("x"), column, row,
+                      first, /*blocked=*/false, /*cluster=*/1);
+  };
+  if (!spec.tails)
+    return load(Value());
+  b.loop(0, boxes, {}, [&](Value box, ValueRange) -> SmallVector<Value> {
+    load(b.mul(box, plan.tokensBox));
+    return {};
+  });
+}
+
 void GroupedMatmulBuilder::producer() {
   Value last = forEachTile([&](OutputTile tile, Value start) {
-    Value live = spec.tails ? b.sub(tile.end, tile.row) : Value();
+    Value boxes, rows;
+    if (spec.tails) {
+      boxes = b.ceilDiv(b.sub(tile.end, tile.row), plan.tokensBox);
+      rows = b.mul(boxes, plan.tokensBox);
+    }
     b.loop(0, kBlocks, {}, [&](Value block, ValueRange) -> SmallVector<Value> {
       Value position = b.add(start, block);
       sleepSometimes(position, 0);
       AcquireOp::create(b, ring, position);
       postTile(tile, position, block);
-      ExpectOp::create(b, ring, position,
-                       ArrayRef<int64_t>{tokensTile, weightsTile});
-      TmaLoadOp::create(b, ring, position, tokensTile, argument("x"),
-                        b.mul(block, blockColumns), tile.row, live,
-                        /*blocked=*/false, /*first=*/0, /*cluster=*/1);
+      SmallVector<int64_t> whole{weightsTile};
+      if (!spec.tails)
+        whole = {tokensTile, weightsTile};
+      ExpectOp::create(b, ring, position, whole, rows);
+      loadTokens(tile, boxes, position, block);
       loadWeights(tile, position, block);
       return {};
     });
@@ -285,7 +307,7 @@ void GroupedMatmulBuilder::postTile(OutputTile tile, Value position,
 void GroupedMatmulBuilder::postEnd(Value position) {
   Value none = b.i32(-1);
   WriteNoteOp::create(b, ring, position, none, none, none, none);
-  ExpectOp::create(b, ring, position, ArrayRef<int64_t>());
+  ExpectOp::create(b, ring, position, ArrayRef<int64_t>(), /*rows=*/Value());
 }
 
 /// All 128 threads copy rows of x; one of them also asks for the weights.
@@ -305,7 +327,8 @@ void GroupedMatmulBuilder::gatherProducer() {
       AcquireOp::create(b, ring, position);
       b.ifThen(leader, [&] {
         postTile(tile, position, block);
-        ExpectOp::create(b, ring, position, ArrayRef<int64_t>{weightsTile});
+        ExpectOp::create(b, ring, position, ArrayRef<int64_t>{weightsTile},
+                         /*rows=*/Value());
         loadWeights(tile, position, block);
       });
       GatherLoadOp::create(b, ring, position, tokensTile, rows,
@@ -439,14 +462,12 @@ void GroupedMatmulBuilder::computeTile(OutputTile tile, Value live, Value start,
   SmallVector<Value> sums = multiply(start, firstRow, columns);
   Value row = spec.swap ? tile.row : b.add(tile.row, firstRow);
   Value weightRow = spec.swap ? b.add(tile.column, firstRow) : tile.column;
-  for (auto [i, values] : llvm::enumerate(sums)) {
-    if (i)
-      weightRow = b.add(weightRow, wgmmaRows);
-    Value column = spec.isPaired() ? b.shr(weightRow, 1) : weightRow;
-    Value stored = applyEpilogue(values, tile, row, live, weightRow);
-    StoreTileOp::create(b, stored, staging, argument("y"), column, row, live,
-                        spec.swap, spec.tails ? i % plan.buffers : 0);
-  }
+  Value column = spec.isPaired() ? b.shr(weightRow, 1) : weightRow;
+  for (auto [i, values] : llvm::enumerate(sums))
+    values = applyEpilogue(values, tile, row, live,
+                           i ? b.add(weightRow, i * wgmmaRows) : weightRow);
+  StoreTileOp::create(b, sums.front(), ArrayRef(sums).drop_front(), staging,
+                      argument("y"), column, row, live, spec.swap);
 }
 
 /// One body for each token side that a product may have, complete from the

@@ -19,7 +19,7 @@ struct GroupedMatmulPlan {
   int64_t fragments; ///< 64-row blocks of one consumer
   int64_t passTiles;
   /// Rows of x and w that one TMA load brings.
-  int64_t weightsBox;
+  int64_t tokensBox, weightsBox;
   /// With tails: token sides of the product, ascending, the last the tile's.
   llvm::SmallVector<int64_t> sides;
 };

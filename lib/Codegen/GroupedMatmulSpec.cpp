@@ -44,6 +44,12 @@ GroupedMatmulPlan moe::planGroupedMatmul(const GroupedMatmulSpec &spec) {
       spec.passTiles
           ? spec.passTiles
           : std::max<int64_t>(passRows / (spec.cluster * spec.tileTokens), 1);
+  // With tails only boxes with live rows are loaded.
+  plan.tokensBox = spec.tileTokens;
+  if (spec.tails)
+    plan.tokensBox = spec.tileTokens % 32 == 0 && spec.tileTokens >= 160 ? 32
+                     : spec.tileTokens % 16 == 0                         ? 16
+                                                                         : 8;
   // A CTA of a cluster loads its share for all.
   plan.weightsBox = spec.tileWeights > 256 || spec.cluster > 1
                         ? spec.tileWeights / 2
@@ -218,8 +224,7 @@ KernelInterface moe::getGroupedMatmulInterface(const GroupedMatmulSpec &spec) {
     if (spec.gatherIndex)
       pointer("index");
   } else {
-    map("x", spec.tails ? ParameterKind::RaggedMap : ParameterKind::MatrixMap,
-        spec.k, spec.tileTokens, blockColumns);
+    map("x", ParameterKind::MatrixMap, spec.k, plan.tokensBox, blockColumns);
   }
   map("w",
       spec.blockedWeights ? ParameterKind::BlockedMap

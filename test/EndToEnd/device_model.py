@@ -89,14 +89,10 @@ def matmul(match, a, maps):
         x = matrix(a["x"], int(index.max(initial=-1)) + 1, k)[index]
     else:
         x = maps[a["x"]]
-        assert x.dims[0] == k and x.box[1] == int(match["tokens"]) and x.rank == (3 if match["tails"] else 2)
-        base = x.base
-        if match["tails"]:  # ends where the tile's tokens do
-            assert x.dims[1] == x.box[1] and x.dims[2] >= rows + x.box[1] + 1 and x.strides[0] == x.strides[1] == 2 * k
-            base += x.box[1] * x.strides[0]
-        else:
-            assert x.dims[1] >= rows
-        x = matrix(base, rows, k)
+        box = x.box[1]
+        assert x.dims[0] == k and x.rank == 2 and x.dims[1] >= rows
+        assert int(match["tokens"]) % box == 0 and (match["tails"] or int(match["tokens"]) == box)
+        x = matrix(x.base, rows, k)
     w = maps[a["w"]]
     tile = int(match["weights"])
     if match["tails"]:

@@ -107,7 +107,10 @@ struct ExpectPattern : RingPattern<ExpectOp> {
     for (int64_t tile : op.getTiles())
       bytes += type.getTiles()[tile].getBytes();
     Value stage = getStage(b, type, adaptor.getPosition());
-    if (bytes == 0) {
+    Value count = b.i32(bytes);
+    if (Value rows = adaptor.getRows())
+      count = b.add(b.mul(rows, type.getTiles()[0].getRowBytes()), bytes);
+    else if (bytes == 0) {
       NVVM::MBarrierArriveOp::create(
           b, Type(), getFullBarrier(b, type, adaptor.getRing(), stage),
           Value());
@@ -115,7 +118,7 @@ struct ExpectPattern : RingPattern<ExpectOp> {
     }
     NVVM::MBarrierArriveExpectTxOp::create(
         b, Type(), getFullBarrier(b, type, adaptor.getRing(), stage),
-        b.i32(bytes), NVVM::MemScopeKind::CTA, /*relaxed=*/false, Value());
+        count, NVVM::MemScopeKind::CTA, /*relaxed=*/false, Value());
   }
 };
 
@@ -126,8 +129,8 @@ struct TmaLoadPattern : RingPattern<TmaLoadOp> {
     Value stage = getStage(b, type, adaptor.getPosition());
     TileType tile = type.getTiles()[op.getTile()];
     Value target = getTile(b, type, adaptor.getRing(), stage, op.getTile());
-    if (op.getFirst())
-      target = b.atByte(target, op.getFirst() * tile.getRowBytes());
+    if (Value first = adaptor.getFirst())
+      target = b.atByte(target, b.mul(first, tile.getRowBytes()));
     Value mask;
     if (op.getCluster() > 1)
       mask = LLVM::ConstantOp::create(b, b.getI16Type(),
@@ -138,9 +141,6 @@ struct TmaLoadPattern : RingPattern<TmaLoadOp> {
     if (op.getBlocked())
       place = {b.i32(0), b.i32(0), b.shr(adaptor.getColumn(), 6),
                b.shr(adaptor.getRow(), 3)};
-    if (Value live = adaptor.getLive())
-      place = {adaptor.getColumn(), b.sub(tile.getRows(), live),
-               b.add(adaptor.getRow(), live)};
     NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(
         b, target, adaptor.getMap(), place,
         getFullBarrier(b, type, adaptor.getRing(), stage), ValueRange(), mask,

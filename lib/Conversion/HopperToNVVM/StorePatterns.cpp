@@ -70,27 +70,52 @@ struct StoreTilePattern : OpConversionPattern<StoreTileOp> {
     }
   }
 
+  /// A box on its way: the registers it is made of, its buffer, and where its
+  /// first element goes; `count` rows of it are live.
+  struct Box {
+    ArrayRef<Value> values;
+    Value buffer, column, row, count;
+  };
+
+  /// All boxes of the tile, in order.
+  static SmallVector<Box>
+  cutTile(DeviceBuilder &b, StoreTileOp op, OpAdaptor adaptor,
+          ArrayRef<SmallVector<Value>> fragments) {
+    StagingType staging = op.getStaging().getType();
+    TileType tile = staging.getBox();
+    SmallVector<Box> boxes;
+    for (auto [f, values] : llvm::enumerate(fragments)) {
+      int64_t perBox = values.size() / op.getBoxes();
+      for (int64_t i = 0; i < op.getBoxes(); ++i) {
+        int64_t buffer = boxes.size() % staging.getBuffers();
+        Box box{ArrayRef(values).slice(i * perBox, perBox),
+                b.atByte(adaptor.getStaging(), buffer * tile.getBytes()),
+                adaptor.getColumn(), adaptor.getRow(), adaptor.getCount()};
+        if (op.getTransposed()) {
+          box.column = b.add(box.column, f * tile.getColumns());
+          box.row = b.add(box.row, i * tile.getRows());
+          box.count = b.sub(box.count, i * tile.getRows());
+        } else {
+          box.column = b.add(box.column, i * tile.getColumns());
+        }
+        boxes.push_back(box);
+      }
+    }
+    return boxes;
+  }
+
   /// One bulk group per box, empty for a box without live rows: the wait before
   /// reusing a buffer counts groups.
   static void sendBox(DeviceBuilder &b, StoreTileOp op, OpAdaptor adaptor,
-                      Value box, Value leader, int64_t number) {
-    TileType tile = op.getStaging().getType().getBox();
-    int64_t height = tile.getRows();
-    Value row = adaptor.getRow(), column = adaptor.getColumn();
-    Value count = adaptor.getCount();
-    if (op.getTransposed()) {
-      row = b.add(row, number * height);
-      count = b.sub(count, number * height);
-    } else {
-      column = b.add(column, number * tile.getColumns());
-    }
-    Value live = b.min(count, height);
+                      const Box &box, Value leader) {
+    int64_t height = op.getStaging().getType().getBox().getRows();
+    Value live = b.min(box.count, height);
     b.ifThen(leader, [&] {
       b.ifThen(b.less(0, live), [&] {
         NVVM::CpAsyncBulkTensorSharedCTAToGlobalOp::create(
-            b, adaptor.getMap(), box,
-            ValueRange{column, b.sub(height, live), b.add(row, live)}, Value(),
-            NVVM::TMAStoreMode::TILE, Value());
+            b, adaptor.getMap(), box.buffer,
+            ValueRange{box.column, b.sub(height, live), b.add(box.row, live)},
+            Value(), NVVM::TMAStoreMode::TILE, Value());
       });
       NVVM::CpAsyncBulkCommitGroupOp::create(b);
     });
@@ -100,32 +125,39 @@ struct StoreTilePattern : OpConversionPattern<StoreTileOp> {
   matchAndRewrite(StoreTileOp op, OpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
     DeviceBuilder b(op.getLoc(), rewriter);
-    StagingType staging = op.getStaging().getType();
-    SmallVector<Value> values = unpackRegisters(b, adaptor.getFragment());
-    int64_t perBox = values.size() / op.getBoxes();
+    int64_t buffers = op.getStaging().getType().getBuffers();
+    SmallVector<SmallVector<Value>> fragments{
+        unpackRegisters(b, adaptor.getFragment())};
+    for (Value other : adaptor.getMore())
+      fragments.push_back(unpackRegisters(b, other));
     Value leader = b.equal(b.bitAnd(b.threadId(), 127), 0);
     Value group = b.warpgroup();
     auto barrier = [&] {
       NVVM::BarrierOp::create(b, Type(), group, b.i32(128),
                               NVVM::BarrierReductionAttr(), Value());
     };
-    for (int64_t number = 0; number < op.getBoxes(); ++number) {
-      int64_t buffer = (op.getBuffer() + number) % staging.getBuffers();
-      Value box =
-          b.atByte(adaptor.getStaging(), buffer * staging.getBox().getBytes());
-      SmallVector<Value> matrices;
-      for (int64_t i = 0; i < perBox; i += 2)
-        matrices.push_back(createBF16Pair(b, values[number * perBox + i],
-                                          values[number * perBox + i + 1]));
+    // Several fragments: a buffer for each, or one after the other.
+    int64_t together = op.getMore().empty() ? 1 : buffers;
+    SmallVector<Box> boxes = cutTile(b, op, adaptor, fragments);
+    for (ArrayRef<Box> rest = boxes; !rest.empty();
+         rest = rest.drop_front(together)) {
+      ArrayRef<Box> round = rest.take_front(together);
+      SmallVector<SmallVector<Value>> matrices(together);
+      for (auto [box, pairs] : llvm::zip(round, matrices))
+        for (size_t i = 0; i < box.values.size(); i += 2)
+          pairs.push_back(
+              createBF16Pair(b, box.values[i], box.values[i + 1]));
       b.ifThen(leader, [&] {
-        NVVM::CpAsyncBulkWaitGroupOp::create(b, staging.getBuffers() - 1,
+        NVVM::CpAsyncBulkWaitGroupOp::create(b, buffers - together,
                                              b.getUnitAttr());
       });
       barrier();
-      writeBox(b, op, box, matrices);
+      for (auto [box, pairs] : llvm::zip(round, matrices))
+        writeBox(b, op, box.buffer, pairs);
       createAsyncProxyFence(b);
       barrier();
-      sendBox(b, op, adaptor, box, leader, number);
+      for (const Box &box : round)
+        sendBox(b, op, adaptor, box, leader);
     }
     rewriter.eraseOp(op);
     return success();

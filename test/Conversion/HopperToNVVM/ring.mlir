@@ -151,15 +151,20 @@ func.func @one_lane_per_warp_releases(%ring: !ring, %position: i32) {
 
 !ring = !hopper.ring<4, <128x64xbf16>, <256x64xbf16>>
 
-// The map is three-dimensional: box row i of 128 is row row + i while i < live, else nothing is read.
-// CHECK-LABEL: func.func @only_live_rows_are_read
-// CHECK-SAME: (%[[RING:.*]]: !llvm.ptr<3>, %[[MAP:.*]]: !llvm.ptr, %[[POSITION:.*]]: i32, %[[COLUMN:.*]]: i32, %[[ROW:.*]]: i32, %[[LIVE:.*]]: i32)
-func.func @only_live_rows_are_read(%ring: !ring, %map: !llvm.ptr, %position: i32, %column: i32, %row: i32, %live: i32) {
-  // CHECK-DAG: %[[HEIGHT:.*]] = arith.constant 128 : i32
-  // CHECK-DAG: %[[Y:.*]] = arith.subi %[[HEIGHT]], %[[LIVE]]
-  // CHECK-DAG: %[[Z:.*]] = arith.addi %[[ROW]], %[[LIVE]]
-  // CHECK: nvvm.cp.async.bulk.tensor.shared.cluster.global %{{.*}}, %[[MAP]], %{{.*}}, box[%[[COLUMN]], %[[Y]], %[[Z]]]
-  hopper.tma_load %ring[%position] tile 0, %map[%column, %row] live %live : !ring
+// A box of the tile: 128 bytes a row into the stage; the rows announced are of the first operand.
+// CHECK-LABEL: func.func @boxes_of_live_rows
+// CHECK-SAME: (%[[RING:.*]]: !llvm.ptr<3>, %[[MAP:.*]]: !llvm.ptr, %[[POSITION:.*]]: i32, %[[COLUMN:.*]]: i32, %[[ROW:.*]]: i32, %[[FIRST:.*]]: i32)
+func.func @boxes_of_live_rows(%ring: !ring, %map: !llvm.ptr, %position: i32, %column: i32, %row: i32, %first: i32) {
+  // CHECK-DAG: %[[PITCH:.*]] = arith.constant 128 : i32
+  // CHECK-DAG: %[[WEIGHTS:.*]] = arith.constant 32768 : i32
+  // CHECK: %[[BYTES:.*]] = arith.muli %[[FIRST]], %[[PITCH]]
+  // CHECK: %[[ALL:.*]] = arith.addi %[[BYTES]], %[[WEIGHTS]]
+  // CHECK: nvvm.mbarrier.arrive.expect_tx %{{.*}}, %[[ALL]]
+  hopper.expect %ring[%position] tiles [1] rows %first : !ring
+  // CHECK: %[[AT:.*]] = llvm.getelementptr %{{.*}}[%[[BYTES]]]
+  // CHECK: %[[TARGET:.*]] = llvm.addrspacecast %[[AT]]
+  // CHECK: nvvm.cp.async.bulk.tensor.shared.cluster.global %[[TARGET]], %[[MAP]], %{{.*}}, box[%[[COLUMN]], %[[ROW]]]
+  hopper.tma_load %ring[%position] tile 0 first %first, %map[%column, %row] : !ring
   return
 }
 

@@ -200,8 +200,8 @@ func.func @uneven_boxes(%x: !hopper.fragment<64x96>, %out: !hopper.staging<1, <6
 
 func.func @uneven_buffers(%x: !hopper.fragment<64x64>, %out: !hopper.staging<2, <64x64xbf16>>,
                           %map: !llvm.ptr, %i: i32) {
-  // expected-error @+1 {{stores 1 boxes through 2 buffers from 2 on, expected a multiple, or no more than fit}}
-  hopper.store_tile %x, %out buffer 2, %map[%i, %i] rows %i
+  // expected-error @+1 {{stores 1 boxes through 2 buffers, expected a multiple}}
+  hopper.store_tile %x, %out, %map[%i, %i] rows %i
       : !hopper.fragment<64x64>, !hopper.staging<2, <64x64xbf16>>
   return
 }
@@ -217,25 +217,19 @@ func.func @no_experts(%offsets: !llvm.ptr, %i: i32) {
 
 // -----
 
-func.func @first_row(%ring: !hopper.ring<2, <64x64xbf16>>, %map: !llvm.ptr, %i: i32) {
-  // expected-error @+1 {{begins at row 64 of 64, expected a multiple of 8 below}}
-  hopper.tma_load %ring[%i] tile 0 first 64, %map[%i, %i] : !hopper.ring<2, <64x64xbf16>>
-  return
-}
-
-// -----
-
-func.func @live_blocks(%ring: !hopper.ring<2, <64x64xbf16>>, %map: !llvm.ptr, %i: i32) {
-  // expected-error @+1 {{counts live rows of blocks, expected rows}}
-  hopper.tma_load %ring[%i] tile 0, %map[%i, %i] live %i blocked : !hopper.ring<2, <64x64xbf16>>
-  return
-}
-
-// -----
-
 func.func @equal_height(%offsets: !llvm.ptr, %i: i32) {
   // expected-error @+1 {{rounds the height of row tiles of 128 to 48, expected a divisor}}
   %valid, %e, %f, %row, %end, %column = hopper.next_tile %offsets, %i from %i, %i
       experts 8 columns 4096 tile 128x256 pass 16 equal 48
+  return
+}
+
+// -----
+
+func.func @two_shapes(%x: !hopper.fragment<64x64>, %y: !hopper.fragment<64x32>,
+                      %out: !hopper.staging<2, <64x64xbf16>>, %map: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{expected transposed fragments of one box and shape}}
+  hopper.store_tile %x and %y, %out, %map[%i, %i] rows %i transposed
+      : !hopper.fragment<64x64>, !hopper.staging<2, <64x64xbf16>>, !hopper.fragment<64x32>
   return
 }

@@ -103,10 +103,10 @@ func.func @tails(%ring: !ring, %map: !llvm.ptr, %rows: !hopper.gathered<128x64xb
   hopper.write_note %ring[%position] %live, %live, %live, %live : !ring
   // CHECK: hopper.expect %{{.*}}[%{{.*}}] tiles [] : !hopper.ring
   hopper.expect %ring[%position] tiles [] : !ring
-  // CHECK: hopper.tma_load %{{.*}}[%{{.*}}] tile 0, %{{.*}}[%{{.*}}, %{{.*}}] live %{{.*}} : !hopper.ring
-  hopper.tma_load %ring[%position] tile 0, %map[%live, %live] live %live : !ring
-  // CHECK: hopper.tma_load %{{.*}}[%{{.*}}] tile 1 first 128, %{{.*}}[%{{.*}}, %{{.*}}] : !hopper.ring
-  hopper.tma_load %ring[%position] tile 1 first 128, %map[%live, %live] : !ring
+  // CHECK: hopper.expect %{{.*}}[%{{.*}}] tiles [1] rows %{{.*}} : !hopper.ring
+  hopper.expect %ring[%position] tiles [1] rows %live : !ring
+  // CHECK: hopper.tma_load %{{.*}}[%{{.*}}] tile 0 first %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}] : !hopper.ring
+  hopper.tma_load %ring[%position] tile 0 first %live, %map[%live, %live] : !ring
   // CHECK: hopper.tma_load %{{.*}}[%{{.*}}] tile 1, %{{.*}}[%{{.*}}, %{{.*}}] cluster 2 : !hopper.ring
   hopper.tma_load %ring[%position] tile 1, %map[%live, %live] cluster 2 : !ring
   // CHECK: hopper.release %{{.*}}[%{{.*}}] cluster 2 : !hopper.ring
@@ -115,9 +115,9 @@ func.func @tails(%ring: !ring, %map: !llvm.ptr, %rows: !hopper.gathered<128x64xb
   hopper.gather_load %ring[%position] tile 0, %rows[%live] of 4096 live %live : !ring, !hopper.gathered<128x64xbf16>
   // CHECK: %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} = hopper.read_note %{{.*}}[%{{.*}}] : !hopper.ring
   %a, %b, %c, %d = hopper.read_note %ring[%position] : !ring
-  // CHECK: hopper.store_tile %{{.*}}, %{{.*}} buffer 1, %{{.*}}[%{{.*}}, %{{.*}}] rows %{{.*}} transposed
-  hopper.store_tile %values, %out buffer 1, %map[%a, %b] rows %live transposed
-      : !hopper.fragment<64x48>, !hopper.staging<2, <128x64xbf16>>
+  // CHECK: hopper.store_tile %{{.*}} and %{{.*}}, %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}] rows %{{.*}} transposed : !hopper.fragment<64x48>, !hopper.staging<2, <128x64xbf16>>, !hopper.fragment<64x48>
+  hopper.store_tile %values and %values, %out, %map[%a, %b] rows %live transposed
+      : !hopper.fragment<64x48>, !hopper.staging<2, <128x64xbf16>>, !hopper.fragment<64x48>
   // CHECK: hopper.next_tile {{.*}} tile 128x256 pass 16 rotate equal 8
   %valid, %e, %f, %row, %end, %column = hopper.next_tile %map, %a from %b, %c
       experts 8 columns 4096 tile 128x256 pass 16 rotate equal 8
