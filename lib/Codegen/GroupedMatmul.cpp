@@ -280,8 +280,8 @@ void GroupedMatmulBuilder::producer() {
       if (!spec.tails)
         whole = {tokensTile, weightsTile};
       ExpectOp::create(b, ring, position, whole, rows);
+      loadWeights(tile, position, block); // first: they come from afar
       loadTokens(tile, boxes, position, block);
-      loadWeights(tile, position, block);
       return {};
     });
   });
