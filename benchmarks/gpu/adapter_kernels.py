@@ -94,27 +94,25 @@ class Generated:
         outs = [torch.full((rows, layer.H), float("nan"), **BF16) for _ in inputs]
         for most in (1, 16):
             if rows <= most and self.load(layer, f"few{most}") and (most == 1 or rows > 1):
-                options[f"few{most}"] = [[launch] for launch in self.few(layer, inputs, outs, most)]
+                options[f"few{most}", None, None] = [[launch] for launch in self.few(layer, inputs, outs, most)]
         general, gemm, tiles = self.general(layer, inputs, outs)
         options |= general
-        times = {key: time_graph([chain(launches) for launches in runs], **self.heat) for key, runs in options.items()}
+        times = {way: time_graph([chain(launches) for launches in runs], **self.heat) for way, runs in options.items()}
+        fastest = {}  # of those that bring the rows alike
+        for way, us in times.items():
+            if us < times.get(fastest.get(way[0]), float("inf")):
+                fastest[way[0]] = way
         best = min(times, key=times.get)
-        if isinstance(best, tuple):
-            tiles["down"][0] = best[2]
-        for first, step in (("permute", "up"), ("gather", "gather")):
-            ways = {key: us for key, us in times.items() if key[0] == first}
-            if ways:
-                tiles[step][0] = min(ways, key=ways.get)[1]
-        launches = options[best]
-        # Of each way to bring the rows the fastest.
-        times = {key: min(us for other, us in times.items() if key == (other if isinstance(other, str) else other[0]))
-                 for key in {key if isinstance(key, str) else key[0] for key in times}}
-        best = best if isinstance(best, str) else best[0]
-        self.record({"layer": layer.name, "rows": n, "tokens": rows, "best": best, "us": times, "tiles": tiles})
+        tiles["up"][0] = fastest["permute"][1]
+        if "gather" in fastest:
+            tiles["gather"][0] = fastest["gather"][1]
+        tiles["down"][0] = best[2] or fastest["permute"][2]
+        self.record({"layer": layer.name, "rows": n, "tokens": rows, "best": best[0],
+                     "us": {name: times[way] for name, way in fastest.items()}, "tiles": tiles})
         for out in outs:
             out.fill_(float("nan"))
-        return Case([chain(run) for run in launches], gemm, lambda i: outs[i],
-                    f"{best} {tiles['gather' if best == 'gather' else 'up'][0]} {tiles['down'][0]}")
+        return Case([chain(launches) for launches in options[best]], gemm, lambda i: outs[i],
+                    " ".join(tag for tag in best if tag))
 
     def record(self, line):
         path = os.environ.get("CHOICES", os.path.join(FOLDER, "choices.json"))

@@ -27,6 +27,7 @@ def main():
     parser.add_argument("choices")
     parser.add_argument("--device", required=True)
     parser.add_argument("--by", default="generated_blocked")
+    parser.add_argument("--keep", help="a table whose tiles stay where the choices have none for a number of rows")
     options = parser.parse_args()
     with open(options.choices) as file:
         cases = json.load(file)
@@ -49,6 +50,14 @@ def main():
             tile["experts"] = experts
             matrices.setdefault(key, []).append(tile)
     # Several layers may measure one matrix: the one with most experts counts.
+    old = {"matrices": []}
+    if options.keep:
+        with open(options.keep) as file:
+            old = json.load(file)
+        for matrix in old["matrices"]:
+            tiles = matrices.setdefault((matrix["k"], matrix["n"], matrix["paired"]), [])
+            measured = {tile["rows"] for tile in tiles}
+            tiles += [tile for tile in matrix["tiles"] if tile["rows"] not in measured]
     out = []
     for (k, n, paired), tiles in matrices.items():
         best = {}
@@ -67,6 +76,8 @@ def main():
     for layer, tokens in few.items():
         sizes = zip(("experts", "top_k", "hidden", "inner"), LAYERS[layer])
         lines.append("  " + json.dumps({**dict(sizes), "few": sorted(tokens)}))
+    lines += ["  " + json.dumps(layer) for layer in old.get("layers", [])
+              if all(LAYERS[name] != (layer["experts"], layer["top_k"], layer["hidden"], layer["inner"]) for name in few)]
     print(",\n".join(lines))
     print(" ]\n}")
 

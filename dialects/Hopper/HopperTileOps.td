@@ -218,7 +218,7 @@ def Hopper_StoreTileOp : Hopper_Op<"store_tile"> {
                        Hopper_StagingType:$staging, Hopper_Pointer:$map, I32:$column, I32:$row,
                        I32:$count, UnitAttr:$transposed);
   let assemblyFormat = [{
-    $fragment (`and` $more^)? `,` $staging `,` $map `[` $column `,` $row `]` `rows` $count
+    $fragment `,` $staging `,` $map `[` $column `,` $row `]` `rows` $count (`and` $more^)?
     (`transposed` $transposed^)? attr-dict `:` qualified(type($fragment)) `,` qualified(type($staging))
     (`,` qualified(type($more))^)?
   }];

@@ -229,7 +229,7 @@ func.func @equal_height(%offsets: !llvm.ptr, %i: i32) {
 func.func @two_shapes(%x: !hopper.fragment<64x64>, %y: !hopper.fragment<64x32>,
                       %out: !hopper.staging<2, <64x64xbf16>>, %map: !llvm.ptr, %i: i32) {
   // expected-error @+1 {{expected transposed fragments of one box and shape}}
-  hopper.store_tile %x and %y, %out, %map[%i, %i] rows %i transposed
+  hopper.store_tile %x, %out, %map[%i, %i] rows %i and %y transposed
       : !hopper.fragment<64x64>, !hopper.staging<2, <64x64xbf16>>, !hopper.fragment<64x32>
   return
 }

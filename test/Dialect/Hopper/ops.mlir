@@ -115,8 +115,8 @@ func.func @tails(%ring: !ring, %map: !llvm.ptr, %rows: !hopper.gathered<128x64xb
   hopper.gather_load %ring[%position] tile 0, %rows[%live] of 4096 live %live : !ring, !hopper.gathered<128x64xbf16>
   // CHECK: %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} = hopper.read_note %{{.*}}[%{{.*}}] : !hopper.ring
   %a, %b, %c, %d = hopper.read_note %ring[%position] : !ring
-  // CHECK: hopper.store_tile %{{.*}} and %{{.*}}, %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}] rows %{{.*}} transposed : !hopper.fragment<64x48>, !hopper.staging<2, <128x64xbf16>>, !hopper.fragment<64x48>
-  hopper.store_tile %values and %values, %out, %map[%a, %b] rows %live transposed
+  // CHECK: hopper.store_tile %{{.*}}, %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}] rows %{{.*}} and %{{.*}} transposed : !hopper.fragment<64x48>, !hopper.staging<2, <128x64xbf16>>, !hopper.fragment<64x48>
+  hopper.store_tile %values, %out, %map[%a, %b] rows %live and %values transposed
       : !hopper.fragment<64x48>, !hopper.staging<2, <128x64xbf16>>, !hopper.fragment<64x48>
   // CHECK: hopper.next_tile {{.*}} tile 128x256 pass 16 rotate equal 8
   %valid, %e, %f, %row, %end, %column = hopper.next_tile %map, %a from %b, %c
