@@ -117,8 +117,8 @@ struct ExpectPattern : RingPattern<ExpectOp> {
       return;
     }
     NVVM::MBarrierArriveExpectTxOp::create(
-        b, Type(), getFullBarrier(b, type, adaptor.getRing(), stage),
-        count, NVVM::MemScopeKind::CTA, /*relaxed=*/false, Value());
+        b, Type(), getFullBarrier(b, type, adaptor.getRing(), stage), count,
+        NVVM::MemScopeKind::CTA, /*relaxed=*/false, Value());
   }
 };
 

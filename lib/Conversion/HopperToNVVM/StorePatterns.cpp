@@ -78,9 +78,9 @@ struct StoreTilePattern : OpConversionPattern<StoreTileOp> {
   };
 
   /// All boxes of the tile, in order.
-  static SmallVector<Box>
-  cutTile(DeviceBuilder &b, StoreTileOp op, OpAdaptor adaptor,
-          ArrayRef<SmallVector<Value>> fragments) {
+  static SmallVector<Box> cutTile(DeviceBuilder &b, StoreTileOp op,
+                                  OpAdaptor adaptor,
+                                  ArrayRef<SmallVector<Value>> fragments) {
     StagingType staging = op.getStaging().getType();
     TileType tile = staging.getBox();
     SmallVector<Box> boxes;
@@ -145,8 +145,7 @@ struct StoreTilePattern : OpConversionPattern<StoreTileOp> {
       SmallVector<SmallVector<Value>> matrices(together);
       for (auto [box, pairs] : llvm::zip(round, matrices))
         for (size_t i = 0; i < box.values.size(); i += 2)
-          pairs.push_back(
-              createBF16Pair(b, box.values[i], box.values[i + 1]));
+          pairs.push_back(createBF16Pair(b, box.values[i], box.values[i + 1]));
       b.ifThen(leader, [&] {
         NVVM::CpAsyncBulkWaitGroupOp::create(b, buffers - together,
                                              b.getUnitAttr());
