@@ -277,6 +277,7 @@ FailureOr<PlanRequest> RequestReader::resolve() {
       [&](std::initializer_list<std::pair<StringRef, std::optional<int64_t>>>
               factors) -> LogicalResult {
     int64_t known = 1, open = 0;
+    StringRef last;
     std::string text;
     for (auto [key, value] : factors) {
       if (!value) {
@@ -284,15 +285,22 @@ FailureOr<PlanRequest> RequestReader::resolve() {
         continue;
       }
       known *= *value;
+      last = key;
       text += (text.empty() ? "" : " x ") + key.str() + "=" +
               std::to_string(*value);
     }
     int64_t stage = ranks / pp;
     if (stage % known == 0 && (open || known == stage))
       return success();
-    return emitError() << text << " is " << known << ", but the " << stage
-                       << " ranks of a pipeline stage are expected to be "
-                       << (open ? "a multiple of it" : "that many");
+    InFlightDiagnostic diag =
+        emitError() << text << " is " << known << ", but the " << stage
+                    << " ranks of a pipeline stage are expected to be "
+                    << (open ? "a multiple of it" : "that many");
+    if (open + 1 == int64_t(factors.size()))
+      diag << "; nearest legal choice: "
+           << nearestChoices(last, known, stage,
+                             [&](int64_t n) { return stage % n == 0; });
+    return diag;
   };
   if (failed(product(
           {{"ep", request.ep}, {"etp", request.etp}, {"edp", request.edp}})) ||

@@ -237,8 +237,11 @@ static std::string nearestRefusal(ArrayRef<Plan> plans) {
                        (nearest->us == 0 ||
                         candidate.memory.total() < nearest->memory.total())))
         nearest = &candidate;
-  return nearest ? nearest->layout() + ": " + nearest->reason
-                 : "the words leave none";
+  return nearest
+             ? nearest->layout() + ": " + nearest->reason
+             : "dispatcher=two_level needs several nodes, each with several "
+               "ranks of ep, which the words leave nowhere; nearest legal "
+               "choice: dispatcher=all_to_all";
 }
 
 FailureOr<PlacementWords> moe::planPlacement(ModuleOp module,
