@@ -13,7 +13,24 @@ import time
 LAUNCHERS = ("OMPI_", "PMI", "SLURM_", "RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "TORCHELASTIC_")
 # Ranks that share a GPU look like ranks on hosts of their own.
 SHARED = {"NCCL_SOCKET_IFNAME": "lo", "NCCL_IB_DISABLE": "1", "CUDA_VISIBLE_DEVICES": "0"}
-_ports, _lock = set(), threading.Lock()
+_ports, _running, _lock = set(), set(), threading.Lock()
+
+
+def end_with_me():
+    """Jobs do not outlive this script when it is told to end."""
+    def stop(number, _):
+        for process in list(_running):
+            end(process)
+        os._exit(128 + number)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+def end(process):
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 def free_port():
@@ -31,7 +48,7 @@ def free_port():
 def find_nccl():
     """NCCL as Python's packages bring it, where the variable does not say."""
     for folder in sys.path:
-        for path in glob.glob(os.path.join(folder, "nvidia", "nccl*", "lib", "libnccl.so.2")):
+        for path in glob.glob(os.path.join(folder, "nvidia", "*", "lib", "libnccl.so.2")):
             return path
     return None
 
@@ -73,6 +90,7 @@ def run(command, ranks, comm, seconds, shares_gpu=False):
 def start(command, variables):
     output = tempfile.TemporaryFile(mode="w+")
     process = subprocess.Popen(command, env=variables, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+    _running.add(process)
     return process, output
 
 
@@ -87,8 +105,9 @@ def wait(started, seconds):
             break
     for process, _ in started:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            end(process)
             process.wait()
+        _running.discard(process)
     texts = []
     for _, output in started:
         output.seek(0)

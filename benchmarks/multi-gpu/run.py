@@ -125,6 +125,7 @@ def main():
     show.add_argument("result")
     show.add_argument("--machine")
     options = parser.parse_args()
+    jobs.end_with_me()
     if options.command == "run" and not options.at_once:
         options.at_once = max(1, min(8, os.cpu_count() // (2 * options.gpus)))
     return {"build": cases.build, "run": run, "table": table}[options.command](options)

@@ -187,9 +187,13 @@ Status StreamQueue::upload(void *target, const void *host, int64_t bytes) {
                concat("cannot copy ", bytes, " bytes to the device"));
 }
 
+// To memory that is not pinned the driver copies before it returns, however
+// long the stream takes: somebody who must be asked meanwhile is asked first.
 Status StreamQueue::download(void *host, const void *source, int64_t bytes) {
   if (bytes <= 0)
     return {};
+  if (whileWaiting)
+    MOERT_TRY(wait());
   return check(context->driver().copyToHost(
                    host, address(source), static_cast<size_t>(bytes), current),
                concat("cannot copy ", bytes, " bytes from the device"));

@@ -6,12 +6,14 @@
 // concurrency.
 #include "cuda/driver.h"
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 using namespace moert::cuda;
@@ -20,11 +22,13 @@ namespace {
 
 constexpr int InvalidValue = 1, NotFound = 500, CaptureUnsupported = 900;
 
+// False: not done yet, to be called again.
+using Work = std::function<bool()>;
 struct Stream {
-  std::vector<std::function<void()>> work;
+  std::vector<Work> work;
   size_t done = 0;
   bool capturing = false;
-  std::vector<std::function<void()>> captured;
+  std::vector<Work> captured;
 };
 struct Event {
   Stream *stream = nullptr;
@@ -32,7 +36,7 @@ struct Event {
   int64_t time = 0; // one step of the clock is one recorded event
 };
 struct Graph {
-  std::vector<std::function<void()>> work;
+  std::vector<Work> work;
 };
 // What the fake keeps of a tensor map: where it is.
 struct Map {
@@ -42,26 +46,55 @@ struct Map {
 std::mutex mutex; // the whole driver is one lock
 Stream defaultStream;
 int64_t allocations = 0;
+std::map<void *, size_t> pinned;
+
+bool isPinned(void *pointer) {
+  std::lock_guard<std::mutex> lock(mutex);
+  auto after = pinned.upper_bound(pointer);
+  if (after == pinned.begin())
+    return false;
+  const auto &[begin, size] = *std::prev(after);
+  return static_cast<char *>(pointer) < static_cast<char *>(begin) + size;
+}
 
 Stream &of(StreamHandle handle) {
   return handle ? *reinterpret_cast<Stream *>(handle) : defaultStream;
 }
 
 // Does a stream's work up to a position; earlier work of others that it waits
-// for comes first.
-void advance(Stream &stream, size_t position) {
+// for comes first. False if it would have to wait for another process.
+bool advance(Stream &stream, size_t position) {
   while (stream.done < position) {
-    std::function<void()> next = std::move(stream.work[stream.done]);
-    ++stream.done;
-    next();
+    if (!stream.work[stream.done]())
+      return false;
+    stream.work[stream.done++] = nullptr;
+  }
+  return true;
+}
+
+template <typename IsDone> int waitUntil(IsDone isDone) {
+  while (true) {
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      if (isDone())
+        return Success;
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
 }
 
-int put(StreamHandle handle, std::function<void()> work) {
+int putSteps(StreamHandle handle, Work work) {
   std::lock_guard<std::mutex> lock(mutex);
   Stream &stream = of(handle);
   (stream.capturing ? stream.captured : stream.work).push_back(std::move(work));
   return Success;
+}
+
+template <typename Do> int put(StreamHandle handle, Do work) {
+  return putSteps(handle, [work = std::move(work)]() mutable {
+    work();
+    return true;
+  });
 }
 
 // target[i] = sum over m of source[m * stride + i]
@@ -160,6 +193,7 @@ bool acceptsAny() { return std::getenv("FAKE_CUDA_ANY") != nullptr; }
 } // namespace
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
+EXPORT int cuStreamSynchronize(StreamHandle handle);
 
 EXPORT int cuInit(unsigned) { return Success; }
 EXPORT int cuDriverGetVersion(int *version) {
@@ -229,9 +263,13 @@ EXPORT int cuMemFree_v2(DevicePointer pointer) {
 }
 EXPORT int cuMemHostAlloc(void **pointer, size_t size, unsigned) {
   *pointer = std::malloc(size);
+  std::lock_guard<std::mutex> lock(mutex);
+  pinned[*pointer] = size;
   return *pointer ? Success : OutOfMemory;
 }
 EXPORT int cuMemFreeHost(void *pointer) {
+  std::lock_guard<std::mutex> lock(mutex);
+  pinned.erase(pointer);
   std::free(pointer);
   return Success;
 }
@@ -243,11 +281,13 @@ EXPORT int cuMemcpyHtoDAsync_v2(DevicePointer target, const void *source,
     std::memcpy(reinterpret_cast<void *>(target), bytes.data(), bytes.size());
   });
 }
+// To pageable memory it returns when all is done.
 EXPORT int cuMemcpyDtoHAsync_v2(void *target, DevicePointer source, size_t size,
                                 StreamHandle stream) {
-  return put(stream, [=] {
-    std::memcpy(target, reinterpret_cast<void *>(source), size);
-  });
+  put(stream,
+      [=] { std::memcpy(target, reinterpret_cast<void *>(source), size); });
+  return isPinned(target) || of(stream).capturing ? Success
+                                                  : cuStreamSynchronize(stream);
 }
 EXPORT int cuMemcpyDtoDAsync_v2(DevicePointer target, DevicePointer source,
                                 size_t size, StreamHandle stream) {
@@ -271,15 +311,17 @@ EXPORT int cuStreamDestroy_v2(StreamHandle) {
   return Success; // events may still name it
 }
 EXPORT int cuStreamSynchronize(StreamHandle handle) {
+  Stream &stream = of(handle);
+  if (stream.capturing)
+    return CaptureUnsupported;
+  return waitUntil([&] { return advance(stream, stream.work.size()); });
+}
+EXPORT int cuStreamQuery(StreamHandle handle) {
   std::lock_guard<std::mutex> lock(mutex);
   Stream &stream = of(handle);
   if (stream.capturing)
     return CaptureUnsupported;
-  advance(stream, stream.work.size());
-  return Success;
-}
-EXPORT int cuStreamQuery(StreamHandle handle) {
-  return cuStreamSynchronize(handle);
+  return advance(stream, stream.work.size()) ? Success : NotReady;
 }
 EXPORT int cuStreamIsCapturing(StreamHandle handle, int *state) {
   std::lock_guard<std::mutex> lock(mutex);
@@ -326,17 +368,19 @@ EXPORT int cuStreamWaitEvent(StreamHandle stream, EventHandle handle,
   }
   if (!event.stream)
     return Success;
-  return put(stream, [event] { advance(*event.stream, event.position); });
+  return putSteps(stream,
+                  [event] { return advance(*event.stream, event.position); });
 }
 EXPORT int cuEventSynchronize(EventHandle handle) {
-  std::lock_guard<std::mutex> lock(mutex);
   Event &event = *reinterpret_cast<Event *>(handle);
-  if (event.stream)
-    advance(*event.stream, event.position);
-  return Success;
+  return waitUntil(
+      [&] { return !event.stream || advance(*event.stream, event.position); });
 }
 EXPORT int cuEventQuery(EventHandle handle) {
-  return cuEventSynchronize(handle);
+  std::lock_guard<std::mutex> lock(mutex);
+  Event &event = *reinterpret_cast<Event *>(handle);
+  bool isDone = !event.stream || advance(*event.stream, event.position);
+  return isDone ? Success : NotReady;
 }
 EXPORT int cuEventElapsedTime(float *milliseconds, EventHandle from,
                               EventHandle to) {
@@ -351,8 +395,8 @@ EXPORT int cuGraphInstantiateWithFlags(GraphExecHandle *exec, GraphHandle graph,
   return Success;
 }
 EXPORT int cuGraphLaunch(GraphExecHandle exec, StreamHandle stream) {
-  for (const auto &work : reinterpret_cast<Graph *>(exec)->work)
-    put(stream, work);
+  for (const Work &work : reinterpret_cast<Graph *>(exec)->work)
+    putSteps(stream, work);
   return Success;
 }
 EXPORT int cuGraphDestroy(GraphHandle graph) {
@@ -422,6 +466,10 @@ EXPORT int cuTensorMapEncodeTiled(TensorMap *map, int, unsigned, void *base,
   return Success;
 }
 
+// For fake_nccl.cpp.
+EXPORT void fakeCudaPut(StreamHandle stream, const Work *work) {
+  putSteps(stream, *work);
+}
 // For tests: what is allocated and not freed.
 EXPORT int64_t fakeCudaAllocations() {
   std::lock_guard<std::mutex> lock(mutex);
