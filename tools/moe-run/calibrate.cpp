@@ -28,7 +28,9 @@ using Clock = std::chrono::steady_clock;
 constexpr int Repeats = 15;
 constexpr int64_t SmallCount = 16; // elements
 constexpr int64_t LargeCount = int64_t(1) << 18;
-constexpr int64_t CopyBytes = int64_t(1) << 25; // above a rank's caches
+// Above a rank's caches, and on a device long beside a launch.
+constexpr int64_t CopyBytes = int64_t(1) << 25;
+constexpr int64_t DeviceCopyBytes = int64_t(1) << 29;
 
 struct Measured {
   const char *name; // in the machine file
@@ -75,6 +77,12 @@ private:
   // Least of one call's times, as rank 0 sees it.
   Status time(CollectiveKind kind, int64_t count, double &result);
   double best() const;
+  // A device adds up only what an artifact has a kernel for.
+  bool canAdd() const { return !device || !kernels->manifest().sums.empty(); }
+  moert_dtype dtype() const {
+    return device && canAdd() ? kernels->manifest().sums.front().dtype
+                              : MOERT_F32;
+  }
   nlohmann::ordered_json file() const;
   std::string where() const;
   // Runs `body` on a thread for each rank of this process; the first error of a
@@ -231,9 +239,9 @@ Status Calibration::meet() {
 
 Status Calibration::measureMemory() {
   std::vector<double> times(members.size());
+  int64_t size = device ? DeviceCopyBytes : CopyBytes;
   Status done = onRanks([&](Member &member) -> Status {
-    Result<Memory> from = buffer(member, CopyBytes),
-                   to = buffer(member, CopyBytes);
+    Result<Memory> from = buffer(member, size), to = buffer(member, size);
     if (!from.ok() || !to.ok())
       return from.ok() ? to.status() : from.status();
     std::vector<double> mine;
@@ -241,12 +249,12 @@ Status Calibration::measureMemory() {
       MOERT_TRY(finish(member));
       Clock::time_point start = Clock::now();
       if (member.queue) {
-        MOERT_TRY(member.queue->copy(to->data(), from->data(), CopyBytes));
+        MOERT_TRY(member.queue->copy(to->data(), from->data(), size));
         MOERT_TRY(finish(member));
       } else {
         auto *bytes = static_cast<char *>(from->data());
         bytes[repeat + 2] = static_cast<char>(repeat); // the copy is needed
-        std::memcpy(to->data(), from->data(), CopyBytes);
+        std::memcpy(to->data(), from->data(), static_cast<size_t>(size));
         bytes[0] = static_cast<char *>(to->data())[repeat + 2];
       }
       if (repeat >= 0)
@@ -255,21 +263,21 @@ Status Calibration::measureMemory() {
     times[static_cast<size_t>(&member - members.data())] = least(mine);
     return Status();
   });
-  memoryBytesPerSecond =
-      2.0 * CopyBytes / *std::max_element(times.begin(), times.end());
+  memoryBytesPerSecond = 2.0 * static_cast<double>(size) /
+                         *std::max_element(times.begin(), times.end());
   return done;
 }
 
 Status Calibration::time(CollectiveKind kind, int64_t count, double &result) {
   std::vector<double> times;
   Status done = onRanks([&](Member &member) -> Status {
-    int64_t bytes = count * ranks * static_cast<int64_t>(sizeof(float));
+    int64_t bytes = count * ranks * static_cast<int64_t>(dtypeSize(dtype()));
     Result<Memory> send = buffer(member, bytes), recv = buffer(member, bytes);
     if (!send.ok() || !recv.ok())
       return send.ok() ? recv.status() : send.status();
     Collective call;
     call.kind = kind;
-    call.dtype = MOERT_F32;
+    call.dtype = dtype();
     call.count = count;
     call.send = send->data();
     call.recv = recv->data();
@@ -296,7 +304,7 @@ Status Calibration::measure(Measured &entry) {
   double blocks = entry.kind == CollectiveKind::AllReduce
                       ? 2.0 * (ranks - 1) / ranks
                       : ranks - 1.0;
-  double bytes = blocks * LargeCount * sizeof(float);
+  double bytes = blocks * LargeCount * static_cast<double>(dtypeSize(dtype()));
   entry.latencyUs = small * 1e6;
   // Where the two cannot be told apart, the large call's whole time bounds it.
   entry.bytesPerSecond = bytes / std::max(large - small, 0.1 * large);
@@ -307,8 +315,12 @@ Status Calibration::run() {
   MOERT_TRY(join());
   MOERT_TRY(measureMemory());
   if (ranks > 1)
-    for (Measured &entry : entries)
-      MOERT_TRY(measure(entry));
+    for (Measured &entry : entries) {
+      bool adds = entry.kind == CollectiveKind::AllReduce ||
+                  entry.kind == CollectiveKind::ReduceScatter;
+      if (!adds || canAdd())
+        MOERT_TRY(measure(entry));
+    }
   if (isFirst())
     for (const std::string &path : plan.artifacts) {
       std::shared_ptr<Artifact> artifact;
@@ -406,13 +418,18 @@ void Calibration::print() const {
               memoryBytesPerSecond / 1e9, members.size());
   if (ranks > 1)
     for (const Measured &entry : entries)
-      std::printf("%s: %.1f us, %.2f GB/s\n", entry.name, entry.latencyUs,
-                  entry.bytesPerSecond / 1e9);
+      if (entry.bytesPerSecond > 0)
+        std::printf("%s: %.1f us, %.2f GB/s\n", entry.name, entry.latencyUs,
+                    entry.bytesPerSecond / 1e9);
   for (const ProductRate &rate : products)
     std::printf("products in %s: %.4f TFLOP/s, all of the layer in '%s' "
                 "counted\n",
                 rate.type.c_str(), rate.flopsPerSecond / 1e12,
                 printable(rate.artifact).c_str());
+  if (!canAdd() && ranks > 1)
+    std::printf("left out: all_reduce and reduce_scatter, which stay those of "
+                "%s (the artifact adds nothing up)\n",
+                plan.base.c_str());
   if (products.empty())
     std::printf("left out: efficiency of products, which stays that of %s (no "
                 "artifact of one rank is given)\n",
