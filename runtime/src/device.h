@@ -41,6 +41,9 @@ public:
   virtual void useOwnStream() = 0;
   // Whether what is put in is recorded, not done (a CUDA graph is made).
   virtual Result<bool> isCapturing() = 0;
+  // Before a run is put in: refuses to record a run like the last one that was
+  // done if that one read counts, before any rank has begun.
+  virtual Status beginRun() = 0;
 
   // While spans are wanted, what is put in between `beginSpan` and `endSpan` is
   // one on the stream, and so is each launch; else these do nothing. What

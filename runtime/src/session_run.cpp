@@ -302,6 +302,7 @@ Status Session::enqueue(void *stream, const std::vector<HostTensor> &inputs,
   }
   MOERT_TRY(rank.queue->enter());
   rank.queue->useStream(stream);
+  MOERT_TRY(rank.queue->beginRun());
   for (size_t i = 0; i < fn->outputs.size(); ++i) {
     if (const HostTensor *given = findTensor(outputs, fn->outputs[i].name)) {
       call.outputs[i] = given->data;

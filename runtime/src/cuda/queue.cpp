@@ -227,15 +227,30 @@ Status StreamQueue::wait() {
   }
 }
 
+static Status needsCounts() {
+  return Status::error(
+      MOERT_ERROR_UNSUPPORTED,
+      "the program needs counts on the host, which a stream that is being "
+      "captured cannot give; use --dispatcher=all_gather or one rank");
+}
+
+Status StreamQueue::beginRun() {
+  Result<bool> capturing = isCapturing();
+  if (!capturing.ok())
+    return capturing.status();
+  if (*capturing)
+    return hasRead ? needsCounts() : Status();
+  hasRead = false;
+  return {};
+}
+
 Status StreamQueue::read(void *host, const void *source, int64_t bytes) {
   Result<bool> capturing = isCapturing();
   if (!capturing.ok())
     return capturing.status();
   if (*capturing)
-    return Status::error(
-        MOERT_ERROR_UNSUPPORTED,
-        "the program needs counts on the host, which a stream that is being "
-        "captured cannot give; use --dispatcher=all_gather or one rank");
+    return needsCounts();
+  hasRead = true;
   MOERT_TRY(download(host, source, bytes));
   return wait();
 }

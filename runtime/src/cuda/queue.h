@@ -29,6 +29,7 @@ public:
   }
   void useOwnStream() override { current = own; }
   Result<bool> isCapturing() override;
+  Status beginRun() override;
   Status wantSpans() override;
   Status beginSpan(SpanKind kind, std::string_view name,
                    int64_t group) override;
@@ -65,6 +66,7 @@ private:
   StreamHandle own = nullptr, current = nullptr;
   std::vector<TensorMap> maps;
   std::vector<bool> bound;
+  bool hasRead = false;             // in the last run that was not recorded
   std::optional<Timeline> timeline; // while spans are wanted
   Memory status;                    // one word on the device
   Memory statusCopy;                // and on the host

@@ -1,6 +1,7 @@
 // Sessions on the device cuda over a driver that computes on the host
 // (fake_cuda.cpp): memory, the order of calls, what streams wait for, local
 // collectives, failures. Generated kernels are not run here.
+#include "cuda/graph.h"
 #include "moert/artifact.h"
 #include "session.h"
 #include "temporary_folder.h"
@@ -222,6 +223,21 @@ TEST_F(CudaSession, RunsOnACallersStreamAndIsCapturedThere) {
   ASSERT_TRUE(host->enter().ok());
   EXPECT_TRUE(session.enqueue(nullptr, three.inputs(), three.outputs()).ok());
   ASSERT_TRUE(session.wait().ok());
+  // Refused before anything is done, so that no rank fails and none waits.
+  auto capture = [&](Tensors &given) {
+    auto &queue = static_cast<cuda::StreamQueue &>(*host);
+    queue.useOwnStream();
+    return cuda::Graph::capture(queue, [&] {
+      return session.enqueue(queue.stream(), given.inputs(), given.outputs());
+    });
+  };
+  EXPECT_EQ(capture(three).status().code(), MOERT_ERROR_UNSUPPORTED);
+  EXPECT_TRUE(session.failure().ok());
+  EXPECT_TRUE(
+      session.enqueue(nullptr, tensors.inputs(), tensors.outputs()).ok());
+  ASSERT_TRUE(session.wait().ok());
+  auto graph = capture(tensors);
+  EXPECT_TRUE(graph.ok()) << graph.status().message();
 }
 
 TEST_F(CudaSession, WhatDoesNotFitIsNamed) {
