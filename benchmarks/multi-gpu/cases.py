@@ -22,11 +22,12 @@ class Case:
     dispatcher: str
     dedup: bool
     index: int = 0  # of the layer in its checkpoint
+    boundary: str = "split"  # replicated: each rank has all tokens, and gets all results
 
     @property
     def layout(self):
         mesh = f"EP{self.ep}" if self.etp == 1 else f"ETP{self.etp}" if self.ep == 1 else f"EP{self.ep}xETP{self.etp}"
-        return f"{mesh} {self.dispatcher}{' once' if self.dedup else ''}"
+        return f"{mesh} {self.dispatcher}{' once' if self.dedup else ''}{' replicated' if self.boundary == 'replicated' else ''}"
 
     @property
     def name(self):
@@ -34,7 +35,7 @@ class Case:
 
     @property
     def place(self):
-        return f"ranks={self.ranks} ep={self.ep} etp={self.etp} dispatcher={self.dispatcher}" + (" dedup=true" if self.dedup else "")
+        return f"ranks={self.ranks} ep={self.ep} etp={self.etp} dispatcher={self.dispatcher} boundary={self.boundary}" + (" dedup=true" if self.dedup else "")
 
 
 def meshes(ranks):
@@ -49,8 +50,9 @@ def golden_cases(ranks):
 
 
 def timed_cases(ranks):
-    everywhere = [(ranks, 1, "all_to_all", False), (ranks, 1, "all_to_all", True), (ranks, 1, "all_gather", False)]
-    layers = everywhere + ([(ranks // 2, 2, "all_to_all", False)] if ranks >= 4 else []) + [(1, ranks, "all_gather", False)]
+    replicated = ("all_gather", False, 0, "replicated")
+    everywhere = [(ranks, 1, "all_to_all", False), (ranks, 1, "all_to_all", True), (ranks, 1, "all_gather", False), (ranks, 1, *replicated)]
+    layers = everywhere + ([(ranks // 2, 2, "all_to_all", False)] if ranks >= 4 else []) + [(1, ranks, "all_gather", False), (1, ranks, *replicated)]
     return [Case(kind, shape, ranks, *how) for kind, ways in (("exchange", everywhere), ("layer", layers)) for shape in SHAPES for how in ways]
 
 

@@ -46,7 +46,7 @@ def human(size):
 
 def layer_lines(entries):
     lines = []
-    for kind, title in (("exchange", "Dispatch and combine (experts of width 8, so that next to nothing is their work), microseconds:"),
+    for kind, title in (("exchange", "Dispatch and combine (experts of width 8, so that next to nothing is their work), microseconds of the slowest rank:"),
                         ("layer", "Whole layers, microseconds of the slowest rank:")):
         found, columns = {}, []
         for entry in entries:

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 using namespace moert;
 
@@ -226,16 +227,18 @@ Result<std::vector<double>> Bench::timeOnStream(Measurement &result) {
   };
   MOERT_TRY(calls());
   MOERT_TRY(session->wait());
-  result.how = "graph";
-  Result<cuda::Graph> graph = cuda::Graph::capture(queue, calls);
+  // A capture that fails would end the job of several processes.
+  std::optional<cuda::Graph> graph;
   std::function<Status()> once = calls;
-  if (graph.ok()) {
+  result.how = queue.hasRead() ? "stream" : "graph";
+  if (!queue.hasRead()) {
+    Result<cuda::Graph> captured = cuda::Graph::capture(queue, calls);
+    if (!captured.ok())
+      return captured.status();
+    graph.emplace(std::move(*captured));
     once = [&]() { return graph->launch(queue); };
-  } else if (graph.status().code() == MOERT_ERROR_UNSUPPORTED) {
-    note(concat("no CUDA graph: ", graph.status().message()));
-    result.how = "stream";
-  } else {
-    return graph.status();
+  } else if (!plan.quiet && job.isFirst()) {
+    note("no CUDA graph: the program needs counts on the host");
   }
   Result<std::vector<double>> first = cuda::timeOnDevice(queue, 2, once);
   if (!first.ok())

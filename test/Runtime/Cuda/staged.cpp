@@ -101,7 +101,7 @@ moert::test::openSummingDevice(int number, const SumImage &f32,
     return concat(R"({"name": ")", name, R"(", "entry": "kernels/)", name,
                   R"(.ptx", "function": ")", sum.function,
                   R"(", "threads": 256, "cluster": 1, "shared_bytes": 0, )",
-                  R"("ctas_per_sm": 1, )",
+                  R"("ctas_per_sm": 8, )",
                   R"("params": ["ptr", "ptr", "i64", "i64", "i32"]})");
   };
   std::string manifest = concat(
