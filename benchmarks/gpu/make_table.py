@@ -1,6 +1,6 @@
 """Prints whole-layer times against their marks (marks-h200.json), from a run of the layer benchmark.
 
-    python3 benchmarks/gpu/make_table.py table.json [--by moe_mlir]
+    python3 benchmarks/gpu/make_table.py table.json [--by moe_mlir] [--marks marks-fp8-h200.json]
 
 The mark of a case is scaled by how torch._grouped_mm with support kernels did in this run and in the marks' run. Marks are of balanced routing; with another one
 a case is set against grouped_mm in this run alone.
@@ -29,8 +29,8 @@ def print_means(what, ratios):
     print(f"\nGeometric means of the {what}: " + ", ".join(means) + "." if means else "\nNo case was measured.")
 
 
-def balanced(times, by):
-    with open(os.path.join(HERE, "marks-h200.json")) as file:
+def balanced(times, by, marks):
+    with open(os.path.join(HERE, marks)) as file:
         marks = json.load(file)["cases"]
     print("| layer | tokens | ours us | how | mark us (whose) | ratio | scaled ratio | ours / floor |")
     print("|---|--:|--:|---|--:|--:|--:|--:|")
@@ -64,12 +64,12 @@ def other(times, by, routing):
     print_means("ratio", ratios)
 
 
-def print_tables(path, by):
+def print_tables(path, by, marks):
     with open(path) as file:
         run = json.load(file)
     times = {(line["layer"], line["T"], line.get("routing", "balanced"), line["impl"]): line for line in run["layers"] if "t_layer_us" in line}
     print(f"{run['meta']['device']}, torch {run['meta']['torch']}, {run['meta']['date']}\n")
-    balanced(times, by)
+    balanced(times, by, marks)
     for routing in sorted({key[2] for key in times} - {"balanced"}):
         other(times, by, routing)
 
@@ -78,8 +78,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("table")
     parser.add_argument("--by", default="moe_mlir")
+    parser.add_argument("--marks", default="marks-h200.json")
     options = parser.parse_args()
-    print_tables(options.table, options.by)
+    print_tables(options.table, options.by, options.marks)
 
 
 if __name__ == "__main__":

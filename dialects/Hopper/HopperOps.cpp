@@ -130,18 +130,30 @@ LogicalResult MmaOp::verify() {
     return emitOpError() << "multiplies " << lhs << " by " << rhs
                          << ", expected equal columns and element types";
   AccumulatorType acc = getResult().getType();
-  if (lhs.getRows() < acc.getRows() || rhs.getRows() < acc.getColumns()) // (C2)
+  int64_t first = getFirst();
+  if (lhs.getRows() < acc.getRows() ||
+      rhs.getRows() < first + acc.getColumns()) // (C2)
     return emitOpError() << "needs " << acc.getRows() << " rows of lhs and "
-                         << acc.getColumns() << " of rhs, but they have "
-                         << lhs.getRows() << " and " << rhs.getRows();
+                         << first + acc.getColumns()
+                         << " of rhs, but they have " << lhs.getRows()
+                         << " and " << rhs.getRows();
+  if (first < 0 || first % 8) // (C3)
+    return emitOpError() << "begins at row " << first
+                         << " of rhs, expected a multiple of 8";
+  if (getUnless() && !getAcc()) // (C4)
+    return emitOpError() << "drops accumulators that it does not have";
   return success();
 }
 
-LogicalResult MmaThrottleOp::verify() {
-  if (getPending() >= 0 && getPending() <= 7) // (C1)
+static LogicalResult verifyPending(Operation *op, int64_t pending) {
+  if (pending >= 0 && pending <= 7)
     return success();
-  return emitOpError() << "keeps " << getPending()
-                       << " groups in flight, expected 0 to 7";
+  return op->emitOpError() << "keeps " << pending
+                           << " groups in flight, expected 0 to 7";
+}
+
+LogicalResult MmaThrottleOp::verify() {
+  return verifyPending(*this, getPending()); // (C1)
 }
 
 LogicalResult MmaWaitOp::verify() {
@@ -149,9 +161,67 @@ LogicalResult MmaWaitOp::verify() {
   FragmentType fragment = getFragment().getType();
   if (acc.getRows() == fragment.getRows() &&
       acc.getColumns() == fragment.getColumns()) // (C1)
-    return success();
+    return verifyPending(*this, getPending());   // (C2)
   return emitOpError() << "gives " << fragment << " out of " << acc
                        << ", expected the same shape";
+}
+
+LogicalResult MmaResumeOp::verify() {
+  AccumulatorType acc = getAcc().getType();
+  FragmentType fragment = getFragment().getType();
+  if (acc.getRows() == fragment.getRows() &&
+      acc.getColumns() == fragment.getColumns()) // (C1)
+    return success();
+  return emitOpError() << "makes " << acc << " of " << fragment
+                       << ", expected the same shape";
+}
+
+/// Slices of the fragment's shape: two that alternate, one, or one for each 128
+/// columns.
+static LogicalResult verifyUnits(Operation *op, FragmentType fragment,
+                                 ValueRange units,
+                                 std::optional<Axis> alternate) {
+  for (Value unit : units) {
+    auto type = cast<SliceType>(unit.getType());
+    if (type != units.front().getType() ||
+        type.getRows() != fragment.getRows() ||
+        type.getColumns() != fragment.getColumns())
+      return op->emitOpError()
+             << "has " << type
+             << ", expected slices of one type and of the shape of "
+             << fragment;
+  }
+  size_t most =
+      alternate ? 2 : std::max<int64_t>(fragment.getColumns() / 128, 1);
+  if (units.size() == most || (units.size() == 1 && !alternate))
+    return success();
+  return op->emitOpError() << "has " << units.size() << " slices for "
+                           << fragment << ", expected " << most
+                           << (alternate ? " that alternate" : " or 1");
+}
+
+LogicalResult PromoteOp::verify() {
+  FragmentType partial = getPartial().getType(), sum = getSum().getType();
+  if (failed(
+          verifyUnits(*this, partial, getUnits(), getAlternate()))) // (C1) (C2)
+    return failure();
+  int64_t first = getFirst();
+  if (partial.getRows() != sum.getRows() || first < 0 ||
+      first + partial.getColumns() > sum.getColumns()) // (C3)
+    return emitOpError() << "adds " << partial << " from column " << first
+                         << " on to " << sum << ", expected it to fit";
+  if (first % 16) // (C4)
+    return emitOpError() << "adds from column " << first
+                         << " on, expected a multiple of 16";
+  return success();
+}
+
+LogicalResult RescaleOp::verify() {
+  if (!getTo().empty() && getTo().getTypes() != getFrom().getTypes()) // (C2)
+    return emitOpError() << "goes from " << getFrom().size() << " slices to "
+                         << getTo().size() << ", expected the same types";
+  return verifyUnits(*this, getFragment().getType(), getFrom(),
+                     getAlternate()); // (C1) (C2)
 }
 
 LogicalResult EpilogueOp::verify() {
@@ -217,5 +287,21 @@ LogicalResult StoreTileOp::verify() {
                            << other.getType()
                            << ", expected transposed fragments of one box and "
                               "shape";
+  return success();
+}
+
+LogicalResult StoreQuantizedOp::verify() {
+  FragmentType fragment = getFragment().getType();
+  TileType box = getStaging().getType().getBox();
+  if (fragment.getRows() != 64 || fragment.getColumns() != 128 ||
+      box.getRows() != 64 || box.getColumns() != 64) // (C1)
+    return emitOpError() << "stores " << fragment << " in a box of " << box
+                         << ", expected 64x128 in 64x64";
+  if (getStaging().getType().getBuffers() != 1) // (C2)
+    return emitOpError() << "has " << getStaging().getType().getBuffers()
+                         << " buffers, expected 1";
+  if (getColumns() < 1) // (C3)
+    return emitOpError() << "has an output of " << getColumns()
+                         << " columns, expected at least 1";
   return success();
 }

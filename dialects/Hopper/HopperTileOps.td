@@ -44,16 +44,19 @@ def Hopper_NextTileOp : Hopper_Op<"next_tile"> {
   let hasVerifier = 1;
 }
 
-def Hopper_MmaOp : Hopper_RingOp<"mma", [
+def Hopper_MmaOp : Hopper_RingOp<"mma", [AttrSizedOperandSegments,
     OptionalTypesMatchWith<"the accumulator keeps its type", "result", "acc", "$_self">]> {
   let summary = "multiplies two tiles of a stage into the accumulators of one warpgroup";
   let description = [{
     result[m, n] = acc[m, n] + sum over k of lhs[row + m, k] * rhs[n, k], in f32;
-    without `into`, acc counts as zero.  Asynchronous: issues one wgmma group.
+    without `into`, acc counts as zero.  Asynchronous: issues one wgmma group.  With
+    `first` the rows of rhs count from that one on.  With `zero unless`, acc counts as zero
+    where that is false: then the result takes the registers of acc, so that what reads
+    their values comes before.
 
     **Constraints**: (C1) both tiles exist and have the same columns and element type;
-    (C2) lhs has at least as many rows as the accumulator, rhs at least as many as it
-    has columns.
+    (C2) lhs has at least as many rows as the accumulator, rhs from `first` on at least
+    as many as it has columns; (C3) `first` is a multiple of 8; (C4) `zero unless` only with `into`.
 
     ```mlir
     %next = hopper.mma %ring[%position] lhs 0 from %row rhs 1 into %acc
@@ -61,10 +64,12 @@ def Hopper_MmaOp : Hopper_RingOp<"mma", [
     ```
   }];
   let arguments = (ins Hopper_RingType:$ring, I32:$position, I64Attr:$lhs, I32:$row,
-                       I64Attr:$rhs, Optional<Hopper_AccumulatorType>:$acc);
+                       I64Attr:$rhs, Optional<Hopper_AccumulatorType>:$acc, Optional<I1>:$unless,
+                       DefaultValuedAttr<I64Attr, "0">:$first);
   let results = (outs Hopper_AccumulatorType:$result);
   let assemblyFormat = [{
-    $ring `[` $position `]` `lhs` $lhs `from` $row `rhs` $rhs (`into` $acc^)? attr-dict
+    $ring `[` $position `]` `lhs` $lhs `from` $row `rhs` $rhs (`first` $first^)? (`into` $acc^)? (`zero` `unless` $unless^)?
+    attr-dict
     `:` qualified(type($ring)) `->` qualified(type($result))
   }];
   let hasVerifier = 1;
@@ -87,19 +92,38 @@ def Hopper_MmaThrottleOp : Hopper_Op<"mma_throttle"> {
 }
 
 def Hopper_MmaWaitOp : Hopper_Op<"mma_wait"> {
-  let summary = "waits for all wgmma groups and gives the accumulators out";
+  let summary = "waits for wgmma groups and gives accumulators out";
   let description = [{
-    The only way from accumulators to values: no read can move above the wait.
+    Waits until at most `pending` groups, which must not write these accumulators, are
+    in flight.  The only way from accumulators to values: no read can move above the wait.
 
-    **Constraints**: (C1) fragment and accumulator have the same shape.
+    **Constraints**: (C1) fragment and accumulator have the same shape; (C2) between 0
+    and 7 groups.
 
     ```mlir
     %values = hopper.mma_wait %acc : !hopper.acc<64x256> -> !hopper.fragment<64x256>
     ```
   }];
-  let arguments = (ins Hopper_AccumulatorType:$acc);
+  let arguments = (ins Hopper_AccumulatorType:$acc, DefaultValuedAttr<I64Attr, "0">:$pending);
   let results = (outs Hopper_FragmentType:$fragment);
-  let assemblyFormat = "$acc attr-dict `:` qualified(type($acc)) `->` qualified(type($fragment))";
+  let assemblyFormat = [{
+    $acc (`pending` $pending^)? attr-dict `:` qualified(type($acc)) `->` qualified(type($fragment))
+  }];
+  let hasVerifier = 1;
+}
+
+def Hopper_MmaResumeOp : Hopper_Op<"mma_resume", [Pure]> {
+  let summary = "gives a fragment back to wgmma as accumulators";
+  let description = [{
+    **Constraints**: (C1) fragment and accumulator have the same shape.
+
+    ```mlir
+    %acc = hopper.mma_resume %values : !hopper.fragment<64x128> -> !hopper.acc<64x128>
+    ```
+  }];
+  let arguments = (ins Hopper_FragmentType:$fragment);
+  let results = (outs Hopper_AccumulatorType:$acc);
+  let assemblyFormat = "$fragment attr-dict `:` qualified(type($fragment)) `->` qualified(type($acc))";
   let hasVerifier = 1;
 }
 
@@ -153,6 +177,92 @@ def Hopper_EpilogueOp : Hopper_Op<"epilogue", [
     $fragment (`,` $slices^)? (`pair` $pair^)? $body attr-dict
     `:` functional-type(operands, results)
   }];
+  let hasVerifier = 1;
+}
+
+def Hopper_ZeroFragmentOp : Hopper_Op<"zero_fragment", [Pure]> {
+  let summary = "a fragment of zeros";
+  let description = [{
+    ```mlir
+    %zero = hopper.zero_fragment : !hopper.fragment<64x256>
+    ```
+  }];
+  let results = (outs Hopper_FragmentType:$fragment);
+  let assemblyFormat = "attr-dict `:` qualified(type($fragment))";
+}
+
+def Hopper_ScaleSliceOp : Hopper_Op<"scale_slice", [Pure,
+    TypesMatchWith<"the slice keeps its type", "slice", "result", "$_self">]> {
+  let summary = "multiplies the values of a slice";
+  let description = [{
+    ```mlir
+    %units = hopper.scale_slice %tokens by %weight : !hopper.slice<rows, 64x128>
+    ```
+  }];
+  let arguments = (ins Hopper_SliceType:$slice, F32:$factor);
+  let results = (outs Hopper_SliceType:$result);
+  let assemblyFormat = "$slice `by` $factor attr-dict `:` qualified(type($slice))";
+}
+
+def Hopper_PromoteOp : Hopper_Op<"promote", [Pure, TypesMatchWith<"the sum keeps its type", "sum", "result", "$_self">]> {
+  let summary = "adds a scaled fragment to columns of a sum";
+  let description = [{
+    sum[r, first + c] += partial[r, c] * u, where u is a slice's value for the row or
+    column: of the only slice; with `alternate` of the first and the second of two in
+    turn for blocks of eight along that axis; or of one for each 128 columns.
+
+    **Constraints**: (C1) slices have one type, of the shape of `partial`; (C2) two
+    slices with `alternate`, else one, or one for each 128 columns; (C3) `sum` has the
+    rows of `partial` and at least `first` plus its columns; (C4) `first` is a multiple
+    of 16.
+
+    ```mlir
+    %next = hopper.promote %partial by %gate, %up alternate columns into %sum first 128
+        : !hopper.fragment<64x128>, !hopper.slice<rows, 64x128>, !hopper.slice<rows, 64x128>
+          into !hopper.fragment<64x256>
+    ```
+  }];
+  let arguments = (ins Hopper_FragmentType:$partial, Variadic<Hopper_SliceType>:$units,
+                       Hopper_FragmentType:$sum, OptionalAttr<Hopper_Axis>:$alternate,
+                       DefaultValuedAttr<I64Attr, "0">:$first);
+  let results = (outs Hopper_FragmentType:$result);
+  let assemblyFormat = [{
+    $partial `by` $units (`alternate` $alternate^)? `into` $sum (`first` $first^)? attr-dict
+    `:` qualified(type($partial)) `,` qualified(type($units)) `into` qualified(type($sum))
+  }];
+  let builders = [OpBuilder<(ins "::mlir::Value":$partial, "::mlir::ValueRange":$units, "::mlir::Value":$sum,
+    "::moe::hopper::AxisAttr":$alternate, "int64_t":$first), [{
+      build($_builder, $_state, sum.getType(), partial, units, sum, alternate, first);
+    }]>];
+  let hasVerifier = 1;
+}
+
+def Hopper_RescaleOp : Hopper_Op<"rescale", [Pure, AttrSizedOperandSegments,
+    TypesMatchWith<"the fragment keeps its type", "fragment", "result", "$_self">]> {
+  let summary = "expresses a fragment in other units";
+  let description = [{
+    result[r, c] = fragment[r, c] * from / to, units chosen as by `hopper.promote` and at
+    least 1e-20.  Without `to` the new unit is 1.
+
+    **Constraints**: (C1) slices have one type, of the shape of the fragment; (C2) as
+    many slices on both sides, as many as for `hopper.promote`.
+
+    ```mlir
+    %next = hopper.rescale %values from %old to %new
+        : !hopper.fragment<64x128>, !hopper.slice<rows, 64x128> to !hopper.slice<rows, 64x128>
+    ```
+  }];
+  let arguments = (ins Hopper_FragmentType:$fragment, Variadic<Hopper_SliceType>:$from,
+                       Variadic<Hopper_SliceType>:$to, OptionalAttr<Hopper_Axis>:$alternate);
+  let results = (outs Hopper_FragmentType:$result);
+  let assemblyFormat = [{
+    $fragment `from` $from (`to` $to^)? (`alternate` $alternate^)? attr-dict
+    `:` qualified(type($fragment)) `,` qualified(type($from)) (`to` qualified(type($to))^)?
+  }];
+  let builders = [OpBuilder<(ins "::mlir::Value":$fragment, "::mlir::ValueRange":$from, "::mlir::ValueRange":$to,
+    "::moe::hopper::AxisAttr":$alternate), [{
+      build($_builder, $_state, fragment.getType(), fragment, from, to, alternate);
+    }]>];
   let hasVerifier = 1;
 }
 
@@ -227,6 +337,32 @@ def Hopper_StoreTileOp : Hopper_Op<"store_tile"> {
     /// Boxes that a fragment is cut into.
     int64_t getBoxes();
   }];
+}
+
+def Hopper_StoreQuantizedOp : Hopper_Op<"store_quantized"> {
+  let summary = "rounds a fragment to e4m3 with a scale per row and stores its live rows";
+  let description = [{
+    The scale of a row is its largest magnitude / 448 (that of columns below `columns`,
+    as `column` counts them), and goes to `scales[column / 128 * pitch + row]`; what is
+    stored is the element divided by it.  Otherwise as `hopper.store_tile` with one box:
+    map and box count pairs of e4m3 as one element of two bytes.
+
+    **Constraints**: (C1) the fragment has 64 rows and 128 columns, the box 64 and 64;
+    (C2) there is one buffer; (C3) `columns` is positive.
+
+    ```mlir
+    hopper.store_quantized %values, %out, %map[%column, %row] rows %count of 2048 scales %scales pitch %pitch
+        : !hopper.fragment<64x128>, !hopper.staging<1, <64x64xbf16>>
+    ```
+  }];
+  let arguments = (ins Hopper_FragmentType:$fragment, Hopper_StagingType:$staging,
+                       Hopper_Pointer:$map, I32:$column, I32:$row, I32:$count, I64Attr:$columns,
+                       Hopper_Pointer:$scales, I32:$pitch);
+  let assemblyFormat = [{
+    $fragment `,` $staging `,` $map `[` $column `,` $row `]` `rows` $count `of` $columns `scales` $scales
+    `pitch` $pitch attr-dict `:` qualified(type($fragment)) `,` qualified(type($staging))
+  }];
+  let hasVerifier = 1;
 }
 
 def Hopper_DrainStoresOp : Hopper_Op<"drain_stores"> {

@@ -2,7 +2,7 @@
 // warpgroups 1 and 2 multiply them, 64 rows of the tile each.  Both roles walk
 // the same schedule, so the ring position at a tile is a function of the tiles
 // before it and never exchanged.
-#include "GroupedMatmulPlan.h"
+#include "GroupedMatmulFp8.h"
 
 #include "dialects/Hopper/HopperDialect.h"
 #include "moe/Codegen/DeviceBuilder.h"
@@ -20,7 +20,8 @@ using namespace moe::hopper;
 static constexpr uint32_t producerRegisters = 40, consumerRegisters = 232;
 static constexpr uint32_t gatherProducerRegisters = 56,
                           gatherConsumerRegisters = 224;
-/// With tails a thread may have 192 accumulators.
+/// With tails, or partial sums beside the sums, a thread may have 192
+/// accumulators.
 static constexpr uint32_t tailsProducerRegisters = 24,
                           tailsConsumerRegisters = 240;
 /// Tiles of a ring stage.
@@ -39,16 +40,19 @@ public:
                        LLVM::LLVMFuncOp function, const GroupedMatmulSpec &spec)
       : b(b), spec(spec), plan(planGroupedMatmul(spec)), function(function) {
     Type bf16 = b.getBF16Type();
-    auto tile = [&](int64_t rows, int64_t columns) {
-      return TileType::get(b.getContext(), rows, columns, bf16);
+    auto operand = [&](int64_t rows) {
+      return TileType::get(b.getContext(), rows, spec.getBlockElements(),
+                           spec.fp8 ? Float8E4M3FNType::get(b.getContext())
+                                    : bf16);
     };
-    ringType = RingType::get(b.getContext(), plan.stages,
-                             {tile(spec.tileTokens, blockColumns),
-                              tile(spec.tileWeights, blockColumns)});
-    stagingType = StagingType::get(b.getContext(), plan.buffers,
-                                   tile(plan.boxRows, plan.boxColumns));
+    ringType =
+        RingType::get(b.getContext(), plan.stages,
+                      {operand(spec.tileTokens), operand(spec.tileWeights)});
+    stagingType = StagingType::get(
+        b.getContext(), plan.buffers,
+        TileType::get(b.getContext(), plan.boxRows, plan.boxColumns, bf16));
     shared = getDynamicShared(b, b.getLoc(), module);
-    kBlocks = llvm::divideCeil(spec.k, blockColumns);
+    kBlocks = llvm::divideCeil(spec.k, spec.getBlockElements());
   }
 
   void build();
@@ -71,6 +75,8 @@ private:
   void computeTile(OutputTile tile, Value live, Value start, Value firstRow,
                    Value staging, int64_t columns);
   void keepTurning(Value position);
+  Value multiplyFp8(OutputTile tile, Value row, Value live, Value weightRow,
+                    Value start, Value firstRow);
   Value applyEpilogue(Value values, OutputTile tile, Value row, Value live,
                       Value weightRow);
   void sleepSometimes(Value position, int64_t role);
@@ -110,7 +116,7 @@ void GroupedMatmulBuilder::build() {
   if (spec.gather) {
     few = gatherProducerRegisters;
     many = gatherConsumerRegisters;
-  } else if (spec.tails) {
+  } else if (spec.tails || spec.fp8) {
     few = tailsProducerRegisters;
     many = tailsConsumerRegisters;
   }
@@ -362,7 +368,8 @@ SmallVector<Value> GroupedMatmulBuilder::multiply(Value start, Value firstRow,
     for (int64_t i = 0; i < plan.fragments; ++i) {
       Value row = i ? b.add(firstRow, i * wgmmaRows) : firstRow;
       next.push_back(MmaOp::create(b, accType, ring, position, lhs, row, rhs,
-                                   sums.empty() ? Value() : sums[i]));
+                                   sums.empty() ? Value() : sums[i],
+                                   /*unless=*/Value(), /*first=*/0));
     }
     return next;
   };
@@ -386,6 +393,20 @@ SmallVector<Value> GroupedMatmulBuilder::multiply(Value start, Value firstRow,
     sum = MmaWaitOp::create(b, type, sum);
   ReleaseOp::create(b, ring, b.add(start, kBlocks - 1), spec.cluster);
   return sums;
+}
+
+Value GroupedMatmulBuilder::multiplyFp8(OutputTile tile, Value row, Value live,
+                                        Value weightRow, Value start,
+                                        Value firstRow) {
+  auto beforeStage = [&](Value position) { sleepSometimes(position, 1); };
+  ScaledProduct product{spec,
+                        ring,
+                        argument("x_scale"),
+                        argument("scale_rows"),
+                        argument("w_scale"),
+                        beforeStage};
+  ScaledTile place{tile.expert, row, live, weightRow, firstRow, start};
+  return multiplyScaled(b, product, place);
 }
 
 void GroupedMatmulBuilder::keepTurning(Value start) {
@@ -459,15 +480,24 @@ Value GroupedMatmulBuilder::applyEpilogue(Value values, OutputTile tile,
 void GroupedMatmulBuilder::computeTile(OutputTile tile, Value live, Value start,
                                        Value firstRow, Value staging,
                                        int64_t columns) {
-  SmallVector<Value> sums = multiply(start, firstRow, columns);
   Value row = spec.swap ? tile.row : b.add(tile.row, firstRow);
   Value weightRow = spec.swap ? b.add(tile.column, firstRow) : tile.column;
   Value column = spec.isPaired() ? b.shr(weightRow, 1) : weightRow;
+  SmallVector<Value> sums;
+  if (spec.fp8)
+    sums = {multiplyFp8(tile, row, live, weightRow, start, firstRow)};
+  else
+    sums = multiply(start, firstRow, columns);
   for (auto [i, values] : llvm::enumerate(sums))
     values = applyEpilogue(values, tile, row, live,
                            i ? b.add(weightRow, i * wgmmaRows) : weightRow);
-  StoreTileOp::create(b, sums.front(), ArrayRef(sums).drop_front(), staging,
-                      argument("y"), column, row, live, spec.swap);
+  if (spec.quantize)
+    StoreQuantizedOp::create(b, sums.front(), staging, argument("y"), column,
+                             row, live, spec.getOutputColumns(),
+                             argument("y_scale"), argument("scale_rows"));
+  else
+    StoreTileOp::create(b, sums.front(), ArrayRef(sums).drop_front(), staging,
+                        argument("y"), column, row, live, spec.swap);
 }
 
 /// One body for each token side that a product may have, complete from the

@@ -1,6 +1,6 @@
 // What a grouped matmul may be, and what follows from it for memory and
 // parameters.
-#include "GroupedMatmulPlan.h"
+#include "GroupedMatmulFp8.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
@@ -54,6 +54,8 @@ GroupedMatmulPlan moe::planGroupedMatmul(const GroupedMatmulSpec &spec) {
   plan.weightsBox = spec.tileWeights > 256 || spec.cluster > 1
                         ? spec.tileWeights / 2
                         : spec.tileWeights;
+  if (spec.quantize)
+    perPair *= 2; // and two e4m3 to an element
   int64_t stageBytes = (spec.tileTokens + spec.tileWeights) * 128 + 32;
   if (spec.tails) {
     plan.sides = getSides(spec.tileTokens, spec.tails);
@@ -95,19 +97,20 @@ static LogicalResult verifyProblem(const GroupedMatmulSpec &spec,
     return emitError() << "grouped matmul of " << spec.experts << " experts, n "
                        << spec.n << ", k " << spec.k
                        << ", expected all positive";
-  if (spec.k % 8)
+  int64_t perRow = spec.fp8 ? 16 : 8;
+  if (spec.k % perRow)
     return emitError() << "k is " << spec.k
                        << ", but a row of x must be a multiple of 16 bytes; "
                           "pad k to "
-                       << llvm::alignTo(spec.k, 8);
+                       << llvm::alignTo(spec.k, perRow);
   int64_t unit = spec.isPaired() ? 16 : 8;
   if (spec.n % unit)
     return emitError() << "n is " << spec.n << ", expected a multiple of "
                        << unit << " such as " << llvm::alignTo(spec.n, unit);
-  if (spec.blockedWeights && spec.k % blockColumns)
+  if (spec.blockedWeights && spec.k % spec.getBlockElements())
     return emitError() << "k is " << spec.k
                        << ", but blocked weights have whole blocks; pad k to "
-                       << llvm::alignTo(spec.k, blockColumns);
+                       << llvm::alignTo(spec.k, spec.getBlockElements());
   if (spec.experts * spec.n > INT32_MAX)
     return emitError() << spec.experts << " experts of " << spec.n
                        << " weight rows exceed the 2147483647 rows that a "
@@ -183,7 +186,8 @@ static LogicalResult verifyTile(const GroupedMatmulSpec &spec,
 LogicalResult moe::verifyGroupedMatmul(const GroupedMatmulSpec &spec,
                                        ErrorFn emitError) {
   if (failed(verifyProblem(spec, emitError)) ||
-      failed(verifyTile(spec, emitError)))
+      failed(verifyTile(spec, emitError)) ||
+      failed(verifyScaled(spec, emitError)))
     return failure();
   if (spec.passTiles < 0)
     return emitError() << "passes of " << spec.passTiles
@@ -219,23 +223,33 @@ KernelInterface moe::getGroupedMatmulInterface(const GroupedMatmulSpec &spec) {
         {name.str(), kind, columns, boxRows, boxColumns, /*elementBytes=*/2});
   };
   auto pointer = [&](StringRef name) { parameters.push_back({name.str()}); };
+  // Maps see two-byte elements.
+  int64_t mappedK = spec.k * 64 / spec.getBlockElements();
   if (spec.gather) {
     pointer("x");
     if (spec.gatherIndex)
       pointer("index");
   } else {
-    map("x", ParameterKind::MatrixMap, spec.k, plan.tokensBox, blockColumns);
+    map("x", ParameterKind::MatrixMap, mappedK, plan.tokensBox, blockColumns);
   }
   map("w",
       spec.blockedWeights ? ParameterKind::BlockedMap
                           : ParameterKind::MatrixMap,
-      spec.k, plan.weightsBox, blockColumns);
-  map("y", ParameterKind::RaggedMap, spec.getOutputColumns(), plan.boxRows,
+      mappedK, plan.weightsBox, blockColumns);
+  map("y", ParameterKind::RaggedMap,
+      spec.getOutputColumns() / (spec.quantize ? 2 : 1), plan.boxRows,
       plan.boxColumns);
   pointer("offsets");
   if (spec.bias)
     pointer("bias");
   if (spec.rowScale)
     pointer("scale");
+  if (spec.fp8) {
+    pointer("x_scale");
+    pointer("w_scale");
+    if (spec.quantize)
+      pointer("y_scale");
+    parameters.push_back({"scale_rows", ParameterKind::Integer});
+  }
   return interface;
 }

@@ -2,6 +2,7 @@
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "llvm/ADT/bit.h"
 
 using namespace mlir;
 using namespace moe;
@@ -49,4 +50,21 @@ Value moe::createBF16Pair(DeviceBuilder &b, Value low, Value high) {
       b, VectorType::get(2, b.getBF16Type()), high, low, Value(),
       NVVM::FPRoundingMode::RN);
   return LLVM::BitcastOp::create(b, b.getI32Type(), pair);
+}
+
+Value moe::createE4M3Pair(DeviceBuilder &b, Value low, Value high) {
+  Value pair = NVVM::ConvertF32x2ToF8x2Op::create(
+      b, b.getI16Type(), high, low, NVVM::FPRoundingMode::RN,
+      NVVM::SaturationMode::SATFINITE, /*relu=*/false,
+      Float8E4M3FNType::get(b.getContext()));
+  return arith::ExtUIOp::create(b, b.getI32Type(), pair);
+}
+
+QuantizedScale moe::createQuantizedScale(DeviceBuilder &b, Value largest) {
+  constexpr float leastMagnitude = 1e-30f, largestE4M3 = 448.0f;
+  int64_t leastBits = llvm::bit_cast<int32_t>(leastMagnitude);
+  Value most = b.toFloat(b.max(largest, leastBits));
+  Value inverse = NVVM::RcpApproxFtzF32Op::create(b, b.getF32Type(), most);
+  return {arith::MulFOp::create(b, most, b.f32(1.0f / largestE4M3)),
+          arith::MulFOp::create(b, inverse, b.f32(largestE4M3))};
 }

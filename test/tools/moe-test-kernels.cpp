@@ -8,6 +8,7 @@
 #include "moe/Codegen/GroupedMatmul.h"
 #include "moe/Codegen/MoveRows.h"
 #include "moe/Codegen/PackRows.h"
+#include "moe/Codegen/QuantizeRows.h"
 #include "moe/Codegen/Regroup.h"
 #include "moe/Codegen/Router.h"
 #include "moe/Codegen/RowDots.h"
@@ -147,6 +148,9 @@ static FailureOr<Kernel> readGroupedMatmul(Settings &settings, Location loc) {
   settings.read("pass-tiles", spec.passTiles);
   settings.read("rotate", spec.rotate);
   settings.read("jitter", spec.jitter);
+  settings.read("fp8", spec.fp8);
+  settings.read("quantize", spec.quantize);
+  settings.read("rescale", spec.rescale);
   settings.read("gather-index", spec.gatherIndex);
   settings.read("gather-divisor", spec.gatherDivisor);
   auto emitError = [&] { return mlir::emitError(loc); };
@@ -330,6 +334,15 @@ static FailureOr<Kernel> readMoveRows(Settings &settings, Location loc) {
                 buildMoveRows);
 }
 
+static FailureOr<Kernel> readQuantizeRows(Settings &settings, Location loc) {
+  QuantizeRowsSpec spec;
+  settings.read("columns", spec.columns);
+  settings.read("divisor", spec.divisor);
+  settings.read("indexed", spec.indexed);
+  return finish(settings, loc, spec, verifyQuantizeRows,
+                getQuantizeRowsInterface, buildQuantizeRows);
+}
+
 static FailureOr<Kernel> readRowDots(Settings &settings, Location loc) {
   RowDotsSpec spec;
   settings.read("rows", spec.rows);
@@ -388,6 +401,7 @@ static FailureOr<Kernel> readKernel(StringRef name, Settings &settings,
                     .Case("few-rows", readFewRows)
                     .Case("pack-rows", readPackRows)
                     .Case("move-rows", readMoveRows)
+                    .Case("quantize-rows", readQuantizeRows)
                     .Case("row-dots", readRowDots)
                     .Case("regroup", readRegroup)
                     .Case("counts", readCounts)
@@ -396,11 +410,12 @@ static FailureOr<Kernel> readKernel(StringRef name, Settings &settings,
                     .Case("sum-ranks", readSumRanks)
                     .Default(nullptr);
   if (!reader)
-    return emitError(loc) << "unknown kernel '" << name
-                          << "', expected grouped-matmul, token-sort, combine, "
-                             "select-experts, router, few-rows, pack-rows, "
-                             "move-rows, row-dots, regroup, counts, set-words, "
-                             "zero-words or sum-ranks";
+    return emitError(loc)
+           << "unknown kernel '" << name
+           << "', expected grouped-matmul, token-sort, combine, "
+              "select-experts, router, few-rows, pack-rows, "
+              "move-rows, quantize-rows, row-dots, regroup, counts, set-words, "
+              "zero-words or sum-ranks";
   return reader(settings, loc);
 }
 

@@ -32,7 +32,19 @@ enum class GroupedEpilogue {
 ///   ordered as w's rows
 /// - y[rows][n], or [n / 2] with swiglu
 ///
-/// x, w and y are bf16.
+/// x, w and y are bf16; with `fp8` x and w are e4m3 with f32 scales, which an
+/// element is to be multiplied by:
+/// - xScale[k / 128][scaleRows]: one per row and 128 columns; scaleRows, the
+/// rows
+///   of x's buffer, is given at launch
+/// - wScale[experts][n / 128][k / 128], or [experts][2][n / 2 / 128][k / 128]
+/// of
+///   gate and up with swiglu: one per block of 128 x 128; numbers of blocks are
+///   rounded up
+/// - tensor maps count pairs of e4m3 as one element of two bytes; blocked
+/// weights
+///   are [experts * n / 8][k / 128][8][128]
+/// - with `quantize` y is e4m3 too and has yScale[columns / 128][scaleRows]
 struct GroupedMatmulSpec {
   std::string name = "grouped_matmul";
   int64_t experts = 1;
@@ -63,6 +75,11 @@ struct GroupedMatmulSpec {
   /// Neighbours in a tile are neighbours in memory: fewer pages of DRAM at
   /// once.
   bool blockedWeights = false;
+  bool fp8 = false;
+  bool quantize = false; ///< only with `fp8`
+  /// Only with `fp8`: the sum stays with the tensor cores, which hold fewer
+  /// bits than f32, and is brought to the units of each block of k.
+  bool rescale = false;
   GroupedEpilogue epilogue = GroupedEpilogue::None;
   double alpha = 1.702, limit = 7.0; ///< of SwigluClamped
   /// Row tiles that share a pass over the columns; 0: about 2048 rows.
@@ -73,6 +90,8 @@ struct GroupedMatmulSpec {
 
   bool isPaired() const { return epilogue != GroupedEpilogue::None; }
   int64_t getOutputColumns() const { return isPaired() ? n / 2 : n; }
+  /// Elements of a swizzled row of 128 bytes.
+  int64_t getBlockElements() const { return fp8 ? 128 : 64; }
 };
 
 /// Refuses what the generator does not make, with the nearest legal choice.

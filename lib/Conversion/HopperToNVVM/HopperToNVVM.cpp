@@ -63,6 +63,7 @@ struct ConvertHopperToNVVM
     populateTilePatterns(converter, patterns);
     populateStorePatterns(converter, patterns);
     populateSchedulePatterns(converter, patterns);
+    populateScalePatterns(converter, patterns);
     scf::populateSCFStructuralTypeConversionsAndLegality(converter, patterns,
                                                          target);
     // Helper functions may pass rings and fragments; kernels (llvm.func)

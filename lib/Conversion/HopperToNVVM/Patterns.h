@@ -22,6 +22,13 @@ void populateStorePatterns(const mlir::TypeConverter &converter,
 void populateSchedulePatterns(const mlir::TypeConverter &converter,
                               mlir::RewritePatternSet &patterns);
 
+/// Scaled sums and quantised stores.
+void populateScalePatterns(const mlir::TypeConverter &converter,
+                           mlir::RewritePatternSet &patterns);
+
+/// A converted accumulator, fragment or slice of these registers.
+mlir::Value packRegisters(DeviceBuilder &b, mlir::Type type,
+                          llvm::ArrayRef<mlir::Value> values);
 /// The registers of a converted accumulator, fragment or slice.
 llvm::SmallVector<mlir::Value> unpackRegisters(DeviceBuilder &b,
                                                mlir::Value registers);
@@ -35,6 +42,22 @@ inline mlir::Value getStage(DeviceBuilder &b, hopper::RingType ring,
 /// Orders this thread's ordinary writes to shared memory before later TMA and
 /// wgmma reads.
 void createAsyncProxyFence(DeviceBuilder &b);
+
+/// A coordinate of a register's element in this thread.
+mlir::Value getCoordinate(DeviceBuilder &b, hopper::ThreadCoordinate at);
+
+/// The named barrier of a warpgroup, whose number in the CTA is `group`.
+void createGroupBarrier(DeviceBuilder &b, mlir::Value group);
+/// Writes 8x8 matrices of two-byte elements to a box by stmatrix, `halves` for
+/// each 16 bytes of columns.
+void writeBox(DeviceBuilder &b, mlir::Value box, hopper::TileType tile,
+              llvm::ArrayRef<mlir::Value> matrices, int64_t halves,
+              bool transposed);
+/// Lets the leader hand a box to TMA: one bulk group per box, empty for a box
+/// without live rows, since the wait before reusing a buffer counts groups.
+void storeBox(DeviceBuilder &b, mlir::Value map, mlir::Value box,
+              hopper::TileType tile, mlir::Value leader, mlir::Value column,
+              mlir::Value row, mlir::Value count);
 
 } // namespace moe
 

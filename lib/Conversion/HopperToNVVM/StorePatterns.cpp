@@ -8,6 +8,64 @@ using namespace mlir;
 using namespace moe;
 using namespace moe::hopper;
 
+/// Address in a box, for this lane, of the row it gives to one stmatrix of
+/// 8x8 matrices from number `first` of the box on: lanes 8 i .. 8 i + 7 hold
+/// the rows of matrix i.
+static Value getMatrixRow(DeviceBuilder &b, Value box, TileType tile,
+                          int64_t first, int64_t halves, bool transposed) {
+  Value lane = b.lane(), warp = b.warpInGroup();
+  Value inner = b.bitAnd(lane, 7), matrix = b.add(b.shr(lane, 3), first);
+  Value half = b.rem(matrix, halves), chunk = b.div(matrix, halves);
+  Value row, column; // of the box; a column is 16 bytes wide
+  if (transposed) {
+    row = b.add(b.shl(chunk, 3), inner);
+    column = b.add(b.mul(warp, halves), half);
+  } else {
+    row = b.add(b.mul(b.add(b.mul(warp, halves), half), 8), inner);
+    column = chunk;
+  }
+  int64_t bytes = tile.getRowBytes();
+  // 128-byte rows: column xor row mod 8; 64-byte rows: column xor (row / 2)
+  // mod 4.
+  Value swizzle = bytes == 128 ? inner : b.shr(inner, 1);
+  Value offset = b.add(b.mul(row, bytes), b.shl(b.bitXor(column, swizzle), 4));
+  return b.atByte(box, offset);
+}
+
+void moe::createGroupBarrier(DeviceBuilder &b, Value group) {
+  NVVM::BarrierOp::create(b, Type(), group, b.i32(128),
+                          NVVM::BarrierReductionAttr(), Value());
+}
+
+void moe::writeBox(DeviceBuilder &b, Value box, TileType tile,
+                   ArrayRef<Value> matrices, int64_t halves, bool transposed) {
+  auto layout = transposed ? NVVM::MMALayout::col : NVVM::MMALayout::row;
+  auto shape = NVVM::LdStMatrixShapeAttr::get(b.getContext(), 8, 8);
+  for (int64_t first = 0, step; !matrices.empty(); first += step) {
+    int64_t count = matrices.size();
+    step = count >= 4 ? 4 : count >= 2 ? 2 : 1;
+    NVVM::StMatrixOp::create(
+        b, getMatrixRow(b, box, tile, first, halves, transposed),
+        matrices.take_front(step), layout, shape, NVVM::LdStMatrixEltType::B16);
+    matrices = matrices.drop_front(step);
+  }
+}
+
+void moe::storeBox(DeviceBuilder &b, Value map, Value box, TileType tile,
+                   Value leader, Value column, Value row, Value count) {
+  int64_t height = tile.getRows();
+  Value live = b.min(count, height);
+  b.ifThen(leader, [&] {
+    b.ifThen(b.less(0, live), [&] {
+      NVVM::CpAsyncBulkTensorSharedCTAToGlobalOp::create(
+          b, map, box,
+          ValueRange{column, b.sub(height, live), b.add(row, live)}, Value(),
+          NVVM::TMAStoreMode::TILE, Value());
+    });
+    NVVM::CpAsyncBulkCommitGroupOp::create(b);
+  });
+}
+
 namespace {
 struct StagingPattern : OpConversionPattern<StagingOp> {
   using OpConversionPattern::OpConversionPattern;
@@ -27,48 +85,6 @@ struct StagingPattern : OpConversionPattern<StagingOp> {
 /// lets one thread hand each box to TMA.
 struct StoreTilePattern : OpConversionPattern<StoreTileOp> {
   using OpConversionPattern::OpConversionPattern;
-
-  /// Address in a box, for this lane, of the row it gives to one stmatrix of
-  /// `matrices` 8x8 matrices from number `first` of the box on: lanes 8 i .. 8
-  /// i + 7 hold the rows of matrix i.
-  static Value getMatrixRow(DeviceBuilder &b, StoreTileOp op, Value box,
-                            int64_t first) {
-    TileType tile = op.getStaging().getType().getBox();
-    int64_t halves = FragmentLayout(op.getFragment().getType()).getHalves();
-    Value lane = b.lane(), warp = b.warpInGroup();
-    Value inner = b.bitAnd(lane, 7), matrix = b.add(b.shr(lane, 3), first);
-    Value half = b.rem(matrix, halves), chunk = b.div(matrix, halves);
-    Value row, column; // of the box; a column is 16 bytes wide
-    if (op.getTransposed()) {
-      row = b.add(b.shl(chunk, 3), inner);
-      column = b.add(b.mul(warp, halves), half);
-    } else {
-      row = b.add(b.mul(b.add(b.mul(warp, halves), half), 8), inner);
-      column = chunk;
-    }
-    int64_t bytes = tile.getRowBytes();
-    // 128-byte rows: column xor row mod 8; 64-byte rows: column xor (row / 2)
-    // mod 4.
-    Value swizzle = bytes == 128 ? inner : b.shr(inner, 1);
-    Value offset =
-        b.add(b.mul(row, bytes), b.shl(b.bitXor(column, swizzle), 4));
-    return b.atByte(box, offset);
-  }
-
-  static void writeBox(DeviceBuilder &b, StoreTileOp op, Value box,
-                       ArrayRef<Value> matrices) {
-    auto layout =
-        op.getTransposed() ? NVVM::MMALayout::col : NVVM::MMALayout::row;
-    auto shape = NVVM::LdStMatrixShapeAttr::get(b.getContext(), 8, 8);
-    for (int64_t first = 0, step; !matrices.empty(); first += step) {
-      int64_t count = matrices.size();
-      step = count >= 4 ? 4 : count >= 2 ? 2 : 1;
-      NVVM::StMatrixOp::create(b, getMatrixRow(b, op, box, first),
-                               matrices.take_front(step), layout, shape,
-                               NVVM::LdStMatrixEltType::B16);
-      matrices = matrices.drop_front(step);
-    }
-  }
 
   /// A box on its way: the registers it is made of, its buffer, and where its
   /// first element goes; `count` rows of it are live.
@@ -104,23 +120,6 @@ struct StoreTilePattern : OpConversionPattern<StoreTileOp> {
     return boxes;
   }
 
-  /// One bulk group per box, empty for a box without live rows: the wait before
-  /// reusing a buffer counts groups.
-  static void sendBox(DeviceBuilder &b, StoreTileOp op, OpAdaptor adaptor,
-                      const Box &box, Value leader) {
-    int64_t height = op.getStaging().getType().getBox().getRows();
-    Value live = b.min(box.count, height);
-    b.ifThen(leader, [&] {
-      b.ifThen(b.less(0, live), [&] {
-        NVVM::CpAsyncBulkTensorSharedCTAToGlobalOp::create(
-            b, adaptor.getMap(), box.buffer,
-            ValueRange{box.column, b.sub(height, live), b.add(box.row, live)},
-            Value(), NVVM::TMAStoreMode::TILE, Value());
-      });
-      NVVM::CpAsyncBulkCommitGroupOp::create(b);
-    });
-  }
-
   LogicalResult
   matchAndRewrite(StoreTileOp op, OpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
@@ -132,10 +131,9 @@ struct StoreTilePattern : OpConversionPattern<StoreTileOp> {
       fragments.push_back(unpackRegisters(b, other));
     Value leader = b.equal(b.bitAnd(b.threadId(), 127), 0);
     Value group = b.warpgroup();
-    auto barrier = [&] {
-      NVVM::BarrierOp::create(b, Type(), group, b.i32(128),
-                              NVVM::BarrierReductionAttr(), Value());
-    };
+    auto barrier = [&] { createGroupBarrier(b, group); };
+    TileType tile = op.getStaging().getType().getBox();
+    int64_t halves = FragmentLayout(op.getFragment().getType()).getHalves();
     // Several fragments: a buffer for each, or one after the other.
     int64_t together = op.getMore().empty() ? 1 : buffers;
     SmallVector<Box> boxes = cutTile(b, op, adaptor, fragments);
@@ -152,11 +150,12 @@ struct StoreTilePattern : OpConversionPattern<StoreTileOp> {
       });
       barrier();
       for (auto [box, pairs] : llvm::zip(round, matrices))
-        writeBox(b, op, box.buffer, pairs);
+        writeBox(b, box.buffer, tile, pairs, halves, op.getTransposed());
       createAsyncProxyFence(b);
       barrier();
       for (const Box &box : round)
-        sendBox(b, op, adaptor, box, leader);
+        storeBox(b, adaptor.getMap(), box.buffer, tile, leader, box.column,
+                 box.row, box.count);
     }
     rewriter.eraseOp(op);
     return success();

@@ -16,14 +16,14 @@ SmallVector<Value> moe::unpackRegisters(DeviceBuilder &b, Value registers) {
   return values;
 }
 
-static Value pack(DeviceBuilder &b, Type type, ArrayRef<Value> values) {
+Value moe::packRegisters(DeviceBuilder &b, Type type, ArrayRef<Value> values) {
   Value registers = LLVM::UndefOp::create(b, type);
   for (auto [i, value] : llvm::enumerate(values))
     registers = LLVM::InsertValueOp::create(b, registers, value, i);
   return registers;
 }
 
-static Value getCoordinate(DeviceBuilder &b, ThreadCoordinate at) {
+Value moe::getCoordinate(DeviceBuilder &b, ThreadCoordinate at) {
   Value sum = b.mul(b.warpInGroup(), at.warpScale);
   sum = b.add(sum, b.mul(b.shr(b.lane(), 2), at.quadScale));
   sum = b.add(sum, b.mul(b.bitAnd(b.lane(), 3), at.laneScale));
@@ -40,6 +40,42 @@ struct MmaPattern : OpConversionPattern<MmaOp> {
     Value wide = arith::ExtUIOp::create(b, b.getI64Type(), low);
     uint64_t fixed = 1ull << 62 | 64ull << 32 | 1ull << 16;
     return arith::OrIOp::create(b, wide, b.i64(fixed));
+  }
+
+  /// The product that drops what the accumulators hold unless `keep`: nvvm's op
+  /// knows that only when the kernel is built, and then takes other registers.
+  static Value multiplyUnless(DeviceBuilder &b, Value acc, Value lhs, Value rhs,
+                              Value keep, NVVM::MMAShapeAttr shape,
+                              bool isBF16) {
+    SmallVector<Value> operands = unpackRegisters(b, acc);
+    size_t count = operands.size();
+    operands.append(
+        {lhs, rhs, arith::ExtUIOp::create(b, b.getI32Type(), keep)});
+    std::string constraints, registers;
+    for (size_t i = 0; i < count; ++i) {
+      constraints += "=f,";
+      registers += (i ? ", $" : "$") + std::to_string(i);
+    }
+    for (size_t i = 0; i < count; ++i)
+      constraints += std::to_string(i) + ",";
+    constraints += "l,l,r";
+    auto operand = [&](size_t i) {
+      return "$" + std::to_string(2 * count + i);
+    };
+    std::string type = isBF16 ? "bf16" : "e4m3";
+    std::string text =
+        "{\n.reg .pred p;\nsetp.ne.b32 p, " + operand(2) +
+        ", 0;\nwgmma.mma_async.sync.aligned.m" + std::to_string(shape.getM()) +
+        "n" + std::to_string(shape.getN()) + "k" +
+        std::to_string(shape.getK()) + ".f32." + type + "." + type + " {" +
+        registers + "}, " + operand(0) + ", " + operand(1) + ", p, 1, 1" +
+        (isBF16 ? ", 0, 0" : "") + ";\n}";
+    auto product = LLVM::InlineAsmOp::create(
+        b, acc.getType(), operands, text, constraints,
+        /*has_side_effects=*/true, /*is_align_stack=*/false,
+        LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
+        ArrayAttr());
+    return product.getResult(0);
   }
 
   LogicalResult
@@ -59,6 +95,8 @@ struct MmaPattern : OpConversionPattern<MmaOp> {
     };
     Value lhs = b.add(start(op.getLhs()), b.mul(adaptor.getRow(), 128 / 16));
     Value rhs = start(op.getRhs());
+    if (op.getFirst())
+      rhs = b.add(rhs, op.getFirst() * (128 / 16));
     Value acc = adaptor.getAcc();
     bool zero = !acc;
     if (zero)
@@ -72,9 +110,15 @@ struct MmaPattern : OpConversionPattern<MmaOp> {
     for (int64_t step = 0; step < lhsTile.getRowBytes() / 32; ++step) {
       auto scale = zero && step == 0 ? NVVM::WGMMAScaleOut::zero
                                      : NVVM::WGMMAScaleOut::one;
+      Value left = getDescriptor(b, b.add(lhs, 2 * step));
+      Value right = getDescriptor(b, b.add(rhs, 2 * step));
+      if (adaptor.getUnless() && step == 0) {
+        acc = multiplyUnless(b, acc, left, right, adaptor.getUnless(), shape,
+                             isBF16);
+        continue;
+      }
       acc = NVVM::WgmmaMmaAsyncOp::create(
-          b, accType, acc, getDescriptor(b, b.add(lhs, 2 * step)),
-          getDescriptor(b, b.add(rhs, 2 * step)), shape, type, type,
+          b, accType, acc, left, right, shape, type, type,
           NVVM::WGMMATypes::f32, scale, NVVM::WGMMAScaleIn::one,
           NVVM::WGMMAScaleIn::one, NVVM::MMALayout::row, NVVM::MMALayout::col,
           NVVM::MMAIntOverflowAttr());
@@ -113,7 +157,9 @@ struct MmaWaitPattern : OpConversionPattern<MmaWaitOp> {
       constraints += std::to_string(i) + (i + 1 < values.size() ? "," : "");
     auto wait = LLVM::InlineAsmOp::create(
         b, adaptor.getAcc().getType(), values,
-        "wgmma.wait_group.sync.aligned 0;", constraints,
+        "wgmma.wait_group.sync.aligned " + std::to_string(op.getPending()) +
+            ";",
+        constraints,
         /*has_side_effects=*/true, /*is_align_stack=*/false,
         LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
         ArrayAttr());
@@ -142,8 +188,8 @@ struct LoadSlicePattern : OpConversionPattern<LoadSliceOp> {
       values.push_back(
           b.load(b.getF32Type(), b.atElement(base, b.getF32Type(), index)));
     }
-    rewriter.replaceOp(op,
-                       pack(b, getTypeConverter()->convertType(type), values));
+    rewriter.replaceOp(
+        op, packRegisters(b, getTypeConverter()->convertType(type), values));
     return success();
   }
 };
@@ -182,7 +228,7 @@ struct EpiloguePattern : OpConversionPattern<EpilogueOp> {
       results.push_back(mapping.lookupOrDefault(yield.getValue()));
     }
     Type type = getTypeConverter()->convertType(op.getResult().getType());
-    rewriter.replaceOp(op, pack(b, type, results));
+    rewriter.replaceOp(op, packRegisters(b, type, results));
     return success();
   }
 };

@@ -233,3 +233,89 @@ func.func @two_shapes(%x: !hopper.fragment<64x64>, %y: !hopper.fragment<64x32>,
       : !hopper.fragment<64x64>, !hopper.staging<2, <64x64xbf16>>, !hopper.fragment<64x32>
   return
 }
+
+// -----
+
+func.func @unknown_accumulators(%ring: !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>, %i: i32, %keep: i1) {
+  // expected-error @+1 {{drops accumulators that it does not have}}
+  %acc = hopper.mma %ring[%i] lhs 0 from %i rhs 1 zero unless %keep
+      : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>> -> !hopper.acc<64x256>
+  return
+}
+
+// -----
+
+func.func @half_behind_the_end(%ring: !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>, %i: i32) {
+  // expected-error @+1 {{needs 64 rows of lhs and 320 of rhs, but they have 128 and 256}}
+  %acc = hopper.mma %ring[%i] lhs 0 from %i rhs 1 first 192
+      : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>> -> !hopper.acc<64x128>
+  return
+}
+
+// -----
+
+func.func @half_between_groups(%ring: !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>, %i: i32) {
+  // expected-error @+1 {{begins at row 4 of rhs, expected a multiple of 8}}
+  %acc = hopper.mma %ring[%i] lhs 0 from %i rhs 1 first 4
+      : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>> -> !hopper.acc<64x128>
+  return
+}
+
+// -----
+
+func.func @resumed_in_another_shape(%x: !hopper.fragment<64x64>) {
+  // expected-error @+1 {{makes '!hopper.acc<64x128>' of '!hopper.fragment<64x64>', expected the same shape}}
+  %acc = hopper.mma_resume %x : !hopper.fragment<64x64> -> !hopper.acc<64x128>
+  return
+}
+
+// -----
+
+func.func @lonely_alternation(%x: !hopper.fragment<64x64>, %u: !hopper.slice<rows, 64x64>) {
+  // expected-error @+1 {{has 1 slices for '!hopper.fragment<64x64>', expected 2 that alternate}}
+  %y = hopper.promote %x by %u alternate columns into %x : !hopper.fragment<64x64>, !hopper.slice<rows, 64x64> into !hopper.fragment<64x64>
+  return
+}
+
+// -----
+
+func.func @units_of_another_shape(%x: !hopper.fragment<64x64>, %u: !hopper.slice<rows, 64x128>) {
+  // expected-error @+1 {{expected slices of one type and of the shape of '!hopper.fragment<64x64>'}}
+  %y = hopper.promote %x by %u into %x : !hopper.fragment<64x64>, !hopper.slice<rows, 64x128> into !hopper.fragment<64x64>
+  return
+}
+
+// -----
+
+func.func @part_behind_the_sum(%x: !hopper.fragment<64x64>, %u: !hopper.slice<rows, 64x64>) {
+  // expected-error @+1 {{from column 16 on to '!hopper.fragment<64x64>', expected it to fit}}
+  %y = hopper.promote %x by %u into %x first 16 : !hopper.fragment<64x64>, !hopper.slice<rows, 64x64> into !hopper.fragment<64x64>
+  return
+}
+
+// -----
+
+func.func @other_units(%x: !hopper.fragment<64x256>, %u: !hopper.slice<rows, 64x256>) {
+  // expected-error @+1 {{goes from 1 slices to 2, expected the same types}}
+  %y = hopper.rescale %x from %u to %u, %u : !hopper.fragment<64x256>, !hopper.slice<rows, 64x256>
+      to !hopper.slice<rows, 64x256>, !hopper.slice<rows, 64x256>
+  return
+}
+
+// -----
+
+func.func @part_of_a_block(%x: !hopper.fragment<64x64>, %out: !hopper.staging<1, <64x64xbf16>>, %map: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{expected 64x128 in 64x64}}
+  hopper.store_quantized %x, %out, %map[%i, %i] rows %i of 64 scales %map pitch %i
+      : !hopper.fragment<64x64>, !hopper.staging<1, <64x64xbf16>>
+  return
+}
+
+// -----
+
+func.func @several_buffers(%x: !hopper.fragment<64x128>, %out: !hopper.staging<2, <64x64xbf16>>, %map: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{has 2 buffers, expected 1}}
+  hopper.store_quantized %x, %out, %map[%i, %i] rows %i of 128 scales %map pitch %i
+      : !hopper.fragment<64x128>, !hopper.staging<2, <64x64xbf16>>
+  return
+}

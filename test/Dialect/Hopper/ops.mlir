@@ -123,3 +123,31 @@ func.func @tails(%ring: !ring, %map: !llvm.ptr, %rows: !hopper.gathered<128x64xb
       experts 8 columns 4096 tile 128x256 pass 16 rotate equal 8
   return
 }
+
+// CHECK-LABEL: func.func @quantized_operands
+func.func @quantized_operands(%ring: !hopper.ring<3, <128x128xf8E4M3FN>, <256x128xf8E4M3FN>>, %map: !llvm.ptr, %i: i32, %keep: i1,
+                              %w: f32, %out: !hopper.staging<1, <64x64xbf16>>) {
+  // CHECK: %[[ZERO:.*]] = hopper.zero_fragment : !hopper.fragment<64x128>
+  %zero = hopper.zero_fragment : !hopper.fragment<64x128>
+  // CHECK: %[[OLD:.*]] = hopper.mma_resume %[[ZERO]] : !hopper.fragment<64x128> -> !hopper.acc<64x128>
+  %old = hopper.mma_resume %zero : !hopper.fragment<64x128> -> !hopper.acc<64x128>
+  // CHECK: %[[ACC:.*]] = hopper.mma %{{.*}} lhs 0 from %{{.*}} rhs 1 first 128 into %[[OLD]] zero unless %{{.*}} : {{.*}} -> !hopper.acc<64x128>
+  %acc = hopper.mma %ring[%i] lhs 0 from %i rhs 1 first 128 into %old zero unless %keep
+      : !hopper.ring<3, <128x128xf8E4M3FN>, <256x128xf8E4M3FN>> -> !hopper.acc<64x128>
+  // CHECK: %[[X:.*]] = hopper.mma_wait %[[ACC]] pending 1
+  %x = hopper.mma_wait %acc pending 1 : !hopper.acc<64x128> -> !hopper.fragment<64x128>
+  %tokens = hopper.load_slice %map[%i] below %i : !hopper.slice<rows, 64x128>
+  // CHECK: %[[UNIT:.*]] = hopper.scale_slice %{{.*}} by %{{.*}} : !hopper.slice<rows, 64x128>
+  %unit = hopper.scale_slice %tokens by %w : !hopper.slice<rows, 64x128>
+  // CHECK: %[[SUM:.*]] = hopper.promote %[[X]] by %[[UNIT]], %[[UNIT]] alternate columns into %[[ZERO]]
+  %sum = hopper.promote %x by %unit, %unit alternate columns into %zero
+      : !hopper.fragment<64x128>, !hopper.slice<rows, 64x128>, !hopper.slice<rows, 64x128> into !hopper.fragment<64x128>
+  // CHECK: %[[NEXT:.*]] = hopper.rescale %[[SUM]] from %[[UNIT]] to %[[UNIT]] :
+  %next = hopper.rescale %sum from %unit to %unit : !hopper.fragment<64x128>, !hopper.slice<rows, 64x128> to !hopper.slice<rows, 64x128>
+  // CHECK: %[[Y:.*]] = hopper.rescale %[[NEXT]] from %[[UNIT]] :
+  %y = hopper.rescale %next from %unit : !hopper.fragment<64x128>, !hopper.slice<rows, 64x128>
+  // CHECK: hopper.store_quantized %[[Y]], %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}] rows %{{.*}} of 2048 scales %{{.*}} pitch %{{.*}}
+  hopper.store_quantized %y, %out, %map[%i, %i] rows %i of 2048 scales %map pitch %i
+      : !hopper.fragment<64x128>, !hopper.staging<1, <64x64xbf16>>
+  return
+}

@@ -1,0 +1,69 @@
+// RUN: moe-opt %s --convert-hopper-to-nvvm --canonicalize --cse --split-input-file | FileCheck %s
+
+!ring = !hopper.ring<4, <128x128xf8E4M3FN>, <128x128xf8E4M3FN>>
+
+// The first product decides at run time whether the accumulators count, so that they stay in their registers.
+// CHECK-LABEL: func.func @partial_sums
+func.func @partial_sums(%ring: !ring, %acc: !hopper.acc<64x8>, %position: i32, %row: i32, %keep: i1) {
+  // CHECK: llvm.inline_asm has_side_effects "{\0A.reg .pred p;\0Asetp.ne.b32 p, $10, 0;\0Awgmma.mma_async.sync.aligned.m64n8k32.f32.e4m3.e4m3 {$0, $1, $2, $3}, $8, $9, p, 1, 1;\0A}", "=f,=f,=f,=f,0,1,2,3,l,l,r"
+  // CHECK-COUNT-3: nvvm.wgmma.mma_async {{.*}} <m = 64, n = 8, k = 32>, D[<f32>, <one>]
+  %next = hopper.mma %ring[%position] lhs 0 from %row rhs 1 first 64 into %acc zero unless %keep : !ring -> !hopper.acc<64x8>
+  // CHECK: llvm.inline_asm has_side_effects "wgmma.wait_group.sync.aligned 1;"
+  %values = hopper.mma_wait %next pending 1 : !hopper.acc<64x8> -> !hopper.fragment<64x8>
+  return
+}
+
+// -----
+
+// Registers 0 and 1 are of the first row of a thread, 2 and 3 of the second; columns from 16 on are registers 8 to 15 of the sum.
+// CHECK-LABEL: func.func @promoted
+// CHECK-SAME: (%[[X:.*]]: !llvm.struct<{{.*}}>, %[[GATE:.*]]: !llvm.struct<(f32, f32)>, %[[UP:.*]]: !llvm.struct<(f32, f32)>, %[[SUM:.*]]: !llvm.struct
+func.func @promoted(%x: !hopper.fragment<64x16>, %gate: !hopper.slice<rows, 64x16>, %up: !hopper.slice<rows, 64x16>,
+                    %sum: !hopper.fragment<64x32>) -> !hopper.fragment<64x32> {
+  // CHECK-DAG: %[[G1:.*]] = llvm.extractvalue %[[GATE]][1]
+  // CHECK-DAG: %[[U0:.*]] = llvm.extractvalue %[[UP]][0]
+  // CHECK-DAG: %[[X3:.*]] = llvm.extractvalue %[[X]][3]
+  // CHECK-DAG: %[[X4:.*]] = llvm.extractvalue %[[X]][4]
+  // CHECK: %[[S11:.*]] = llvm.extractvalue %[[SUM]][11]
+  // CHECK: llvm.intr.fma(%[[X3]], %[[G1]], %[[S11]])
+  // CHECK: %[[S12:.*]] = llvm.extractvalue %[[SUM]][12]
+  // CHECK: llvm.intr.fma(%[[X4]], %[[U0]], %[[S12]])
+  %y = hopper.promote %x by %gate, %up alternate columns into %sum first 16
+      : !hopper.fragment<64x16>, !hopper.slice<rows, 64x16>, !hopper.slice<rows, 64x16> into !hopper.fragment<64x32>
+  return %y : !hopper.fragment<64x32>
+}
+
+// -----
+
+// One ratio for each row of a thread.
+// CHECK-LABEL: func.func @rescaled
+func.func @rescaled(%x: !hopper.fragment<64x8>, %from: !hopper.slice<rows, 64x8>, %to: !hopper.slice<rows, 64x8>)
+    -> !hopper.fragment<64x8> {
+  // CHECK-COUNT-2: nvvm.rcp.approx.ftz.f
+  // CHECK-NOT: nvvm.rcp.approx.ftz.f
+  %y = hopper.rescale %x from %from to %to : !hopper.fragment<64x8>, !hopper.slice<rows, 64x8> to !hopper.slice<rows, 64x8>
+  return %y : !hopper.fragment<64x8>
+}
+
+// -----
+
+// Two scales for a thread, 16 matrices of two-byte elements, one box.
+// CHECK-LABEL: func.func @quantized
+func.func @quantized(%x: !hopper.fragment<64x128>, %out: !hopper.staging<1, <64x64xbf16>>, %map: !llvm.ptr, %column: i32,
+                     %row: i32, %count: i32, %scales: !llvm.ptr, %pitch: i32) {
+  // CHECK-COUNT-64: arith.maxsi
+  // CHECK-COUNT-2: nvvm.shfl.sync bfly
+  // CHECK: scf.if
+  // CHECK-NEXT: arith.addi
+  // CHECK: llvm.store %{{.*}} : f32, !llvm.ptr<1>
+  // CHECK-COUNT-2: nvvm.shfl.sync bfly
+  // CHECK: llvm.store %{{.*}} : f32, !llvm.ptr<1>
+  // CHECK-COUNT-32: nvvm.convert.f32x2.to.f8x2
+  // CHECK: nvvm.cp.async.bulk.wait_group 0 {read}
+  // CHECK-COUNT-4: nvvm.stmatrix
+  // CHECK: nvvm.fence.proxy
+  // CHECK: nvvm.cp.async.bulk.tensor.global.shared.cta
+  hopper.store_quantized %x, %out, %map[%column, %row] rows %count of 2048 scales %scales pitch %pitch
+      : !hopper.fragment<64x128>, !hopper.staging<1, <64x64xbf16>>
+  return
+}
