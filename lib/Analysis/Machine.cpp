@@ -1,6 +1,7 @@
 // Reading and checking machine files. A file is read strictly: an unknown key,
 // a missing number or one without a source is refused by its path.
 #include "moe/Analysis/Machine.h"
+#include "moe/Json/StrictJson.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -90,10 +91,6 @@ private:
 };
 
 } // namespace
-
-static std::string spell(const json::Value &value) {
-  return llvm::formatv("{0}", value).str();
-}
 
 static StringRef lastKey(StringRef path) {
   return path.contains('.') ? path.rsplit('.').second : path;
@@ -339,16 +336,11 @@ static void mergeInto(json::Object &base, const json::Object &over) {
 
 static FailureOr<json::Object> readText(StringRef text, StringRef origin,
                                         std::string &error, int depth = 0) {
-  llvm::Expected<json::Value> value = json::parse(text);
-  if (!value) {
-    error = "machine '" + origin.str() +
-            "' is no JSON: " + llvm::toString(value.takeError());
-    return failure();
-  }
-  json::Object *root = value->getAsObject();
+  constexpr uint64_t maxMachine = 16 << 20;
+  llvm::Expected<json::Object> root =
+      parseObject(text, "machine '" + origin.str() + "'", maxMachine);
   if (!root) {
-    error =
-        "machine '" + origin.str() + "' is no JSON object, but one is expected";
+    error = llvm::toString(root.takeError());
     return failure();
   }
   std::optional<StringRef> base = root->getString("base");

@@ -1,4 +1,5 @@
 #include "moe/Analysis/ModelConfig.h"
+#include "moe/Json/StrictJson.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
 
@@ -29,20 +30,16 @@ FailureOr<ModelConfig> moe::readModelConfig(StringRef path,
         "'" + path.str() + "' cannot be read: " + buffer.getError().message();
     return failure();
   }
-  llvm::Expected<llvm::json::Value> value =
-      llvm::json::parse((*buffer)->getBuffer());
-  if (!value) {
-    error =
-        "'" + path.str() + "' is no JSON: " + llvm::toString(value.takeError());
+  constexpr uint64_t maxConfig = 64 << 20;
+  llvm::Expected<llvm::json::Object> object =
+      parseObject((*buffer)->getBuffer(), "'" + path.str() + "'", maxConfig);
+  if (!object) {
+    error = llvm::toString(object.takeError());
     return failure();
   }
-  const llvm::json::Object *root = value->getAsObject();
-  if (root && root->getObject("text_config"))
-    root = root->getObject("text_config");
-  if (!root) {
-    error = "'" + path.str() + "' is no JSON object, but one is expected";
-    return failure();
-  }
+  const llvm::json::Object *root = &*object;
+  if (const llvm::json::Object *text = root->getObject("text_config"))
+    root = text;
   ModelConfig model;
   auto read = [&](std::initializer_list<StringRef> keys, int64_t fallback,
                   bool required = false) -> int64_t {

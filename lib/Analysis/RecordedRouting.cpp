@@ -1,4 +1,5 @@
 #include "moe/Analysis/PayloadPrediction.h"
+#include "moe/Json/StrictJson.h"
 #include "llvm/Support/Endian.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -35,14 +36,14 @@ FailureOr<RecordedRouting> moe::readRouting(StringRef file, int64_t layer,
       bytes.size() < 8 ? 0 : llvm::support::endian::read64le(bytes.data());
   if (bytes.size() < 8 || length > bytes.size() - 8)
     return refuse("is no safetensors file");
-  auto header = llvm::json::parse(bytes.substr(8, length));
-  if (!header) {
-    llvm::consumeError(header.takeError());
-    return refuse("has a header that is not JSON");
+  llvm::Expected<llvm::json::Object> root = parseObject(
+      bytes.substr(8, length), "'" + file.str() + "'", maxSafetensorsHeader);
+  if (!root) {
+    error = llvm::toString(root.takeError());
+    return failure();
   }
   std::string name = ("layers." + Twine(layer) + ".expert_ids").str();
-  const llvm::json::Object *root = header->getAsObject();
-  const llvm::json::Object *tensor = root ? root->getObject(name) : nullptr;
+  const llvm::json::Object *tensor = root->getObject(name);
   if (!tensor)
     return refuse("has no tensor `" + name +
                   "`; `moe-run --record-routing` writes one");

@@ -2,6 +2,7 @@
 // a binomial distribution; both from one small generator, so that every
 // platform sees the same numbers.
 #include "moe/Analysis/RoutingModel.h"
+#include "moe/Json/StrictJson.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -216,39 +217,41 @@ static FailureOr<std::vector<double>> readHistogram(StringRef path,
             "' is no safetensors file, but one with `expert_ids` is expected";
     return failure();
   }
-  auto header = llvm::json::parse(bytes.substr(8, length));
-  const llvm::json::Object *root = header ? header->getAsObject() : nullptr;
-  if (!header)
-    llvm::consumeError(header.takeError());
+  llvm::Expected<llvm::json::Object> root =
+      parseObject(bytes.substr(8, length), "histogram '" + path.str() + "'",
+                  maxSafetensorsHeader);
+  if (!root) {
+    error = llvm::toString(root.takeError());
+    return failure();
+  }
   std::vector<double> counts;
-  if (root)
-    for (const auto &entry : *root) {
-      const llvm::json::Object *tensor = entry.second.getAsObject();
-      if (!tensor || !StringRef(entry.first).contains("expert_ids") ||
-          tensor->getString("dtype") != "I32")
-        continue;
-      const llvm::json::Array *range = tensor->getArray("data_offsets");
-      std::optional<int64_t> from, to;
-      if (range && range->size() == 2) {
-        from = (*range)[0].getAsInteger();
-        to = (*range)[1].getAsInteger();
-      }
-      uint64_t room = bytes.size() - 8 - length;
-      if (!from || !to || *from < 0 || *to < *from ||
-          static_cast<uint64_t>(*to) > room)
-        continue;
-      StringRef data = bytes.substr(8 + length + *from, *to - *from);
-      for (size_t i = 0; i + 4 <= data.size(); i += 4) {
-        uint32_t id = 0;
-        for (int b = 3; b >= 0; --b)
-          id = id << 8 | static_cast<uint8_t>(data[i + b]);
-        if (id >= 1u << 20)
-          continue;
-        if (id >= counts.size())
-          counts.resize(id + 1, 0);
-        counts[id] += 1;
-      }
+  for (const auto &entry : *root) {
+    const llvm::json::Object *tensor = entry.second.getAsObject();
+    if (!tensor || !StringRef(entry.first).contains("expert_ids") ||
+        tensor->getString("dtype") != "I32")
+      continue;
+    const llvm::json::Array *range = tensor->getArray("data_offsets");
+    std::optional<int64_t> from, to;
+    if (range && range->size() == 2) {
+      from = (*range)[0].getAsInteger();
+      to = (*range)[1].getAsInteger();
     }
+    uint64_t room = bytes.size() - 8 - length;
+    if (!from || !to || *from < 0 || *to < *from ||
+        static_cast<uint64_t>(*to) > room)
+      continue;
+    StringRef data = bytes.substr(8 + length + *from, *to - *from);
+    for (size_t i = 0; i + 4 <= data.size(); i += 4) {
+      uint32_t id = 0;
+      for (int b = 3; b >= 0; --b)
+        id = id << 8 | static_cast<uint8_t>(data[i + b]);
+      if (id >= 1u << 20)
+        continue;
+      if (id >= counts.size())
+        counts.resize(id + 1, 0);
+      counts[id] += 1;
+    }
+  }
   if (counts.empty()) {
     error = "histogram '" + path.str() +
             "' has no tensor `expert_ids` of I32, but one as --record-routing "

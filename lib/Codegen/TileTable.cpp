@@ -1,4 +1,5 @@
 #include "moe/Codegen/TileTable.h"
+#include "moe/Json/StrictJson.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/Twine.h"
@@ -153,12 +154,14 @@ FailureOr<TileTable> moe::parseTileTable(StringRef text, StringRef origin,
     error = (origin + ": " + what).str();
     return failure();
   };
-  llvm::Expected<llvm::json::Value> parsed = llvm::json::parse(text);
-  if (!parsed)
-    return fail(llvm::toString(parsed.takeError()));
-  const llvm::json::Object *object = parsed->getAsObject();
-  const llvm::json::Array *matrices =
-      object ? object->getArray("matrices") : nullptr;
+  constexpr uint64_t maxTable = 64 << 20;
+  llvm::Expected<llvm::json::Object> object =
+      parseObject(text, origin, maxTable);
+  if (!object) {
+    error = llvm::toString(object.takeError());
+    return failure();
+  }
+  const llvm::json::Array *matrices = object->getArray("matrices");
   if (!matrices)
     return fail("expected an object with `matrices`");
   TileTable table;

@@ -1,5 +1,5 @@
 #include "Resolve.h"
-#include "StrictJson.h"
+#include "moe/Json/StrictJson.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 

@@ -1,5 +1,5 @@
 #include "Tensors.h"
-#include "StrictJson.h"
+#include "moe/Json/StrictJson.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/Endian.h"
@@ -35,6 +35,7 @@ static uint64_t bitsOf(StringRef dtype) {
       .Default(0);
 }
 
+using moe::spell;
 static std::string spell(const json::Array &array) {
   return spell(json::Value(json::Array(array)));
 }

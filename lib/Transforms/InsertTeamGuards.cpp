@@ -24,6 +24,11 @@ struct InsertTeamGuardsPass
         leftovers.push_back(op);
     });
     for (Operation *op : leftovers)
+      if (!cast<linalg::LinalgOp>(op).hasPureBufferSemantics()) {
+        op->emitOpError("works on tensors, but buffers alone are expected");
+        return signalPassFailure();
+      }
+    for (Operation *op : leftovers)
       guard(rewriter, op);
   }
 

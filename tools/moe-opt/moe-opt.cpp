@@ -143,6 +143,9 @@ int main(int argc, char **argv) {
     return fail(message);
   if (llvm::Error error = moe::checkInputLimits(buffer->getMemBufferRef()))
     return fail(llvm::toString(std::move(error)));
+  if (llvm::Error error =
+          moe::checkBytecode(buffer->getMemBufferRef(), registry))
+    return fail(llvm::toString(std::move(error)));
   std::string text;
   llvm::raw_string_ostream stream(text);
   if (failed(MlirOptMain(stream, std::move(buffer), registry, config)))

@@ -252,6 +252,7 @@ def InsertTeamGuardsPass : Pass<"moe-insert-team-guards", "::mlir::ModuleOp"> {
     scf.if %first { scf.for ... }
     moert.team_barrier
     ```
+    Refuses linalg ops on tensors.
   }];
   let dependentDialects = ["::mlir::linalg::LinalgDialect", "::mlir::scf::SCFDialect", "::moe::moert::MoertDialect"];
 }

@@ -1,14 +1,14 @@
 // JSON from untrusted files. The parser of LLVM recurses and keeps the last of
 // two equal keys, so size, depth and keys are checked on the bytes first.
-#ifndef MOE_LIB_IMPORT_STRICTJSON_H
-#define MOE_LIB_IMPORT_STRICTJSON_H
+#ifndef MOE_JSON_STRICTJSON_H
+#define MOE_JSON_STRICTJSON_H
 
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/JSON.h"
 #include <string>
 
-namespace moe::import {
+namespace moe {
 
 /// An error that starts with the file's name.
 llvm::Error fileError(llvm::StringRef file, const llvm::Twine &message);
@@ -22,8 +22,11 @@ parseObject(llvm::StringRef bytes, llvm::StringRef file, uint64_t maxBytes);
 llvm::Expected<llvm::json::Object> readObject(llvm::StringRef file,
                                               uint64_t maxBytes);
 
+/// The largest header of a safetensors file, as the format has it.
+inline constexpr uint64_t maxSafetensorsHeader = 100'000'000;
+
 /// A value as it stands in a file, shortened, for messages.
 std::string spell(const llvm::json::Value &value);
 
-} // namespace moe::import
+} // namespace moe
 #endif

@@ -1,4 +1,4 @@
-#include "StrictJson.h"
+#include "moe/Json/StrictJson.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FileSystem.h"
@@ -7,7 +7,7 @@
 
 using namespace llvm;
 
-namespace moe::import {
+namespace moe {
 
 constexpr size_t kMaxDepth = 64;
 
@@ -137,4 +137,4 @@ std::string spell(const json::Value &value) {
   return text;
 }
 
-} // namespace moe::import
+} // namespace moe

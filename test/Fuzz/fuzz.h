@@ -1,0 +1,80 @@
+// What fuzzers share. Each reads bytes as a reader of ours would get them; it
+// must answer with an error or a result, and never crash, hang or leak.
+#ifndef MOE_TEST_FUZZ_FUZZ_H
+#define MOE_TEST_FUZZ_FUZZ_H
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <unistd.h>
+#include <vector>
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+namespace fuzz {
+
+inline std::string_view text(const uint8_t *data, size_t size) {
+  return {reinterpret_cast<const char *>(data), size};
+}
+
+// The parts between newlines.
+inline std::vector<std::string> lines(std::string_view text) {
+  std::vector<std::string> result;
+  while (true) {
+    size_t end = text.find('\n');
+    result.emplace_back(text.substr(0, end));
+    if (end == std::string_view::npos)
+      return result;
+    text.remove_prefix(end + 1);
+  }
+}
+
+// A folder of this process in memory, for readers that open files.
+class Folder {
+public:
+  Folder() : path("/dev/shm/moe-fuzz-XXXXXX") {
+    if (!::mkdtemp(path.data()))
+      fail("make a folder in /dev/shm");
+  }
+  ~Folder() {
+    for (const std::string &file : files)
+      ::unlink(file.c_str());
+    ::rmdir(path.c_str());
+  }
+  Folder(const Folder &) = delete;
+  Folder &operator=(const Folder &) = delete;
+
+  std::string write(const std::string &name, std::string_view bytes) {
+    std::string file = path + "/" + name;
+    FILE *out = std::fopen(file.c_str(), "wb");
+    if (!out || std::fwrite(bytes.data(), 1, bytes.size(), out) != bytes.size())
+      fail("write a file in /dev/shm");
+    std::fclose(out);
+    files.push_back(file);
+    return file;
+  }
+
+  std::string path;
+
+private:
+  [[noreturn]] static void fail(const char *what) {
+    std::fprintf(stderr, "fuzz: cannot %s\n", what);
+    std::abort();
+  }
+  std::vector<std::string> files;
+};
+
+// Fails the fuzzer, with what was expected.
+inline void require(bool holds, const char *what) {
+  if (holds)
+    return;
+  std::fprintf(stderr, "fuzz: %s\n", what);
+  std::abort();
+}
+
+} // namespace fuzz
+
+#endif

@@ -1,0 +1,12 @@
+// The manifest of an artifact, and JSON of the runtime in general.
+#include "fuzz.h"
+
+#include "manifest.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  moert::Result<moert::Manifest> manifest =
+      moert::parseManifest(fuzz::text(data, size));
+  fuzz::require(manifest.ok() || !manifest.status().message().empty(),
+                "an error says what is wrong");
+  return 0;
+}
