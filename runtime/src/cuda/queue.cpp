@@ -239,8 +239,8 @@ Status StreamQueue::beginRun() {
   if (!capturing.ok())
     return capturing.status();
   if (*capturing)
-    return hasRead ? needsCounts() : Status();
-  hasRead = false;
+    return readInRun ? needsCounts() : Status();
+  readInRun = false;
   return {};
 }
 
@@ -251,7 +251,7 @@ Status StreamQueue::read(void *host, const void *source, int64_t bytes) {
     return capturing.status();
   if (*capturing)
     return needsCounts();
-  hasRead = true;
+  readInRun = true;
   MOERT_TRY(download(host, source, bytes));
   return wait();
 }

@@ -68,7 +68,7 @@ private:
   StreamHandle own = nullptr, current = nullptr;
   std::vector<TensorMap> maps;
   std::vector<bool> bound;
-  bool hasRead = false;             // in the last run that was not recorded
+  bool readInRun = false;           // in the last run that was not recorded
   std::optional<Timeline> timeline; // while spans are wanted
   bool wasRead = false;
   Memory status;     // one word on the device
