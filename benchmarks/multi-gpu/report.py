@@ -1,12 +1,11 @@
-"""Results as text, and as a machine file for moe-opt."""
-FIRST_BYTES, LAST_BYTES = 4096, 64 << 20  # of what latency and bandwidth are read off
+"""Results as text."""
 
 
 def problems(result):
     """What is wrong; a case for which there was no time is told, but not wrong."""
     entries = result.get("conformance", []) + result.get("golden", []) + result.get("layers", [])
     found = [entry["problem"] for entry in entries if entry.get("problem") and not entry["problem"].startswith("not run")]
-    found += [result["collectives"]["problem"]] if "problem" in result.get("collectives", {}) else []
+    found += [result[key]["problem"] for key in ("collectives", "machine") if "problem" in result.get(key, {})]
     return found if entries else ["nothing was run"]
 
 
@@ -77,21 +76,3 @@ def text(result):
     lines += layer_lines(result.get("layers", []))
     wrong = problems(result)
     return "\n".join(lines + [f"{len(wrong)} wrong"])
-
-
-def machine(result):
-    """The base machine with the links that were measured."""
-    name = next((base for base, word in (("h200-8", "H200"), ("h100-8", "H100")) if result["gpus"] and word in result["gpus"][0]), None)
-    if not name or "cases" not in result.get("collectives", {}):
-        raise SystemExit("error: no machine file without measured collectives of H100 or H200")
-    ranks, by = result["ranks"], {}
-    for case in result["collectives"]["cases"]:
-        by.setdefault(case["collective"], {})[case["bytes"]] = case["graph_seconds"]
-    moved = {kind: LAST_BYTES * (ranks - 1) / ranks * (2 if kind == "all_reduce" else 1) for kind in by}
-    speed = {kind: moved[kind] / max(times[LAST_BYTES] - times[FIRST_BYTES], 1e-9) for kind, times in by.items()}
-    best = max(speed.values())
-    costs = {kind: {"latency_us": round(times[FIRST_BYTES] * 1e6, 2), "efficiency": round(speed[kind] / best, 4)} for kind, times in by.items()}
-    source = {"source": f"measured by benchmarks/multi-gpu on {ranks} x {result['gpus'][0]} over NCCL", "date": result["date"]}
-    return {"schema": 1, "name": f"{name}-measured", "base": name, "domain": {"devices": ranks, "GBps": round(best / 1e9, 1)},
-            "nodes": {"devices": ranks, "count": 1}, "collectives": {"domain": {**costs, "dispatch": costs["all_to_all"]}},
-            "sources": {"domain": source, "nodes": source, "collectives": source}}

@@ -52,6 +52,14 @@ def missing(options, plan):
     return f"{needed} GPU{'s are' if needed > 1 else ' is'} needed, {count} found" if count < needed else None
 
 
+def attempt(measure, *arguments):
+    try:
+        return measure(*arguments)
+    except jobs.Failed as problem:
+        print(f"BAD {measure.__name__}: {problem}", flush=True)
+        return {"problem": str(problem)}
+
+
 def run(options):
     plan, planned = cases.load(options.folder, options.gpus)
     if why := missing(options, plan):
@@ -69,10 +77,11 @@ def run(options):
     result["golden"] = checks.check_golden(golden, options, until)
     save(result, options.json)
     if options.conformance and not options.share:
-        try:
-            result["collectives"] = timings.collectives(options, options.gpus, 120)
-        except jobs.Failed as problem:
-            result["collectives"] = {"problem": str(problem)}
+        result["collectives"] = attempt(timings.collectives, options, options.gpus, 120)
+        save(result, options.json)
+    if options.comm == "nccl" and not options.share and golden:
+        adds = next((case for case in golden if case.etp > 1), golden[0])
+        result["machine"] = attempt(timings.machine, adds, options, result["gpus"][0], 120)
         save(result, options.json)
     result["layers"] = timings.layers(timed, options, until)
     result["seconds"] = round(time.monotonic() - begin)
@@ -86,8 +95,10 @@ def table(options):
         result = json.load(file)
     print(report.text(result))
     if options.machine:
+        if "schema" not in result.get("machine", {}):
+            sys.exit("error: the result holds no machine file: none was measured")
         with open(options.machine, "w") as file:
-            json.dump(report.machine(result), file, indent=1)
+            json.dump(result["machine"], file, indent=1)
             file.write("\n")
     return 0
 

@@ -17,6 +17,22 @@ def collectives(options, ranks, seconds):
             return json.load(file)
 
 
+BASES = {"H200": "h200-8", "H100": "h100-8", "A100": "a100-8", "B200": "b200-8"}  # built-in machines by a word of the GPU's name
+
+
+def machine(case, options, gpu, seconds):
+    """The machine file of `moe-run calibrate`; `case`: an artifact for all ranks, whose kernels add up."""
+    base = next((base for word, base in BASES.items() if word in gpu), None)
+    if not base:
+        raise jobs.Failed(f"no built-in machine has the GPU {gpu}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "machine.json")
+        jobs.run([options.moe_run, "calibrate", os.path.join(options.folder, str(case.ranks), case.name + ".moe"), "--device=cuda", "--comm=nccl",
+                  f"--base={base}", f"--name={base}-measured", "-o", path], case.ranks, "nccl", seconds)
+        with open(path) as file:
+            return json.load(file)
+
+
 def layer(case, options):
     """Seconds of the slowest rank, by tokens a rank."""
     tokens = [count * case.ranks for count in options.tokens]
