@@ -25,6 +25,9 @@ static const char *library(void) {
   return text;
 }
 
+/* Whoever initialized MPI ends it. */
+static int is_ours;
+
 static int initialize(int *rank, int *size) {
   int is_initialized = 0, code = MPI_Initialized(&is_initialized);
   if (code == MPI_SUCCESS && !is_initialized) {
@@ -32,6 +35,7 @@ static int initialize(int *rank, int *size) {
     code = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided);
     if (code == MPI_SUCCESS && provided < MPI_THREAD_SERIALIZED)
       code = MPI_ERR_OTHER;
+    is_ours = code == MPI_SUCCESS;
   }
   /* Errors come back to us: a process that aborts says nothing of why. */
   if (code == MPI_SUCCESS)
@@ -41,7 +45,12 @@ static int initialize(int *rank, int *size) {
   return code == MPI_SUCCESS ? MPI_Comm_size(MPI_COMM_WORLD, size) : code;
 }
 
-static int finalize(void) { return MPI_Finalize(); }
+static int finalize(void) {
+  int is_finalized = 0;
+  if (!is_ours || MPI_Finalized(&is_finalized) != MPI_SUCCESS || is_finalized)
+    return MPI_SUCCESS;
+  return MPI_Finalize();
+}
 
 static void error_text(int code, char *text, int size) {
   char all[MPI_MAX_ERROR_STRING];

@@ -4,6 +4,7 @@
 
 #include "session.h"
 
+#include <cstdlib>
 #include <mutex>
 #include <new>
 
@@ -92,6 +93,8 @@ static SessionOptions convert(const moert_session_options &given) {
     options.function = given.function;
   if (given.communicator)
     options.communicator = given.communicator;
+  if (const char *mpi = std::getenv("MOERT_MPI"))
+    options.mpi = mpi;
   options.maxTokens = given.max_tokens;
   options.threads = given.threads;
   options.checkReplicas = given.check_replicas != 0;

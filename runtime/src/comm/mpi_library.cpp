@@ -55,7 +55,24 @@ static Result<const moert_mpi_plugin *> load(const std::string &path) {
   return plugin;
 }
 
-static Result<const moert_mpi_plugin *> find(const std::string &name) {
+// The MPI that the program itself is linked with; empty if it is with none.
+static std::string mpiOfProgram() {
+  using LibraryVersion = int(char *, int *);
+  auto *version = reinterpret_cast<LibraryVersion *>(
+      ::dlsym(RTLD_DEFAULT, "MPI_Get_library_version"));
+  std::vector<char> text(1 << 14);
+  int size = 0;
+  if (!version || version(text.data(), &size) != 0)
+    return {};
+  std::string_view found(text.data());
+  if (found.find("Open MPI") != std::string_view::npos)
+    return "openmpi";
+  return found.find("MPICH") != std::string_view::npos ? "mpich" : "";
+}
+
+static Result<const moert_mpi_plugin *> find(std::string name) {
+  if (name.empty())
+    name = mpiOfProgram();
   if (name.find('/') != std::string::npos)
     return load(name);
   Status last;

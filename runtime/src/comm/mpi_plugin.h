@@ -26,6 +26,7 @@ typedef struct moert_mpi_plugin {
   const char *(*library)(void);
   /* Does nothing but report if MPI is initialized already. */
   int (*initialize)(int *rank, int *size);
+  /* Of what `initialize` has begun, if nobody has ended it. */
   int (*finalize)(void);
   void (*error_text)(int code, char *text, int size);
 
