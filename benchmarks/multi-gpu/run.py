@@ -31,9 +31,10 @@ def question(*command):
 
 
 def surroundings(options):
+    links = re.sub("\x1b\\[[0-9;]*m", "", question("nvidia-smi", "topo", "-m")).split("Legend")[0].strip().splitlines()
     gpus = question("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader").splitlines()
     return {"date": datetime.date.today().isoformat(), "gpus": [gpu.split(",")[0].strip() for gpu in gpus],
-            "driver": gpus[0].split(",")[1].strip() if gpus else None, "links": question("nvidia-smi", "topo", "-m"),
+            "driver": gpus[0].split(",")[1].strip() if gpus else None, "links": links,
             "moe_run": "moe-run " + question(options.moe_run, "--version"), "host": platform.platform(), "cores": os.cpu_count()}
 
 
