@@ -12,7 +12,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 using namespace moert;
 
@@ -227,18 +226,17 @@ Result<std::vector<double>> Bench::timeOnStream(Measurement &result) {
   };
   MOERT_TRY(calls());
   MOERT_TRY(session->wait());
-  // A capture that fails would end the job of several processes.
-  std::optional<cuda::Graph> graph;
+  result.how = "graph";
+  Result<cuda::Graph> graph = cuda::Graph::capture(queue, calls);
   std::function<Status()> once = calls;
-  result.how = queue.hasRead() ? "stream" : "graph";
-  if (!queue.hasRead()) {
-    Result<cuda::Graph> captured = cuda::Graph::capture(queue, calls);
-    if (!captured.ok())
-      return captured.status();
-    graph.emplace(std::move(*captured));
+  if (graph.ok()) {
     once = [&]() { return graph->launch(queue); };
-  } else if (!plan.quiet && job.isFirst()) {
-    note("no CUDA graph: the program needs counts on the host");
+  } else if (graph.status().code() == MOERT_ERROR_UNSUPPORTED) {
+    if (!plan.quiet && job.isFirst())
+      note(concat("no CUDA graph: ", graph.status().message()));
+    result.how = "stream";
+  } else {
+    return graph.status();
   }
   Result<std::vector<double>> first = cuda::timeOnDevice(queue, 2, once);
   if (!first.ok())

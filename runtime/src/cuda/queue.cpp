@@ -245,7 +245,6 @@ Status StreamQueue::beginRun() {
 }
 
 Status StreamQueue::read(void *host, const void *source, int64_t bytes) {
-  wasRead = true;
   Result<bool> capturing = isCapturing();
   if (!capturing.ok())
     return capturing.status();

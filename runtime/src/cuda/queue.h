@@ -40,8 +40,6 @@ public:
   }
 
   const std::shared_ptr<Context> &on() const { return context; }
-  // Whether a program has read from the device, which no capture can.
-  bool hasRead() const { return wasRead; }
   StreamHandle stream() const { return current; }
   // Makes memory at least so large, which no capture can.
   Status grow(Memory &memory, int64_t bytes, std::string_view what);
@@ -70,9 +68,8 @@ private:
   std::vector<bool> bound;
   bool readInRun = false;           // in the last run that was not recorded
   std::optional<Timeline> timeline; // while spans are wanted
-  bool wasRead = false;
-  Memory status;     // one word on the device
-  Memory statusCopy; // and on the host
+  Memory status;                    // one word on the device
+  Memory statusCopy;                // and on the host
 };
 
 } // namespace moert::cuda
