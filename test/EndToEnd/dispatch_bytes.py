@@ -1,6 +1,6 @@
 """dispatch_bytes.py --tools BIN --golden FOLDER --work FOLDER: what dedup and two levels save on models of the sizes that matter (their numbers of
-experts, groups and ranks; small rows), counted by the communicator of a run and predicted by the compiler. Prints each share of plain dispatch's
-bytes; exits non-zero where one is not what uniform routing gives."""
+experts, groups and ranks; small rows), counted by the communicator of a run, predicted by the compiler for that routing, and priced by a plan for
+any. Prints each share of plain dispatch's bytes; exits non-zero where one is not what uniform routing gives."""
 import argparse
 import json
 import os
@@ -74,6 +74,27 @@ class Model:
         return payload.counted(stats)["calls"]
 
 
+def sent(calls, key):
+    """Bytes that each rank sends of rows, ids and weights."""
+    return np.sum([call[key] for call in calls if call["payload"] != "counts"], axis=0)
+
+
+def check_price(model, calls, machine, tokens, words, between=False):
+    """What a plan takes a rank to send, its experts busier than others but its tokens as good as any, against what ranks sent."""
+    chain = Chain(model.tools, os.path.join(model.folder, "plan"))
+    source, report = chain.path("layer.mlir"), chain.path("plan.json")
+    chain.call("moe-import", model.folder, "-o", source)  # with the router, whose limit counts
+    chain.call("moe-opt", source, f"--place=machine={machine} tokens={tokens} {words}", "--compile-to=placed", f"--report={report}", "-o", os.devnull)
+    with open(report) as file:
+        layer = json.load(file)["winner"]["layer"]
+    between_nodes = sent(calls, "bytes_between_nodes")
+    counted = between_nodes if between else sent(calls, "bytes_sent") - between_nodes
+    planned = layer["network_bytes" if between else "domain_bytes"]
+    print(f"{words}: {planned:.0f} bytes a rank are priced, {counted.mean():.0f} in the mean and {counted.max()} of the busiest were counted", flush=True)
+    if not 0.97 * counted.mean() <= planned <= 1.03 * counted.max():
+        raise Failure(chain.story(f"{words}: {planned} bytes are priced, but {counted.mean()} to {counted.max()} were counted"))
+
+
 def share(name, value, least, most):
     print(f"{name}: {value:.3f} of plain dispatch's, {least} to {most} expected", flush=True)
     if not least <= value <= most:
@@ -83,7 +104,10 @@ def share(name, value, least, most):
 def qwen3(options):
     ids = np.argsort(np.random.default_rng(1).random((2048, 128)), axis=1)[:, :8]
     model = Model(options, "qwen3", config(options.golden, "qwen3_moe", num_experts=128, num_local_experts=128), 128, 2048, ids)
-    plain, dedup = (payload.by_payload(model.run(words)) for words in ("ranks=8", "ranks=8 dedup=true"))
+    runs = [model.run(words) for words in ("ranks=8", "ranks=8 dedup=true")]
+    for calls, dedup in zip(runs, ("false", "true")):
+        check_price(model, calls, "cpu-8", 2048, f"ep=8 dispatcher=all_to_all dedup={dedup}")
+    plain, dedup = (payload.by_payload(calls) for calls in runs)
     share("rows of Qwen3-235B-like, EP8 dedup", dedup["rows"] / plain["rows"], 0.657, 0.677)
     if plain.keys() != {"rows", "counts"} or dedup.keys() != {"rows", "counts", "ids", "weights"}:
         raise Failure(f"plain sends {sorted(plain)}, dedup {sorted(dedup)}")
@@ -99,8 +123,11 @@ def deepseek(options):
     # The router itself prefers groups by their two best experts, which then are chosen: almost four nodes, 3.5 of them others.
     for name, ids, least, most in (("uniform", np.array(ids), 0.444, 0.47), ("its router", None, 0.47, 0.5)):
         model = Model(options, f"deepseek-{name.split()[-1]}", sizes, 256, 1024, ids)
-        plain, two = (payload.by_payload(model.run(words), "bytes_between_nodes")
-                      for words in ("ranks=64 nodes=8", "ranks=64 nodes=8 dispatcher=two_level dedup=true"))
+        runs = [model.run(words) for words in ("ranks=64 nodes=8", "ranks=64 nodes=8 dispatcher=two_level dedup=true")]
+        for calls, words in zip(runs, ("dispatcher=all_to_all dedup=false", "dispatcher=two_level dedup=true")):
+            if ids is not None:  # the limit, without the router's preference within it
+                check_price(model, calls, "h100-8x8", 1024, f"ep=64 {words}", between=True)
+        plain, two = (payload.by_payload(calls, "bytes_between_nodes") for calls in runs)
         share(f"rows between nodes of DeepSeek-V3-like, {name}, 8 x 8 two_level", two["rows"] / plain["rows"], least, most)
 
 
