@@ -445,6 +445,9 @@ Status NcclEndpoint::late(const std::string &mine) {
     if (other != rank)
       if (std::string answer = world.meeting->ask(other, 1); !answer.empty())
         others += (others.empty() ? "" : "; ") + answer;
+  // Who fails while others are asked leaves questions without an answer.
+  if (world.meeting->failed())
+    return world.meeting->failure();
   return Status::error(
       MOERT_ERROR_TIMEOUT, mine, " waited ", world.timeoutSeconds,
       " s: ", others.empty() ? "no other rank answers" : others);
