@@ -4,8 +4,11 @@
 """
 import argparse
 import json
+import sys
 
 from plan_table import LAYERS, TILES
+
+CLOSE = 1.02  # differences of less are noise
 
 
 def tile_of(tag):
@@ -22,34 +25,66 @@ def tile_of(tag):
     return tile
 
 
+def share_tiles(found):
+    """Tiles for all numbers of rows of one matrix: as few different ones as do within CLOSE of the fastest, so that a program has few kernels."""
+    close = {rows: {(tag, gathered): us for tag, us in times.items() if us <= CLOSE * min(times.values())}
+             for rows, (_, gathered, times) in found.items()}
+    tiles = {}
+    while len(tiles) < len(found):
+        left = [rows for rows in found if rows not in tiles]
+        names = {name for rows in left for name in close[rows]}
+        cost = lambda name: sum(close[rows][name] / min(close[rows].values()) for rows in left if name in close[rows])
+        best = max(names, key=lambda name: (sum(name in close[rows] for rows in left), -cost(name)))
+        for rows in left:
+            if best in close[rows]:
+                tag, gathered = best
+                tiles[rows] = {"rows": rows, **tile_of(tag), **({"gather": True} if gathered else {}), "us": round(close[rows][best], 1),
+                               "experts": found[rows][0]}
+    return [tiles[rows] for rows in sorted(tiles)]
+
+
+def write_table(device, matrices, few, file, others=()):
+    """`matrices`: tiles by (k, n, paired); `few`: numbers of tokens by layer, `others`: layers as they stand in another table."""
+    # Several layers may measure one matrix: the one with most experts counts.
+    out = []
+    for (k, n, paired), tiles in matrices.items():
+        best = {}
+        for tile in tiles:
+            kept = best.get(tile["rows"])
+            if kept is None or tile["experts"] > kept["experts"]:
+                best[tile["rows"]] = tile
+        lines = ",\n".join("    " + json.dumps(best[rows]) for rows in sorted(best))
+        out.append(f'  {{"k": {k}, "n": {n}, "paired": {json.dumps(paired)}, "tiles": [\n{lines}\n  ]}}')
+    layers = ["  " + json.dumps({**dict(zip(("experts", "top_k", "hidden", "inner"), LAYERS[layer])), "few": sorted(tokens)})
+              for layer, tokens in few.items()] + ["  " + json.dumps(layer) for layer in others]
+    file.write('{\n "device": ' + json.dumps(device) + ',\n "matrices": [\n' + ",\n".join(out) + '\n ],\n "layers": [\n' + ",\n".join(layers) + "\n ]\n}\n")
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("choices")
+    parser.add_argument("choices", nargs="+", help="of several, the last that has a case counts")
     parser.add_argument("--device", required=True)
     parser.add_argument("--by", default="generated_blocked")
     parser.add_argument("--keep", help="a table whose tiles stay where the choices have none for a number of rows")
     options = parser.parse_args()
-    with open(options.choices) as file:
-        cases = json.load(file)
-    matrices, few = {}, {}
-    for case in cases:
-        if case["by"] != options.by:
-            continue
+    cases = {}
+    for path in options.choices:
+        with open(path) as file:
+            cases |= {(case["layer"], case["rows"]): case for case in json.load(file) if case["by"] == options.by}
+    measured, few = {}, {}
+    for case in cases.values():
         experts, _, hidden, inner = LAYERS[case["layer"]]
-        rows = case["rows"] / experts
+        rows = round(case["rows"] / experts, 4)
         if case["best"].startswith("few"):
             few.setdefault(case["layer"], set()).add(int(case["best"][3:]))
         gather = case["us"].get("gather", float("inf")) < case["us"]["permute"]
         step = "gather" if gather else "up"
-        for key, step in (((hidden, 2 * inner, True), step), ((inner, hidden, False), "down")):
-            tag = case["tiles"][step][0]
-            tile = {"rows": round(rows, 4), **tile_of(tag)}
-            if key[2] and gather:
-                tile["gather"] = True
-            tile["us"] = round(case["tiles"][step][1][tag], 1)
-            tile["experts"] = experts
-            matrices.setdefault(key, []).append(tile)
-    # Several layers may measure one matrix: the one with most experts counts.
+        for key, step, gathered in (((hidden, 2 * inner, True), step, gather), ((inner, hidden, False), "down", False)):
+            # Of several layers that measured one matrix, the one with most experts counts.
+            kept = measured.setdefault(key, {}).get(rows)
+            if kept is None or experts > kept[0]:
+                measured[key][rows] = experts, gathered, case["tiles"][step][1]
+    matrices = {key: share_tiles(found) for key, found in measured.items()}
     old = {"matrices": []}
     if options.keep:
         with open(options.keep) as file:
@@ -58,28 +93,9 @@ def main():
             tiles = matrices.setdefault((matrix["k"], matrix["n"], matrix["paired"]), [])
             measured = {tile["rows"] for tile in tiles}
             tiles += [tile for tile in matrix["tiles"] if tile["rows"] not in measured]
-    out = []
-    for (k, n, paired), tiles in matrices.items():
-        best = {}
-        for tile in tiles:
-            kept = best.get(tile["rows"])
-            if kept is None or tile["experts"] > kept["experts"]:
-                best[tile["rows"]] = tile
-        out.append((k, n, paired, [best[rows] for rows in sorted(best)]))
-    print('{\n "device": ' + json.dumps(options.device) + ',\n "matrices": [')
-    for i, (k, n, paired, tiles) in enumerate(out):
-        print(f'  {{"k": {k}, "n": {n}, "paired": {json.dumps(paired)}, "tiles": [')
-        print(",\n".join("    " + json.dumps(tile) for tile in tiles))
-        print("  ]}" + ("," if i + 1 < len(out) else ""))
-    print(' ],\n "layers": [')
-    lines = []
-    for layer, tokens in few.items():
-        sizes = zip(("experts", "top_k", "hidden", "inner"), LAYERS[layer])
-        lines.append("  " + json.dumps({**dict(sizes), "few": sorted(tokens)}))
-    lines += ["  " + json.dumps(layer) for layer in old.get("layers", [])
-              if all(LAYERS[name] != (layer["experts"], layer["top_k"], layer["hidden"], layer["inner"]) for name in few)]
-    print(",\n".join(lines))
-    print(" ]\n}")
+    kept = [layer for layer in old.get("layers", [])
+            if all(LAYERS[name] != (layer["experts"], layer["top_k"], layer["hidden"], layer["inner"]) for name in few)]
+    write_table(options.device, matrices, few, sys.stdout, kept)
 
 
 if __name__ == "__main__":

@@ -52,6 +52,16 @@ LogicalResult MoeDialect::verifyOperationAttribute(Operation *op,
              << attr.getValue() << " on '" << op->getName() << "'";
     return success();
   }
+  if (name == "moe.part") {
+    auto part = dyn_cast<DenseI64ArrayAttr>(attr.getValue());
+    if (!isa<GroupedMatmulOp>(op) || !part || part.size() != 2 || part[0] < 1 ||
+        part[1] < part[0])
+      return op->emitError()
+             << "`moe.part` is [slots here, slots of all] on "
+                "moe.grouped_matmul, but found "
+             << attr.getValue() << " on '" << op->getName() << "'";
+    return success();
+  }
   return op->emitError()
          << "`" << name
          << "` is not an attribute of operations that the moe dialect knows";

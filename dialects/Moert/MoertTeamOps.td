@@ -48,6 +48,17 @@ def Moert_CoordinateOp : Moert_Op<"coordinate", [Pure]> {
   let assemblyFormat = "$axis attr-dict `:` type($result)";
 }
 
+def Moert_TotalTokensOp : Moert_Op<"total_tokens", [Pure]> {
+  let summary = "tokens of this call over all ranks";
+  let description = [{
+    ```mlir
+    %all = moert.total_tokens : index
+    ```
+  }];
+  let results = (outs Index:$result);
+  let assemblyFormat = "attr-dict `:` type($result)";
+}
+
 def Moert_TeamBarrierOp : Moert_EntryOp<"team_barrier"> {
   let summary = "all threads of the rank meet";
   let description = [{

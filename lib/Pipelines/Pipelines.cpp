@@ -83,7 +83,9 @@ void moe::buildCudaLoweredPipeline(OpPassManager &manager,
                                    StringRef kernelTable) {
   ConvertMoeToKernelsPassOptions kernels;
   kernels.kernelTable = kernelTable.str();
-  // First: it needs the sizes and weights that only scheduled IR shows.
+  // While sorts and collectives still show what is counted.
+  manager.addPass(createCountOnHostPass());
+  // Early: it needs the sizes and weights that only scheduled IR shows.
   manager.addPass(createConvertMoeToKernelsPass(kernels));
   // Before collectives lose their form: they say what makes a count.
   manager.addPass(createInsertCountReadsPass());

@@ -52,7 +52,8 @@ struct InsertCountReadsPass
     SmallVector<OpOperand *> uses;
     getOperation().walk([&](Operation *op) {
       for (OpOperand &operand : op->getOpOperands())
-        if (isReadByHost(operand) && isa<MemRefType>(operand.get().getType()))
+        if (isReadByHost(operand) && isa<MemRefType>(operand.get().getType()) &&
+            !operand.get().getDefiningOp<memref::AllocaOp>())
           uses.push_back(&operand);
     });
     DenseMap<Value, Value> hosts;

@@ -257,6 +257,29 @@ def InsertTeamGuardsPass : Pass<"moe-insert-team-guards", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::linalg::LinalgDialect", "::mlir::scf::SCFDialect", "::moe::moert::MoertDialect"];
 }
 
+def CountOnHostPass : Pass<"moe-count-on-host", "::mlir::ModuleOp"> {
+  let summary = "let the host count what it knows";
+  let description = [{
+    Phase: on the way from `scheduled` to `lowered` on a device; before ops become kernels. What is left is read from the device (`moe-insert-count-reads`), which
+    keeps a stream from being captured.
+
+    - A gather of each member's number of tokens becomes arithmetic on the host: shares of a split follow from all tokens.
+    - Rows that a sort keeps, where no collective moves them, get their bound instead of their number: tokens times choices. Kernels go by the offsets on the device; a
+      product's tile is chosen by the part of the bound that is expected, `moe.part` = [slots here, slots of all ranks].
+
+    ```mlir
+    memref.store %tokens, %word[%c0] : memref<1xi32>
+    coll.all_gather %word on @ranks axes [0] outs(%counts) : (memref<1xi32>, memref<4x1xi32>) -> ()
+    ```
+    becomes, for each member, a store into memory of the host
+    ```mlir
+    %all = moert.total_tokens : index
+    %least = arith.divui %all, %c4 : index
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect", "::moe::coll::CollDialect", "::moe::moert::MoertDialect"];
+}
+
 def InsertCountReadsPass : Pass<"moe-insert-count-reads", "::mlir::ModuleOp"> {
   let summary = "bring counts of rows to the host where it needs them";
   let description = [{

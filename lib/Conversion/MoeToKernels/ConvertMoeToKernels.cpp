@@ -47,12 +47,20 @@ static LogicalResult convert(Operation *op, DeviceFunction &function) {
       });
 }
 
+// Whether a store goes to memory of the host.
+static bool isHostStore(Operation *op) {
+  auto store = dyn_cast<memref::StoreOp>(op);
+  return store && store.getMemRef().getDefiningOp<memref::AllocaOp>();
+}
+
 // What the host does itself, or another step of the lowering takes.
 static bool isForTheHost(Operation *op) {
   return isa<arith::ArithDialect, affine::AffineDialect, func::FuncDialect,
              coll::CollDialect, moert::MoertDialect>(op->getDialect()) ||
-         isa<memref::ViewOp, memref::DimOp, memref::CopyOp, memref::CastOp,
-             memref::ExpandShapeOp, memref::CollapseShapeOp>(op);
+         isHostStore(op) ||
+         isa<memref::AllocaOp, memref::ViewOp, memref::DimOp, memref::CopyOp,
+             memref::CastOp, memref::ExpandShapeOp, memref::CollapseShapeOp>(
+             op);
 }
 
 namespace {

@@ -35,7 +35,8 @@ private:
   GroupedMatmulSpec spec;
   int64_t parts = 1, columns = 0, depth = 0; // of the op, unpadded
   Value rows, index, weights, bias, offsets, target;
-  Value moved; // room for the rows that `index` names
+  Value moved;    // room for the rows that `index` names
+  Value expected; // rows by which a tile is chosen
 };
 
 } // namespace
@@ -259,7 +260,7 @@ LogicalResult Conversion::launchFrom(ArrayRef<Bucket> rest) {
     return launch(bucket);
   Value most = constantIndex(b, bucket.mostRows);
   Value fits =
-      arith::CmpIOp::create(b, arith::CmpIPredicate::ule, op.getRows(), most);
+      arith::CmpIOp::create(b, arith::CmpIPredicate::ule, expected, most);
   auto branch = scf::IfOp::create(b, fits, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(branch.thenBlock());
@@ -273,13 +274,18 @@ LogicalResult Conversion::run() {
   if (failed(readShapes()) || failed(readEpilogue()) || failed(readRows()) ||
       failed(readWeights()) || failed(readTarget()))
     return failure();
-  bool canMove =
-      index && succeeded(boundInTokens(op.getRows(), function.getShares()));
+  // Of rows that are a bound, not all have an index.
+  bool canMove = index && !op->hasAttr("moe.part") &&
+                 succeeded(boundInTokens(op.getRows(), function.getShares()));
   SmallVector<Bucket> buckets =
       function.tiles().choose(op.getLoc(), spec, canMove);
   bool someMove = llvm::any_of(buckets, [](auto &b) { return b.moves; });
   if (someMove && failed(makeRoom()))
     return failure();
+  expected = op.getRows();
+  if (auto part = op->getAttrOfType<DenseI64ArrayAttr>("moe.part"))
+    expected = arith::DivUIOp::create(b, timesFactor(b, expected, part[0]),
+                                      constantIndex(b, part[1]));
   if (failed(launchFrom(buckets)))
     return failure();
   if (target == op.getOuts())

@@ -31,15 +31,24 @@ static std::vector<TileBucket> rulesFor(const GroupedMatmulSpec &spec) {
   few.rows = 16;
   some.rows = 64;
   many.rows = INFINITY;
-  return {{48, few}, {96, some}, {0, many}};
+  if (spec.n % 256 != 0)
+    return {{48, few}, {96, some}, {0, many}};
+  // Tails pay until every tile is full; without an epilogue always.
+  TileChoice tails = many;
+  tails.tileTokens = 192;
+  tails.swap = true;
+  tails.tails = 16;
+  if (!spec.isPaired())
+    return {{48, few}, {96, some}, {0, tails}};
+  return {{48, few}, {96, some}, {512, tails}, {0, many}};
 }
 
 static bool isSame(const Bucket &a, const Bucket &b) {
   return a.spec.tileTokens == b.spec.tileTokens &&
          a.spec.tileWeights == b.spec.tileWeights &&
          a.spec.swap == b.spec.swap && a.spec.skipDead == b.spec.skipDead &&
-         a.spec.tails == b.spec.tails && a.moves == b.moves &&
-         a.early == b.early;
+         a.spec.tails == b.spec.tails && a.spec.cluster == b.spec.cluster &&
+         a.moves == b.moves && a.early == b.early;
 }
 
 /// Puts the rules where nothing was measured.

@@ -123,6 +123,21 @@ struct CoordinatePattern : Pattern<moert::CoordinateOp> {
   }
 };
 
+struct TotalTokensPattern : Pattern<moert::TotalTokensOp> {
+  using MoertPattern::MoertPattern;
+  LogicalResult matchAndRewrite(moert::TotalTokensOp op, OpAdaptor,
+                                Rewriter &rewriter) const override {
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    Value context = runtimeArgument(op, 0);
+    Value entry =
+        LLVM::GEPOp::create(b, context.getType(), b.getI8Type(), context,
+                            ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(
+                                offsetof(moert_context, total_tokens))});
+    rewriter.replaceOpWithNewOp<LLVM::LoadOp>(op, b.getI64Type(), entry);
+    return success();
+  }
+};
+
 struct BarrierPattern : Pattern<moert::TeamBarrierOp> {
   using MoertPattern::MoertPattern;
   LogicalResult matchAndRewrite(moert::TeamBarrierOp op, OpAdaptor,
@@ -237,17 +252,18 @@ struct ConvertMoertToLLVMPass
 
 static void populatePatterns(const LLVMTypeConverter &converter,
                              RewritePatternSet &patterns) {
-  patterns.add<
-      ArgumentPattern<moert::ThreadOp, 1>, ArgumentPattern<moert::ThreadsOp, 2>,
-      CoordinatePattern, BarrierPattern, MarkPattern, FailPattern,
-      FixedPattern<moert::AllReduceOp, ENTRY(all_reduce), false, 0>,
-      FixedPattern<moert::AllGatherOp, ENTRY(all_gather), false, 0>,
-      FixedPattern<moert::ReduceScatterOp, ENTRY(reduce_scatter), true, 0>,
-      FixedPattern<moert::AllToAllOp, ENTRY(all_to_all), false, 1>,
-      GatheredPattern<moert::AllGatherVOp, ENTRY(all_gather_v)>,
-      GatheredPattern<moert::ReduceScatterVOp, ENTRY(reduce_scatter_v)>,
-      ExchangePattern, PeerPattern<moert::SendOp, ENTRY(send)>,
-      PeerPattern<moert::RecvOp, ENTRY(recv)>>(converter);
+  patterns
+      .add<ArgumentPattern<moert::ThreadOp, 1>,
+           ArgumentPattern<moert::ThreadsOp, 2>, CoordinatePattern,
+           TotalTokensPattern, BarrierPattern, MarkPattern, FailPattern,
+           FixedPattern<moert::AllReduceOp, ENTRY(all_reduce), false, 0>,
+           FixedPattern<moert::AllGatherOp, ENTRY(all_gather), false, 0>,
+           FixedPattern<moert::ReduceScatterOp, ENTRY(reduce_scatter), true, 0>,
+           FixedPattern<moert::AllToAllOp, ENTRY(all_to_all), false, 1>,
+           GatheredPattern<moert::AllGatherVOp, ENTRY(all_gather_v)>,
+           GatheredPattern<moert::ReduceScatterVOp, ENTRY(reduce_scatter_v)>,
+           ExchangePattern, PeerPattern<moert::SendOp, ENTRY(send)>,
+           PeerPattern<moert::RecvOp, ENTRY(recv)>>(converter);
 }
 
 // Whether `op` stands where a call may leave the function.
