@@ -29,6 +29,9 @@ func.func @place(%ctx: !llvm.ptr, %thread: i32, %threads: i32) -> i32 {
   // CHECK: %[[ENTRY:.*]] = llvm.getelementptr %[[TABLE]][2] : (!llvm.ptr) -> !llvm.ptr, i64
   // CHECK: llvm.load %[[ENTRY]] : !llvm.ptr -> i64
   %c = moert.coordinate 2 : index
+  // CHECK: %[[TOTAL:.*]] = llvm.getelementptr %[[CTX]][24] : (!llvm.ptr) -> !llvm.ptr, i8
+  // CHECK: llvm.load %[[TOTAL]] : !llvm.ptr -> i64
+  %t = moert.total_tokens : index
   // CHECK: %[[REASON:.*]] = llvm.mlir.constant(3 : i32)
   // CHECK: llvm.call %{{.*}}(%[[CTX]], %[[REASON]], %{{.*}}, %{{.*}}) : !llvm.ptr, (!llvm.ptr, i32, i64, i64) -> i32
   moert.fail rows(%a, %b)

@@ -259,3 +259,11 @@ func.func @weight_of_another_rank(%x: tensor<4xf32> {moe.weight = #moe.checkpoin
 
 // expected-error @below {{`moe.slice` is #moe.slice with a shape of the argument's rank, but found #moe.slice<grid = @ranks, shape = [4, 8], splits = []> on 'tensor<4xf32>'}}
 func.func @slice_of_another_rank(%x: tensor<4xf32> {moe.slice = #moe.slice<grid = @ranks, shape = [4, 8], splits = []>}) { return }
+
+// -----
+
+func.func @part_of_more_than_all(%x: tensor<?x64xf32>, %w: tensor<2x64x64xf32>, %o: tensor<3xi32>, %n: index) -> tensor<?x64xf32> {
+  // expected-error @below {{`moe.part` is [slots here, slots of all] on moe.grouped_matmul, but found array<i64: 4, 2>}}
+  %y = moe.grouped_matmul %x, %w rows(%n) offsets(%o) {moe.part = array<i64: 4, 2>} : (tensor<?x64xf32>, tensor<2x64x64xf32>, index, tensor<3xi32>) -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}

@@ -35,6 +35,8 @@ func.func @team(%found: index, %limit: index) {
   %n = moert.threads : index
   // CHECK: moert.coordinate 1 : index
   %ep = moert.coordinate 1 : index
+  // CHECK: moert.total_tokens : index
+  %all = moert.total_tokens : index
   // CHECK: moert.team_barrier
   moert.team_barrier
   // CHECK: moert.fail rows(%{{.*}}, %{{.*}})
