@@ -160,7 +160,6 @@ int32_t Session::runRank(Rank &rank, int thread) {
   Track *track = trackOf(rank, thread);
   TrackScope use(track);
   SpanScope span(track, SpanKind::Run, fn->name);
-  rank.context()->total_tokens = totalTokens;
   return runFunction(rank.context(), thread, threadsPerRank, call.tokens,
                      options.maxTokens, call.inputs.data(), call.outputs.data(),
                      packedPointers[number].data(), arenas[number].data());
@@ -198,6 +197,7 @@ Status Session::call(const std::vector<HostTensor> &inputs,
   for (int rank : ranksHere()) {
     Call &call = calls[rank];
     call.tokens = 0;
+    members[rank]->context()->total_tokens = *tokens;
     for (size_t i = 0; i < fn->inputs.size(); ++i) {
       const TensorSpec &spec = fn->inputs[i];
       char *data = static_cast<char *>(findTensor(inputs, spec.name)->data);
@@ -294,6 +294,7 @@ Status Session::enqueue(void *stream, const std::vector<HostTensor> &inputs,
   Rank &rank = *members[ranksHere().front()];
   Call &call = calls[rank.number];
   call.tokens = 0;
+  rank.context()->total_tokens = *tokens;
   for (size_t i = 0; i < fn->inputs.size(); ++i) {
     const TensorSpec &spec = fn->inputs[i];
     call.inputs[i] = findTensor(inputs, spec.name)->data;

@@ -63,6 +63,7 @@ LocalWorld::LocalWorld(Topology topology, double timeoutSeconds)
     auto cell = std::make_unique<Cell>();
     size_t members = this->topology.cellMembers(i).size();
     cell->calls.resize(members);
+    cell->counts.resize(members);
     cell->present.resize(members);
     cells.push_back(std::move(cell));
   }
@@ -162,6 +163,21 @@ static Status ended(const Collective &call, int peer) {
                        ", which has ended its program");
 }
 
+static void keep(const Collective &call, size_t members, Collective &kept,
+                 std::vector<int32_t> &counts) {
+  size_t size = members * static_cast<size_t>(call.inner);
+  kept = call;
+  counts.clear();
+  if (call.sendCounts)
+    counts.insert(counts.end(), call.sendCounts, call.sendCounts + size);
+  if (call.recvCounts)
+    counts.insert(counts.end(), call.recvCounts, call.recvCounts + size);
+  if (call.sendCounts)
+    kept.sendCounts = counts.data();
+  if (call.recvCounts)
+    kept.recvCounts = counts.data() + (call.sendCounts ? size : 0);
+}
+
 // Waits until all members of the group are here. Their calls can be read
 // between the first meeting of a collective and its last.
 Status LocalWorld::meet(const Collective &call, int rank, bool isFirst) {
@@ -172,7 +188,7 @@ Status LocalWorld::meet(const Collective &call, int rank, bool isFirst) {
   if (failedRank >= 0)
     return aborted();
   if (isFirst) // later, others may be reading it
-    cell.calls[me] = call;
+    keep(call, members.size(), cell.calls[me], cell.counts[me]);
   cell.present[me] = true;
   if (++cell.arrived == static_cast<int>(members.size())) {
     cell.arrived = 0;

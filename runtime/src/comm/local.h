@@ -31,7 +31,10 @@ private:
 
   // The meeting point of one part of one group.
   struct Cell {
-    std::vector<Collective> calls; // by member; valid while the round lasts
+    std::vector<Collective> calls;
+    // Copies: where a rank fails, its program may end while others read them.
+    std::vector<std::vector<int32_t>>
+        counts; // by member; valid while the round lasts
     std::vector<bool> present;
     int arrived = 0;
     uint64_t round = 0;
