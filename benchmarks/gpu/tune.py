@@ -1,6 +1,6 @@
 """Measures which kernels are fastest for layers on the GPU at hand, through whole compiled layers, and writes the table that moe-opt reads.
 
-    python3 benchmarks/gpu/tune.py --build DIR --moe-opt build/release/bin/moe-opt [--layers A,B]      # anywhere: an artifact for each candidate
+    python3 benchmarks/gpu/tune.py --build DIR --moe-opt build/release/bin/moe-opt [--layers A,B] [--tiles C,D]      # anywhere: an artifact for each candidate
     python3 benchmarks/gpu/tune.py DIR --library libmoert.so --table machines/kernels/mine.json --device "..." [--tokens 16,4096]
     moe-opt ... --kernel-table=machines/kernels/mine.json
 
@@ -24,11 +24,11 @@ SMALL, LARGE = ("s16", "s32", "s64", "m256k"), ("m256", "m256k", "m192", "s128",
 PAIR = "t256x192", "m256"  # partners while the other product is tuned: (with large tiles, else the first that fits)
 
 
-def candidates(layer):
+def candidates(layer, tiles):
     """Names and tables: (what is tuned, tag, gathered)."""
     _, _, hidden, inner = LAYERS[layer]
     found = []
-    for tag in dict.fromkeys(SMALL + LARGE):
+    for tag in tiles:
         if fits(tag, 2 * inner):
             found += [("up", tag, gathered) for gathered in (False, True) if not gathered or tile_of(tag)["tokens"] % 16 == 0]
         if fits(tag, hidden):
@@ -70,7 +70,7 @@ def build(options):
         source = os.path.join(options.build, layer + ".mlir")
         with open(source, "w") as file:
             file.write(layer_text(layer))
-        jobs = {name_of(layer, *candidate): table_for(layer, *candidate) for candidate in candidates(layer)}
+        jobs = {name_of(layer, *candidate): table_for(layer, *candidate) for candidate in candidates(layer, options.tiles)}
         jobs[layer + ".few"] = few_table(layer)
         for name, table in jobs.items():
             path = os.path.join(options.build, name)
@@ -136,7 +136,7 @@ def measure(options, torch, CompiledLayer):
             print(f"{name}: no candidates in {options.folder}")
             continue
         layer = Layer(name, torch)
-        for candidate in [*candidates(name), "few"]:
+        for candidate in [*candidates(name, options.tiles), "few"]:
             path = os.path.join(options.folder, (name + ".few" if candidate == "few" else name_of(name, *candidate)) + ".moe")
             compiled = CompiledLayer(options.library, path, max(options.tokens))
             compiled.set_weights(up=layer.up, down=layer.down)
@@ -181,6 +181,8 @@ def main():
     parser.add_argument("--library", default="libmoert.so")
     parser.add_argument("--layers", type=lambda text: text.split(","))
     parser.add_argument("--tokens", type=lambda text: [int(word) for word in text.split(",")], default=[1, 2, 4, 8, 16, 64, 256, 1024, 4096, 16384])
+    every = list(dict.fromkeys(SMALL + LARGE))
+    parser.add_argument("--tiles", type=lambda text: text.split(","), default=every, help="of " + ", ".join(every))
     parser.add_argument("--table", help="where the table is written")
     parser.add_argument("--device", default="this machine")
     parser.add_argument("--json", help="where the times are written")

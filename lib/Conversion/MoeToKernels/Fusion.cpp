@@ -63,7 +63,8 @@ LogicalResult moe::convertToKernels(RouterLogitsOp logits,
   spec.x = typeOf(logits.getX());
   spec.w = typeOf(logits.getWeight());
   spec.logitBias = static_cast<bool>(logits.getBias());
-  spec.roundLogits = !logits.getMatmulF32();
+  // To the type of the tokens, as the op says.
+  spec.roundLogits = !logits.getMatmulF32() && spec.x == RouterType::BF16;
   FailureOr<Value> weight = function.unpacked(logits, logits.getWeight());
   if (failed(weight))
     return failure();
