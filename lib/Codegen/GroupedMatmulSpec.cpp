@@ -75,15 +75,17 @@ GroupedMatmulPlan moe::planGroupedMatmul(const GroupedMatmulSpec &spec) {
   }
   plan.buffers = spec.buffers ? spec.buffers : std::min<int64_t>(plan.boxes, 4);
   int64_t boxBytes = plan.boxRows * plan.boxColumns * 2;
-  auto place = [&] {
-    plan.ringOffset = llvm::alignTo(consumers * plan.buffers * boxBytes, 1024);
+  auto place = [&](int64_t buffers) {
+    plan.ringOffset = llvm::alignTo(consumers * buffers * boxBytes, 1024);
     return (maxSharedBytes - plan.ringOffset) / stageBytes;
   };
-  // With tails a tile has few, large boxes: a third stage is worth more.
+  // With tails a tile has few, large boxes: a third and a fourth stage are
+  // worth more.
+  int64_t least = spec.tails ? std::min<int64_t>(place(1), 4) : 0;
   while (!spec.buffers && plan.buffers > 1 &&
-         (plan.boxes % plan.buffers || (spec.tails && place() < 3)))
+         (plan.boxes % plan.buffers || place(plan.buffers) < least))
     --plan.buffers;
-  int64_t fitting = place();
+  int64_t fitting = place(plan.buffers);
   plan.stages = spec.stages ? spec.stages : std::min(fitting, maxStages);
   plan.sharedBytes = plan.ringOffset + plan.stages * stageBytes;
   return plan;
