@@ -31,7 +31,8 @@ class Tensor(ctypes.Structure):
 
 def describe(tensors):
     """An array of moert_tensor that borrows the memory of a dict of torch tensors."""
-    names = {torch.float32: b"f32", torch.bfloat16: b"bf16", torch.float16: b"f16", torch.int32: b"i32", torch.int64: b"i64"}
+    names = {torch.float32: b"f32", torch.bfloat16: b"bf16", torch.float16: b"f16", torch.int32: b"i32", torch.int64: b"i64",
+             torch.float8_e4m3fn: b"f8E4M3FN"}
     array = (Tensor * len(tensors))()
     for slot, (name, tensor) in zip(array, tensors.items()):
         if not tensor.is_contiguous():

@@ -9,6 +9,7 @@ import sys
 import torch
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "examples"))
+from problems_fp8 import quantize_weights  # noqa: E402
 from torch_layer import CompiledLayer  # noqa: E402
 
 MOST_TOKENS = 32768  # of a rank, over all cases
@@ -45,4 +46,15 @@ class Artifacts:
         return Case(runs, lambda i: outs[i])
 
 
-PEERS = [Artifacts]
+class ArtifactsFp8(Artifacts):
+    """Artifacts of artifacts.py --fp8, weights quantised here."""
+    name = "moe_mlir_fp8"
+
+    def setup(self, layer):
+        self.compiled = CompiledLayer(os.environ.get("MOERT_LIBRARY", "libmoert.so"), self.path(layer), MOST_TOKENS)
+        up, up_scale = quantize_weights(layer.w1.view(layer.E, 2, layer.I, layer.H))
+        down, down_scale = quantize_weights(layer.w2.view(layer.E, 1, layer.H, layer.I))
+        self.compiled.set_weights(up=up, up_scale=up_scale, down=down.squeeze(1), down_scale=down_scale.squeeze(1))
+
+
+PEERS = [Artifacts, ArtifactsFp8]

@@ -6,19 +6,10 @@ import torch
 from adapter_kernels import BF16, INT, Generated, chain, time_graph
 from device import SMS
 from plan_fp8 import TILES, is_blocked
-from problems_fp8 import as_pairs, pack_weights, quantize_matrix
+from problems_fp8 import as_pairs, pack_weights, quantize_weights
 
 I8 = {"device": "cuda", "dtype": torch.int8}
 F32 = {"device": "cuda", "dtype": torch.float32}
-
-
-def quantize_weights(matrices):
-    """Codes and scales of [experts, parts, n, k]."""
-    flat = matrices.reshape(-1, *matrices.shape[-2:])
-    pairs = [quantize_matrix(matrix) for matrix in flat]
-    lead = matrices.shape[:2]
-    codes = torch.stack([code.view(torch.int8) for code, _ in pairs])
-    return codes.view(*lead, *codes.shape[1:]), torch.stack([scale for _, scale in pairs]).view(*lead, *pairs[0][1].shape)
 
 
 def time_warm(runs, rows):

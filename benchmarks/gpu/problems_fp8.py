@@ -37,6 +37,15 @@ def quantize_matrix(w):
     return codes.contiguous(), scales
 
 
+def quantize_weights(matrices):
+    """Codes and scales of [experts, parts, n, k]."""
+    experts, parts, n, k = matrices.shape
+    pairs = [quantize_matrix(matrix) for matrix in matrices.reshape(-1, n, k)]
+    codes = torch.stack([code.view(torch.int8) for code, _ in pairs]).view(E4M3)
+    scales = torch.stack([scale for _, scale in pairs])
+    return codes.view(experts, parts, n, k), scales.view(experts, parts, *scales.shape[1:])
+
+
 def dequantize_matrix(codes, scales):
     wide = scales.repeat_interleave(128, 0).repeat_interleave(128, 1)
     return codes.float() * wide[:codes.shape[0], :codes.shape[1]]

@@ -21,6 +21,10 @@ moe::verifyQuantizeRows(const QuantizeRowsSpec &spec,
                        << " columns are quantized, expected a positive "
                           "multiple of 16 such as "
                        << llvm::alignTo(std::max<int64_t>(spec.columns, 1), 16);
+  if (spec.groups < 0)
+    return emitError() << "rows of " << spec.groups
+                       << " groups are quantized, expected at least 1, or 0 "
+                          "where all rows exist";
   if (spec.divisor < 1 || (spec.divisor != 1 && !spec.indexed))
     return emitError() << "index is divided by " << spec.divisor
                        << ", expected "
@@ -40,6 +44,8 @@ KernelInterface moe::getQuantizeRowsInterface(const QuantizeRowsSpec &spec) {
   interface.parameters.push_back({"x"});
   if (spec.indexed)
     interface.parameters.push_back({"index"});
+  if (spec.groups)
+    interface.parameters.push_back({"offsets"});
   interface.parameters.push_back({"y"});
   interface.parameters.push_back({"y_scale"});
   interface.parameters.push_back({"scale_rows", ParameterKind::Integer});
@@ -81,6 +87,14 @@ static void buildBody(DeviceBuilder &b, const QuantizeRowsSpec &spec,
     from = b.div(
         b.load(b.getI32Type(), b.atElement(arguments[1], b.getI32Type(), row)),
         spec.divisor);
+  if (spec.groups) {
+    Value offsets = arguments[spec.indexed ? 2 : 1];
+    Value rows = b.load(b.getI32Type(),
+                        b.atElement(offsets, b.getI32Type(), spec.groups));
+    Value isRow = b.less(row, rows);
+    from = b.select(isRow, from, 0);
+    exists = b.both(exists, isRow);
+  }
   Value words = chunk::load(
       b, chunk::at(b, x, from, spec.columns, b.min(number, chunks - 1)));
   QuantizedScale scale = createQuantizedScale(b, largestMagnitude(b, words));

@@ -1,7 +1,8 @@
 """cuda_host.py GOLDEN FAMILY LAYER FOLDER WORDS...: compiles a golden layer for a device and runs its host program on all ranks, with kernels that are
 modelled in NumPy and memory that is the host's, poisoned. No GPU is needed; what is shown is everything but the kernels' own code.
 
-The words `no-router`, `tokens=N,...` and `table=FILE` are options, the others a placement.
+The words `no-router`, `tokens=N,...`, `table=FILE` and `fp8` (experts in blocks of 128 x 128, against the CPU's result in f32) are options, the others a
+placement.
 """
 
 import ctypes
@@ -18,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "reference"))
 import rules  # noqa: E402
 import safetensors  # noqa: E402
 from device_model import decode_double, from_bf16, launch, memory, to_bf16  # noqa: E402
+from quantizers import FP8, fp8_checkpoints, write_checkpoint  # noqa: E402
 
 P, I32, I64 = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
 ENTRIES = [("team_barrier", []), ("fail", [I32, I64, I64])]
@@ -25,7 +27,7 @@ ENTRIES += [(name, [I32, I32, P, P, I64]) for name in ("all_reduce", "all_gather
 ENTRIES += [(name, [I32, I32, I64, P, P, P, I64]) for name in ("all_gather_v", "reduce_scatter_v")]
 ENTRIES += [("all_to_all_v", [I32, I32, I64, P, P, P, P, I64]), ("send", [I32, I32, I32, P, I64]), ("recv", [I32, I32, I32, P, I64])]
 ENTRIES += [("launch", [I32, I64, P]), ("tensor_map", [I32, P]), ("copy", [P, P, I64]), ("fill", [P, I32, I64]), ("read", [P, P, I64])]
-DTYPES = {"f32": np.float32, "bf16": np.uint16, "i32": np.int32}
+DTYPES = {"f32": np.float32, "bf16": np.uint16, "i32": np.int32, "f8E4M3FN": np.uint8}
 NUMBERS = [np.float32, np.uint16, np.int32]
 
 
@@ -287,23 +289,45 @@ def check(got, golden, tokens):
     return error, int((~agree).sum())
 
 
+def quantized_model(model, folder, layer, golden):
+    """A checkpoint with experts in fp8, and the CPU's f32 result of the layer in the place of transformers'."""
+    with open(f"{model}/config.json") as file:
+        config = {**json.load(file), "quantization_config": FP8}
+    tensors, _, stored = fp8_checkpoints(safetensors.read(f"{model}/model.safetensors"))
+    write_checkpoint(folder / "checkpoint", config, tensors, stored)
+    run = lambda *words: subprocess.run(words, check=True, capture_output=True)
+    run("moe-import", folder / "checkpoint", f"--layer={layer}", "--dtype=f32", "--no-router", "-o", folder / "f32.mlir")
+    run("moe-opt", folder / "f32.mlir", "--place=ranks=1", "--compile-to=artifact", "-o", folder / "f32.moe")
+    inputs = []
+    for name, value in (("x", golden["input"]), ("expert_ids", golden["expert_ids"].astype(np.int32)),
+                        ("expert_weights", golden["expert_weights"].astype(np.float32))):
+        np.save(folder / f"{name}.npy", value)
+        inputs += ["--input", f"{name}=@{folder}/{name}.npy"]
+    run("moe-run", folder / "f32.moe", "--weights", folder / "checkpoint", *inputs, "--output", f"y={folder}/y.safetensors")
+    golden["output"] = next(iter(safetensors.read(f"{folder}/y.safetensors").values()))
+    return folder / "checkpoint", tensors
+
+
 def main():
     golden_folder, family, layer, folder, *words = sys.argv[1:]
     flags = ["--no-router"] if "no-router" in words else []
     sizes = [int(n) for w in words if w.startswith("tokens=") for n in w[7:].split(",")] or [0, 1, 13, 80]
     table = [f"--kernel-table={w[6:]}" for w in words if w.startswith("table=")]
-    place = " ".join(w for w in words if w != "no-router" and not w.startswith(("tokens=", "table=")))
+    place = " ".join(w for w in words if w not in ("no-router", "fp8") and not w.startswith(("tokens=", "table=")))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     model = f"{golden_folder}/{family}"
+    prefix = f"layers.{layer}."
+    golden = {name.removeprefix(prefix): value for name, value in safetensors.read(f"{model}/golden.safetensors").items() if name.startswith(prefix)}
+    limit, tensors = 2e-2, safetensors.read(f"{model}/model.safetensors")
+    if "fp8" in words:
+        limit = 8e-2
+        model, tensors = quantized_model(model, folder, layer, golden)
     subprocess.run(["moe-import", model, f"--layer={layer}", "--dtype=bf16", *flags, "-o", folder / "layer.mlir"], check=True, stderr=subprocess.DEVNULL)
     made = subprocess.run(["moe-opt", folder / "layer.mlir", f"--place={place}", "--target=cuda", *table, "--compile-to=artifact", "-o", folder / "layer.moe"],
                           capture_output=True, text=True)
     if made.returncode:
         raise SystemExit(made.stderr)
-    tensors = safetensors.read(f"{model}/model.safetensors")
-    prefix = f"layers.{layer}."
-    golden = {name.removeprefix(prefix): value for name, value in safetensors.read(f"{model}/golden.safetensors").items() if name.startswith(prefix)}
     world = World(folder / "layer.moe", max(sizes + [1]))
     world.each(lambda rank: rank.prepare(world.weights(rank, tensors)))
     values = {"x": to_bf16(golden["input"]), "expert_ids": golden["expert_ids"].astype(np.int32),
@@ -312,7 +336,7 @@ def main():
         repeats = -(-tokens // 80)
         tiled = {name: np.concatenate([value] * max(repeats, 1))[:tokens] for name, value in {**values, **golden}.items() if value.shape[0] == 80}
         error, others = check(world.run(tiled, tokens), {name: tiled[name] for name in ("output", "expert_ids")}, tokens)
-        if error > 2e-2 or others > max(0.1 * tokens, 1):
+        if error > limit or others > max(0.1 * tokens, 1):
             raise SystemExit(f"{family} with {tokens} tokens, {place}: error {error}, {others} tokens with other experts")
         print(f"{family} {place}: {tokens} tokens, error {error:.1e}, {others} with other experts")
     print("launches:", " ".join(dict.fromkeys(world.ranks[0].launches)))

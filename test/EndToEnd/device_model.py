@@ -6,6 +6,8 @@ import struct
 
 import numpy as np
 
+from quantizers import E4M3
+
 
 def to_bf16(values):
     """Rounds to bf16 (nearest, ties to even), as uint16."""
@@ -116,6 +118,79 @@ def matmul(match, a, maps):
         if match["epilogue"]:
             v = activate(match, v)
         y[span] = to_bf16(v)
+
+
+def to_e4m3(values):
+    """Codes of the nearest numbers, at most 448."""
+    magnitudes = E4M3[:127]
+    found = np.searchsorted((magnitudes[1:] + magnitudes[:-1]) / 2, np.abs(values))
+    return np.where(np.isnan(values), 0x7F, found | np.where(np.signbit(values), 0x80, 0)).astype(np.uint8)
+
+
+def quantize(values, codes, scales):
+    """Writes rows as e4m3 and the scales of their blocks of 128 columns, [blocks][rows]."""
+    for block in range(len(scales)):
+        part = slice(128 * block, 128 * block + 128)
+        scales[block, :len(values)] = np.maximum(np.abs(values[:, part]).max(1, initial=0), 1e-30) / 448
+        codes[:, part] = to_e4m3(values[:, part] / scales[block, :len(values), None])
+
+
+def block_scales(address, columns, rows):
+    return memory(address, -(-columns // 128) * rows, np.float32).reshape(-(-columns // 128), rows)
+
+
+def quantize_rows(match, a, grid):
+    columns, divisor = int(match["columns"]), int(match["divisor"] or 1)
+    rows = grid // -(-columns // 1024)
+    index = memory(a["index"], rows, np.int32) // divisor if match["kind"] == "gathered" else np.arange(rows)
+    assert a["scale_rows"] >= rows
+    if match["groups"]:
+        rows = memory(a["offsets"], int(match["groups"]) + 1, np.int32)[-1]
+        index = index[:rows]
+    values = from_bf16(matrix(a["x"], int(index.max(initial=-1)) + 1, columns)[index])
+    quantize(values, memory(a["y"], rows * columns, np.uint8).reshape(rows, columns), block_scales(a["y_scale"], columns, a["scale_rows"]))
+
+
+def matmul_fp8(match, a, maps):
+    experts, n, k = int(match["experts"]), int(match["n"]), int(match["k"])
+    parts, pitch = 2 if match["epilogue"] else 1, a["scale_rows"]
+    offsets = memory(a["offsets"], experts + 1, np.int32)
+    rows = int(offsets[-1])
+    x, w, y = maps[a["x"]], maps[a["w"]], maps[a["y"]]
+    assert x.rank == 2 and x.dims[0] == k // 2 and x.dims[1] >= rows and x.box[1] == int(match["tokens"]) and pitch >= rows
+    scales = block_scales(a["x_scale"], k, pitch)[:, :rows]
+    wide = np.repeat(scales.T, 128, 1)[:, :k]
+    x = E4M3[memory(x.base, rows * k, np.uint8).reshape(rows, k)] * wide
+    codes = memory(w.base, experts * n * k, np.uint8)
+    if match["blocked"]:
+        assert w.rank == 4 and w.dims[:4] == [64, 8, k // 128, experts * n // 8] and w.box[3] * 8 == int(match["weights"])
+        codes = codes.reshape(experts * n // 8, k // 128, 8, 128).transpose(0, 2, 1, 3)
+    else:
+        assert w.dims[:2] == [k // 2, experts * n] and w.box[1] == int(match["weights"])
+    codes = codes.reshape(experts, n // (8 * parts), parts, 8, k).transpose(0, 2, 1, 3, 4).reshape(experts, parts, n // parts, k)
+    blocks = [-(-(n // parts) // 128), -(-k // 128)]
+    scales = memory(a["w_scale"], experts * parts * blocks[0] * blocks[1], np.float32).reshape(experts, parts, *blocks)
+    height = y.box[1]
+    assert y.rank == 3 and y.dims[1] == height and y.dims[2] >= rows + height + 1 and y.strides[0] == y.strides[1] == 2 * y.dims[0]
+    result = np.zeros((rows, n // parts), np.float32)
+    for e in range(experts):
+        span = slice(offsets[e], offsets[e + 1])
+        both = [x[span] @ (E4M3[codes[e, p]] * np.repeat(np.repeat(scales[e, p], 128, 0), 128, 1)[:n // parts, :k]).T for p in range(parts)]
+        if match["bias"]:
+            bias = memory(a["bias"], experts * n, np.float32).reshape(experts, n // (8 * parts), parts, 8)[e]
+            both = [v + bias[:, p].reshape(-1) for p, v in enumerate(both)]
+        result[span] = activate(match, interleaved(both)) if match["epilogue"] else both[0]
+    base = y.base + height * y.strides[0]
+    if match["quantized"]:
+        return quantize(result, memory(base, result.size, np.uint8).reshape(result.shape), block_scales(a["y_scale"], n // parts, pitch))
+    assert y.dims[0] == n // parts
+    matrix(base, *result.shape)[:] = to_bf16(result)
+
+
+def interleaved(parts):
+    """Columns of gate and up in alternating blocks of eight."""
+    rows, columns = parts[0].shape
+    return np.stack([part.reshape(rows, columns // 8, 8) for part in parts], 2).reshape(rows, 2 * columns)
 
 
 def combine(match, a, rows):
@@ -248,6 +323,9 @@ KERNELS = {
     r"sort_e(?P<experts>\d+)_s(?P<slots>\d+)_k(?P<k>\d+)(_by(?P<group>\d+))?(?P<window>_window)?(?P<stage>_count|_place)?(?P<at>_at[_\d-]+)?": sort,
     r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(_tails(?P<tails>\d+))?(_cluster\d+)?(?P<blocked>_blocked)?(?P<gather>_gather|_plain)?"
     r"(_div(?P<divisor>\d+))?(?P<bias>_bias)?" + EPILOGUE: matmul,
+    r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(?P<blocked>_blocked)?_fp8(_rescaled)?"
+    r"(?P<quantized>_quantized)?(?P<bias>_bias)?" + EPILOGUE: matmul_fp8,
+    r"quantize_(?P<kind>gathered|rows)_(?P<columns>\d+)(_div(?P<divisor>\d+))?(_of(?P<groups>\d+))?": quantize_rows,
     r"few_rows_e(?P<experts>\d+)_h(?P<hidden>\d+)_i(?P<inner>\d+)_k(?P<k>\d+)_t(?P<tokens>\d+)(?P<blocked>_blocked)?(?P<bias>_bias)?(?P<addend>_addend)?" + EPILOGUE: few_rows,
     r"router_(?P<hidden>\d+)_(?P<x>\w+?)_(?P<w>bf16|f32)(?P<biased>_biased)?(?P<rounded>_rounded)?_by(?P<by>\d+)_" + SELECT: router,
     r"combine_(?P<columns>\d+)_k(?P<k>\d+)(?P<order>_in_order)?(?P<weights>_weighted)?(?P<addend>_addend)?(?P<gate>_gated)?": combine,
@@ -270,6 +348,10 @@ def parameter_names(name, match):
     if name.startswith("sort"):
         outputs = [] if match["stage"] == "_count" else ["order", "positions", "offsets"]
         return ["ids"] + optional("stage", "counts") + outputs + ["status"] + optional("window", "first") + ["pairs"]
+    if name.startswith("quantize"):
+        return ["x"] + (["index"] if match["kind"] == "gathered" else []) + optional("groups", "offsets") + ["y", "y_scale", "scale_rows"]
+    if "_fp8" in name:
+        return ["x", "w", "y", "offsets"] + optional("bias", "bias") + ["x_scale", "w_scale"] + optional("quantized", "y_scale") + ["scale_rows"]
     if name.startswith("matmul"):
         return ["x"] + (["index"] if match["gather"] == "_gather" else []) + ["w", "y", "offsets"] + optional("bias", "bias")
     if name.startswith("combine"):
@@ -306,6 +388,6 @@ def launch(name, grid, values, maps, router_of):
         names = parameter_names(name, match)
         assert len(names) == len(values), f"{name} gets {len(values)} arguments for {names}"
         arguments = dict(zip(names, values))
-        extra = {matmul: (maps,), combine: (grid,), move: (grid,), row_dots: (grid,), select: (router_of,), router: (router_of,)}.get(body, ())
+        extra = {matmul: (maps,), matmul_fp8: (maps,), quantize_rows: (grid,), combine: (grid,), move: (grid,), row_dots: (grid,), select: (router_of,), router: (router_of,)}.get(body, ())
         return body(match, arguments, *extra)
     raise KeyError(f"no model of the kernel {name}")

@@ -339,6 +339,7 @@ static FailureOr<Kernel> readQuantizeRows(Settings &settings, Location loc) {
   settings.read("columns", spec.columns);
   settings.read("divisor", spec.divisor);
   settings.read("indexed", spec.indexed);
+  settings.read("groups", spec.groups);
   return finish(settings, loc, spec, verifyQuantizeRows,
                 getQuantizeRowsInterface, buildQuantizeRows);
 }

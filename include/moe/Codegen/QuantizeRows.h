@@ -17,12 +17,16 @@ namespace moe {
 /// be
 ///   multiplied by; scaleRows, at least y's rows, is given at launch
 ///
+/// - offsets[groups + 1]: i32, only with `groups`: rows from offsets[groups] on have
+///   no index and are left as they are
+///
 /// Launched with getQuantizeRowsBlocks CTAs per row.
 struct QuantizeRowsSpec {
   std::string name = "quantize_rows";
   int64_t columns = 0;
   int64_t divisor = 1; ///< only with an index
   bool indexed = true;
+  int64_t groups = 0; ///< 0: all rows exist
 };
 
 mlir::LogicalResult

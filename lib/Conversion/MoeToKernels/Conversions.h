@@ -59,6 +59,9 @@ struct EpilogueChoice {
 std::optional<EpilogueChoice> chooseEpilogue(ActivationAttr activation);
 std::string spellEpilogue(GroupedEpilogue kind, double alpha, double limit);
 
+/// Whether the weights are e4m3 in blocks of 128 x 128.
+bool hasFp8Weights(GroupedMatmulOp op);
+
 /// What the weight and the bias of a grouped matmul are packed to.
 PackRowsSpec packedWeightForm(GroupedMatmulOp op);
 PackRowsSpec packedBiasForm(GroupedMatmulOp op);
@@ -82,6 +85,14 @@ struct RowMove {
 };
 mlir::LogicalResult launchMove(mlir::Operation *op, KernelOpBuilder &b,
                                DeviceFunction &function, const RowMove &move);
+
+/// The same to e4m3 with scales; the index may be missing, and there are
+/// neither weights nor a scatter.
+mlir::LogicalResult launchQuantize(mlir::Operation *op, KernelOpBuilder &b,
+                                   DeviceFunction &function,
+                                   const RowMove &move, const QuantizedRows &to,
+                                   mlir::Value offsets = {},
+                                   int64_t groups = 0);
 
 /// Adds the kernels that sum what ranks bring, if the function's collectives
 /// need any.

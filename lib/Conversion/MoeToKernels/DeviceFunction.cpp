@@ -194,6 +194,33 @@ FailureOr<Value> DeviceFunction::scratchRows(ImplicitLocOpBuilder &b,
       MemRefType::get({ShapedType::kDynamic, columns}, b.getBF16Type()), rows);
 }
 
+FailureOr<QuantizedRows>
+DeviceFunction::scratchQuantized(ImplicitLocOpBuilder &b, Operation *op,
+                                 Value rows, int64_t columns) {
+  // Two e4m3 are one bf16.
+  FailureOr<Value> codes = scratchRows(b, op, rows, columns / 2);
+  if (failed(codes))
+    return failure();
+  int64_t blocks = llvm::divideCeil(columns, 128);
+  TokenBytes bound = *boundInTokens(rows, getShares());
+  Value count = arith::MulIOp::create(b, rows, constantIndex(b, blocks));
+  Value scales =
+      scratch(b, bound * (4 * blocks),
+              MemRefType::get({ShapedType::kDynamic}, b.getF32Type()), count);
+  return QuantizedRows{*codes, scales};
+}
+
+std::optional<QuantizedRows> DeviceFunction::quantized(Value buffer) const {
+  auto known = quantizedForms.find(buffer);
+  if (known == quantizedForms.end())
+    return std::nullopt;
+  return known->second;
+}
+
+void DeviceFunction::setQuantized(Value buffer, const QuantizedRows &rows) {
+  quantizedForms[buffer] = rows;
+}
+
 //===----------------------------------------------------------------------===//
 // Tensor maps
 //===----------------------------------------------------------------------===//

@@ -15,6 +15,12 @@ namespace moe {
 /// rows end on 16 bytes.
 int64_t devicePitch(int64_t columns);
 
+/// Rows of e4m3, pairs of which are one element, and the scales of their blocks
+/// of 128 columns, [columns / 128][rows].
+struct QuantizedRows {
+  mlir::Value codes, scales;
+};
+
 class DeviceFunction {
 public:
   DeviceFunction(mlir::func::FuncOp function, moert::InterfaceOp interface,
@@ -49,6 +55,17 @@ public:
                                            mlir::Operation *op,
                                            mlir::Value rows, int64_t columns);
 
+  /// Room for `rows` rows of `columns` e4m3, a multiple of 16, and their
+  /// scales.
+  mlir::FailureOr<QuantizedRows> scratchQuantized(mlir::ImplicitLocOpBuilder &b,
+                                                  mlir::Operation *op,
+                                                  mlir::Value rows,
+                                                  int64_t columns);
+  /// The quantised form of a buffer that a kernel has written beside it, or in
+  /// its place.
+  std::optional<QuantizedRows> quantized(mlir::Value buffer) const;
+  void setQuantized(mlir::Value buffer, const QuantizedRows &rows);
+
   /// Whether a buffer lies in the arena, so that tensor maps may stand on it.
   bool isInArena(mlir::Value buffer);
 
@@ -82,6 +99,7 @@ private:
   TokenBytes size; // of the arena so far
   int32_t slots = 0;
   llvm::StringMap<int32_t> slotOf;
+  llvm::DenseMap<mlir::Value, QuantizedRows> quantizedForms;
 };
 
 } // namespace moe

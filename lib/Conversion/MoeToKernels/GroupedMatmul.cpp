@@ -20,6 +20,9 @@ public:
 
 private:
   LogicalResult readShapes();
+  LogicalResult readFp8();
+  bool feedsFp8();
+  LogicalResult quantizeRows();
   LogicalResult readEpilogue();
   LogicalResult readRows();
   LogicalResult readWeights();
@@ -37,13 +40,17 @@ private:
   Value rows, index, weights, bias, offsets, target;
   Value moved;    // room for the rows that `index` names
   Value expected; // rows by which a tile is chosen
+  // With fp8 weights: the rows, their scales, and what the next product reads.
+  QuantizedRows quantized, quantizedTarget;
+  Value weightScales;
 };
 
 } // namespace
 
 LogicalResult Conversion::readShapes() {
+  spec.fp8 = hasFp8Weights(op);
   if (failed(expectBF16(op, "rows", op.getLhs())) ||
-      failed(expectBF16(op, "a weight", op.getRhs())) ||
+      (!spec.fp8 && failed(expectBF16(op, "a weight", op.getRhs()))) ||
       failed(expectBF16(op, "a result", op.getOuts())))
     return failure();
   ArrayRef<int64_t> shape = cast<MemRefType>(op.getRhs().getType()).getShape();
@@ -56,7 +63,39 @@ LogicalResult Conversion::readShapes() {
   depth = shape.back();
   spec.n = parts * devicePitch(columns);
   spec.k = devicePitch(depth);
+  return spec.fp8 ? readFp8() : success();
+}
+
+LogicalResult Conversion::readFp8() {
+  if (columns % 16 || depth % 16)
+    return op.emitOpError()
+           << "has fp8 weights of " << columns << " x " << depth
+           << ", but multiples of 16 are expected on a "
+              "device; compile for --target=cpu";
+  FailureOr<Value> scales = function.unpacked(op, op.getScales());
+  if (failed(scales))
+    return failure();
+  weightScales = *scales;
   return success();
+}
+
+/// Whether another product with fp8 weights, and nothing else, reads the
+/// result.
+bool Conversion::feedsFp8() {
+  if (!spec.fp8 || !op.getActivation() || op.getScatter())
+    return false;
+  bool feeds = false;
+  for (Operation *user : op.getOuts().getUsers()) {
+    if (user == op)
+      continue;
+    auto next = dyn_cast<GroupedMatmulOp>(user);
+    if (!next || next.getLhs() != op.getOuts() || !hasFp8Weights(next) ||
+        next.getGather() || next.getRowWeights() ||
+        next.getRows() != op.getRows())
+      return false;
+    feeds = true;
+  }
+  return feeds;
 }
 
 std::optional<EpilogueChoice> moe::chooseEpilogue(ActivationAttr activation) {
@@ -102,6 +141,8 @@ LogicalResult Conversion::readEpilogue() {
 // Rows come by plain pointers where they are gathered or are the caller's, else
 // through a tensor map.
 LogicalResult Conversion::readRows() {
+  if (spec.fp8)
+    return quantizeRows();
   rows = op.getLhs();
   index = op.getGather();
   spec.gatherIndex = static_cast<bool>(index);
@@ -144,6 +185,49 @@ LogicalResult Conversion::moveRows() {
   return launchMove(op, b, function, move);
 }
 
+/// Rows that the product before has not quantised already.
+LogicalResult Conversion::quantizeRows() {
+  if (std::optional<QuantizedRows> known = function.quantized(op.getLhs())) {
+    quantized = *known;
+  } else {
+    FailureOr<QuantizedRows> room =
+        function.scratchQuantized(b, op, op.getRows(), depth);
+    if (failed(room))
+      return failure();
+    quantized = *room;
+    RowMove move;
+    move.from = op.getLhs();
+    move.index = op.getGather();
+    move.rows = op.getRows();
+    move.columns = depth;
+    move.divisor = op.getGatherDivisor();
+    // Weighted rows are rounded before the product, as the op says.
+    if (op.getRowWeights()) {
+      if (failed(makeRoom()) || failed(moveRows()))
+        return failure();
+      move.from = moved;
+      move.index = Value();
+      move.divisor = 1;
+    }
+    // Of rows that are a bound, not all have an index.
+    bool isBound = op->hasAttr("moe.part") && op.getOffsets();
+    if (isBound && op.getRowWeights())
+      return op.emitOpError("weighs rows whose number is a bound on their way "
+                            "to fp8, which no kernel does; compile for "
+                            "--target=cpu or with dispatcher=all_to_all");
+    if (failed(launchQuantize(op, b, function, move, quantized, op.getOffsets(),
+                              isBound ? spec.experts : 0)))
+      return failure();
+  }
+  rows = quantized.codes;
+  spec.gatherIndex = false;
+  return success();
+}
+
+bool moe::hasFp8Weights(GroupedMatmulOp op) {
+  return isa<Float8E4M3FNType>(getElementTypeOrSelf(op.getRhs().getType()));
+}
+
 PackRowsSpec moe::packedWeightForm(GroupedMatmulOp op) {
   ArrayRef<int64_t> shape = cast<MemRefType>(op.getRhs().getType()).getShape();
   PackRowsSpec form;
@@ -152,6 +236,9 @@ PackRowsSpec moe::packedWeightForm(GroupedMatmulOp op) {
   form.rows = shape[shape.size() - 2];
   form.columns = shape.back();
   form.paddedRows = devicePitch(form.rows);
+  // Pairs of e4m3 are packed as one element of two bytes.
+  if (hasFp8Weights(op))
+    form.columns /= 2;
   form.paddedColumns = devicePitch(form.columns);
   // Both weights of an expert have these two sizes: they are stored alike.
   form.blocked = form.rows % 64 == 0 && form.columns % 64 == 0;
@@ -195,6 +282,14 @@ LogicalResult Conversion::readTarget() {
       return failure();
   }
   target = op.getOuts();
+  if (feedsFp8()) {
+    FailureOr<QuantizedRows> room =
+        function.scratchQuantized(b, op, op.getRows(), columns);
+    if (failed(room))
+      return failure();
+    quantizedTarget = *room;
+    function.setQuantized(target, quantizedTarget);
+  }
   if (!op.getScatter() && function.isInArena(target))
     return success();
   // The kernel writes consecutive rows through a tensor map.
@@ -223,6 +318,12 @@ static std::string nameOf(const GroupedMatmulSpec &spec) {
     name += spec.gatherIndex ? "_gather" : "_plain";
   if (spec.gatherDivisor != 1)
     name += llvm::formatv("_div{0}", spec.gatherDivisor);
+  if (spec.fp8)
+    name += "_fp8";
+  if (spec.rescale)
+    name += "_rescaled";
+  if (spec.quantize)
+    name += "_quantized";
   if (spec.bias)
     name += "_bias";
   name += spellEpilogue(spec.epilogue, spec.alpha, spec.limit);
@@ -237,6 +338,9 @@ LogicalResult Conversion::launch(const Bucket &bucket) {
     if (failed(moveRows()))
       return failure();
   }
+  // Tiles for few rows store bf16, which is quantised after them.
+  bool feeds = static_cast<bool>(quantizedTarget.codes);
+  variant.quantize = feeds && !variant.swap && variant.tileWeights == 256;
   if (failed(verifyGroupedMatmul(variant, [&] { return op.emitOpError(); })))
     return failure();
   variant.name = nameOf(variant);
@@ -245,13 +349,26 @@ LogicalResult Conversion::launch(const Bucket &bucket) {
       interface,
       [&](gpu::GPUModuleOp module) { buildGroupedMatmul(module, variant); },
       bucket.early);
-  return function.launch(b, op, interface, number, constantIndex(b, -1),
-                         {{"x", bucket.moves ? moved : rows},
-                          {"index", index},
-                          {"w", weights},
-                          {"y", target},
-                          {"offsets", offsets},
-                          {"bias", bias}});
+  if (failed(function.launch(
+          b, op, interface, number, constantIndex(b, -1),
+          {{"x", bucket.moves ? moved : rows},
+           {"index", index},
+           {"w", weights},
+           {"y", variant.quantize ? quantizedTarget.codes : target},
+           {"offsets", offsets},
+           {"bias", bias},
+           {"x_scale", quantized.scales},
+           {"w_scale", weightScales},
+           {"y_scale", quantizedTarget.scales},
+           {"scale_rows", op.getRows()}})))
+    return failure();
+  if (!feeds || variant.quantize)
+    return success();
+  RowMove move;
+  move.from = target;
+  move.rows = op.getRows();
+  move.columns = columns;
+  return launchQuantize(op, b, function, move, quantizedTarget);
 }
 
 LogicalResult Conversion::launchFrom(ArrayRef<Bucket> rest) {

@@ -7,6 +7,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "moe/Codegen/Combine.h"
 #include "moe/Codegen/MoveRows.h"
+#include "moe/Codegen/QuantizeRows.h"
 #include "moe/Codegen/Regroup.h"
 #include "moe/Codegen/SumRanks.h"
 #include "moe/Codegen/TokenSort.h"
@@ -89,6 +90,38 @@ LogicalResult moe::launchMove(Operation *op, KernelOpBuilder &b,
                           {"index", move.index},
                           {"weights", move.weights},
                           {"y", move.to}});
+}
+
+LogicalResult moe::launchQuantize(Operation *op, KernelOpBuilder &b,
+                                  DeviceFunction &function, const RowMove &move,
+                                  const QuantizedRows &to, Value offsets,
+                                  int64_t groups) {
+  QuantizeRowsSpec spec;
+  spec.columns = move.columns;
+  spec.divisor = move.divisor;
+  spec.indexed = static_cast<bool>(move.index);
+  spec.groups = groups;
+  if (failed(verifyQuantizeRows(spec, [&] { return op->emitOpError(); })))
+    return failure();
+  spec.name = llvm::formatv(
+      "quantize_{0}_{1}{2}{3}", spec.indexed ? "gathered" : "rows",
+      spec.columns,
+      spec.divisor == 1 ? std::string()
+                        : llvm::formatv("_div{0}", spec.divisor).str(),
+      groups ? llvm::formatv("_of{0}", groups).str() : std::string());
+  KernelInterface interface = getQuantizeRowsInterface(spec);
+  int32_t number =
+      function.kernels().add(interface, [&](gpu::GPUModuleOp module) {
+        buildQuantizeRows(module, spec);
+      });
+  return function.launch(b, op, interface, number,
+                         timesFactor(b, move.rows, getQuantizeRowsBlocks(spec)),
+                         {{"x", move.from},
+                          {"index", move.index},
+                          {"offsets", offsets},
+                          {"y", to.codes},
+                          {"y_scale", to.scales},
+                          {"scale_rows", move.rows}});
 }
 
 //===----------------------------------------------------------------------===//

@@ -43,6 +43,23 @@ static std::vector<TileBucket> rulesFor(const GroupedMatmulSpec &spec) {
   return {{48, few}, {96, some}, {512, tails}, {0, many}};
 }
 
+/// The same for products of e4m3, whose tiles have no table
+/// (benchmarks/gpu/NOTES.md). Where k is short, dead rows cost more than their
+/// products' time.
+static std::vector<TileBucket> rulesForFp8(const GroupedMatmulSpec &spec) {
+  TileChoice few, some, many;
+  few.tileTokens = 16;
+  few.tileWeights = 128;
+  few.swap = true;
+  some.tileTokens = many.tileTokens = 128;
+  some.tileWeights = many.tileWeights = 256;
+  some.skipDead = true;
+  few.rows = 8;
+  some.rows = 32;
+  many.rows = INFINITY;
+  return {{12, few}, {spec.k <= 1024 ? 512.0 : 96.0, some}, {0, many}};
+}
+
 static bool isSame(const Bucket &a, const Bucket &b) {
   return a.spec.tileTokens == b.spec.tileTokens &&
          a.spec.tileWeights == b.spec.tileWeights &&
@@ -74,18 +91,25 @@ static std::vector<TileBucket> fillGaps(ArrayRef<TileBucket> measured,
   return all;
 }
 
-SmallVector<Bucket> Tiles::choose(Location loc, const GroupedMatmulSpec &spec,
-                                  bool canMove) {
-  std::vector<TileBucket> plan = rulesFor(spec);
+std::vector<TileBucket> Tiles::plan(Location loc,
+                                    const GroupedMatmulSpec &spec) {
+  if (spec.fp8)
+    return rulesForFp8(spec);
+  std::vector<TileBucket> rules = rulesFor(spec);
   if (const TileEntry *entry = table.find(spec.k, spec.n, spec.isPaired()))
-    plan = fillGaps(entry->getBuckets(), plan);
-  else if (unmeasured.insert({spec.k, spec.n, spec.isPaired()}).second)
+    return fillGaps(entry->getBuckets(), rules);
+  if (unmeasured.insert({spec.k, spec.n, spec.isPaired()}).second)
     emitRemark(loc) << "the table of " << table.device
                     << " has no weights of k " << spec.k << ", n " << spec.n
                     << (spec.isPaired() ? " (gate and up)" : "")
                     << ": tiles follow general rules";
+  return rules;
+}
+
+SmallVector<Bucket> Tiles::choose(Location loc, const GroupedMatmulSpec &spec,
+                                  bool canMove) {
   SmallVector<Bucket> buckets;
-  for (const TileBucket &part : plan) {
+  for (const TileBucket &part : plan(loc, spec)) {
     Bucket bucket;
     double most = std::floor(part.mostRows * spec.experts);
     if (part.mostRows && most < spec.gatherDivisor)
@@ -93,6 +117,7 @@ SmallVector<Bucket> Tiles::choose(Location loc, const GroupedMatmulSpec &spec,
     bucket.mostRows = static_cast<int64_t>(most);
     bucket.spec = spec;
     part.choice->apply(bucket.spec);
+    bucket.spec.rescale = spec.fp8 && !bucket.spec.swap;
     bucket.moves =
         spec.gatherIndex && spec.gather && canMove && !part.choice->gather;
     bucket.early = part.choice->rows * spec.experts <= mostEarlyRows;

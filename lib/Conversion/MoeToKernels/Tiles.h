@@ -32,6 +32,11 @@ public:
   std::vector<int64_t> fewTokens(const FewEntry &layer) const;
 
 private:
+  /// Choices by mean rows per group: measured ones, and rules where there are
+  /// none.
+  std::vector<TileBucket> plan(mlir::Location loc,
+                               const GroupedMatmulSpec &spec);
+
   const TileTable &table;
   std::set<std::tuple<int64_t, int64_t, bool>> unmeasured;
 };

@@ -87,12 +87,25 @@ moert.interface @dense_leftover on @ranks layer 0 experts 1 top_k 1 slots [0] in
 // -----
 
 shard.grid @ranks(shape = 1x1x1)
-func.func @quantised(%x: memref<?x128xbf16>, %d: memref<1x128x128xf8E4M3FN>, %s: memref<1x1x1xf32>, %y: memref<?x128xbf16>,
+func.func @exponents(%x: memref<?x128xbf16>, %d: memref<1x128x128xf4E2M1FN>, %s: memref<1x128x4xi8>, %y: memref<?x128xbf16>,
     %arena: memref<?xi8> {moert.arena}, %max: index {moert.max_tokens}) {
   %c0 = arith.constant 0 : index
   %n = memref.dim %x, %c0 : memref<?x128xbf16>
-  // expected-error @+1 {{has a weight of 'f8E4M3FN', which the cuda target does not read yet: make the checkpoint's weights bf16, or compile for --target=cpu}}
-  moe.grouped_matmul %x, %d rows(%n) scales(%s) outs(%y) : (memref<?x128xbf16>, memref<1x128x128xf8E4M3FN>, index, memref<1x1x1xf32>, memref<?x128xbf16>) -> ()
+  // expected-error @+1 {{has a weight of 'f4E2M1FN', which the cuda target does not read yet: make the checkpoint's weights bf16, or compile for --target=cpu}}
+  moe.grouped_matmul %x, %d rows(%n) scales(%s) outs(%y) : (memref<?x128xbf16>, memref<1x128x128xf4E2M1FN>, index, memref<1x128x4xi8>, memref<?x128xbf16>) -> ()
   return
 }
-moert.interface @quantised on @ranks layer 0 experts 1 top_k 1 slots [0] inputs [] outputs [] weights [] packed [] arena <>
+moert.interface @exponents on @ranks layer 0 experts 1 top_k 1 slots [0] inputs [] outputs [] weights [] packed [] arena <>
+
+// -----
+
+shard.grid @ranks(shape = 1x1x1)
+func.func @narrow_fp8(%x: memref<?x24xbf16>, %d: memref<1x128x24xf8E4M3FN>, %s: memref<1x1x1xf32>, %y: memref<?x128xbf16>,
+    %arena: memref<?xi8> {moert.arena}, %max: index {moert.max_tokens}) {
+  %c0 = arith.constant 0 : index
+  %n = memref.dim %x, %c0 : memref<?x24xbf16>
+  // expected-error @+1 {{has fp8 weights of 128 x 24, but multiples of 16 are expected on a device; compile for --target=cpu}}
+  moe.grouped_matmul %x, %d rows(%n) scales(%s) outs(%y) : (memref<?x24xbf16>, memref<1x128x24xf8E4M3FN>, index, memref<1x1x1xf32>, memref<?x128xbf16>) -> ()
+  return
+}
+moert.interface @narrow_fp8 on @ranks layer 0 experts 1 top_k 1 slots [0] inputs [] outputs [] weights [] packed [] arena <>
