@@ -21,3 +21,7 @@ if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-c
     config.available_features.add("chromium")
 if shutil.which("mpirun.openmpi"):
     config.available_features.add("mpirun")
+with open("/proc/cpuinfo") as file:
+    flags = next((line.split() for line in file if line.startswith("flags")), [])
+if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512_bf16"} <= set(flags):
+    config.available_features.add("avx512bf16")

@@ -12,11 +12,11 @@ using namespace moert;
 
 Rank::Rank(int number, const Topology &topology, std::vector<int> nodeAxes,
            int threads, std::unique_ptr<Queue> workQueue,
-           std::unique_ptr<Communicator> communicator)
+           std::unique_ptr<Communicator> communicator, bool threadsLook)
     : number(number), head{{&entryTable(), topology.coordinates(number).data(),
                             workQueue ? workQueue->statusWord() : nullptr, 0},
                            this},
-      team(threads), queue(std::move(workQueue)),
+      team(threads, threadsLook), queue(std::move(workQueue)),
       communicator(std::move(communicator)),
       traffic(topology, number, std::move(nodeAxes)) {}
 

@@ -25,7 +25,7 @@ struct Rank {
   // `queue` is null on the device cpu.
   Rank(int number, const Topology &topology, std::vector<int> nodeAxes,
        int threads, std::unique_ptr<Queue> queue,
-       std::unique_ptr<Communicator> communicator);
+       std::unique_ptr<Communicator> communicator, bool threadsLook = false);
 
   // Ends the rank's program and releases everybody who waits for it, if `why`
   // is an error. Returns its code.

@@ -75,8 +75,8 @@ Status Session::start() {
   }
   MOERT_TRY(makeRanks());
   MOERT_TRY(allocate());
-  Result<std::unique_ptr<WorkerPool>> workers =
-      WorkerPool::start(static_cast<int>(ranksHere().size()), threadsPerRank);
+  Result<std::unique_ptr<WorkerPool>> workers = WorkerPool::start(
+      static_cast<int>(ranksHere().size()), threadsPerRank, threadsLook);
   if (!workers.ok())
     return workers.status();
   pool = std::move(*workers);
@@ -139,6 +139,10 @@ Status Session::makeRanks() {
                                    : defaultThreads(world->ranksOnProcessors());
   if (!device->isHost())
     threadsPerRank = 1; // it puts work into the queue
+  // Where threads share processors, one that waits must leave its own.
+  threadsLook =
+      device->isHost() &&
+      int64_t(world->ranksOnProcessors()) * threadsPerRank <= processorCount();
   members.resize(static_cast<size_t>(ranks()));
   for (int rank : ranksHere()) {
     Result<std::unique_ptr<Queue>> queue = device->makeQueue(*fn);
@@ -150,7 +154,8 @@ Status Session::makeRanks() {
       return mover.status().in(concat("rank ", rank));
     auto member = std::make_unique<Rank>(
         rank, topology, artifact->manifest().mesh.nodeAxes(), threadsPerRank,
-        std::move(*queue), world->endpoint(rank, std::move(*mover)));
+        std::move(*queue), world->endpoint(rank, std::move(*mover)),
+        threadsLook);
     member->steps = &fn->steps;
     if (options.trace)
       member->trace = std::make_unique<Trace>(threadsPerRank);

@@ -161,6 +161,7 @@ private:
   moert_bind_fn bindFunction = nullptr; // not on cpu
   Topology topology;
   int threadsPerRank = 1;
+  bool threadsLook = false; // see team.h
   std::unique_ptr<World> world;
   std::vector<std::unique_ptr<Rank>> members;      // null: in another process
   std::vector<Memory> arenas;                      // by rank

@@ -1,19 +1,39 @@
 #include "team.h"
 
+#include <chrono>
 #include <pthread.h>
 #include <sched.h>
 #include <system_error>
 
 using namespace moert;
 
+static void pauseThread() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+// Returns when `ready` is true, or after about as long as it takes to be woken.
+template <typename Ready> static void lookFor(Ready ready) {
+  auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(50);
+  while (!ready() && std::chrono::steady_clock::now() < end)
+    for (int i = 0; i < 16; ++i)
+      pauseThread();
+}
+
+void Team::keep(const Status &status) {
+  why = status;
+  hasFailed = true;
+  changed.notify_all();
+}
+
 moert_status Team::barrier() {
   std::unique_lock<std::mutex> lock(mutex);
   if (!why.ok() || threads == 1)
     return why.code();
   if (left > 0) {
-    why = Status::error(MOERT_ERROR_INTERNAL,
-                        "a thread left the program before a barrier");
-    changed.notify_all();
+    keep(Status::error(MOERT_ERROR_INTERNAL,
+                       "a thread left the program before a barrier"));
     return why.code();
   }
   if (++arrived == threads) {
@@ -23,6 +43,11 @@ moert_status Team::barrier() {
     return MOERT_OK;
   }
   uint64_t mine = round;
+  if (looks) {
+    lock.unlock();
+    lookFor([&] { return round != mine || hasFailed; });
+    lock.lock();
+  }
   changed.wait(lock, [&] { return round != mine || !why.ok(); });
   return round != mine ? MOERT_OK : why.code();
 }
@@ -31,8 +56,7 @@ bool Team::fail(const Status &status) {
   std::lock_guard<std::mutex> lock(mutex);
   if (!why.ok())
     return false;
-  why = status;
-  changed.notify_all();
+  keep(status);
   return true;
 }
 
@@ -40,9 +64,8 @@ void Team::leave() {
   std::lock_guard<std::mutex> lock(mutex);
   ++left;
   if (arrived > 0 && why.ok()) {
-    why = Status::error(MOERT_ERROR_INTERNAL,
-                        "a thread left the program before a barrier");
-    changed.notify_all();
+    keep(Status::error(MOERT_ERROR_INTERNAL,
+                       "a thread left the program before a barrier"));
   }
 }
 
@@ -50,6 +73,7 @@ void Team::reset() {
   std::lock_guard<std::mutex> lock(mutex);
   arrived = 0;
   left = 0;
+  hasFailed = false;
   why = Status();
 }
 
@@ -58,8 +82,9 @@ Status Team::status() const {
   return why;
 }
 
-Result<std::unique_ptr<WorkerPool>> WorkerPool::start(int ranks, int threads) {
-  std::unique_ptr<WorkerPool> pool(new WorkerPool);
+Result<std::unique_ptr<WorkerPool>> WorkerPool::start(int ranks, int threads,
+                                                      bool looks) {
+  std::unique_ptr<WorkerPool> pool(new WorkerPool(looks));
   try {
     for (int rank = 0; rank < ranks; ++rank)
       for (int thread = 0; thread < threads; ++thread)
@@ -90,6 +115,11 @@ void WorkerPool::work(int rank, int thread) {
   uint64_t seen = 0;
   std::unique_lock<std::mutex> lock(mutex);
   while (true) {
+    if (looks && seen > 0) {
+      lock.unlock();
+      lookFor([&] { return generation != seen; });
+      lock.lock();
+    }
     begun.wait(lock, [&] { return stopping || generation != seen; });
     if (stopping)
       return;
@@ -111,15 +141,18 @@ void WorkerPool::run(const Job &job) {
   begun.notify_all();
   lock.unlock();
   job(0, 0);
+  if (looks)
+    lookFor([&] { return running == 0; });
   lock.lock();
   done.wait(lock, [&] { return running == 0; });
   current = nullptr;
 }
 
-int moert::defaultThreads(int ranks) {
+int moert::processorCount() {
   cpu_set_t set;
-  int processors = 1;
-  if (::sched_getaffinity(0, sizeof(set), &set) == 0)
-    processors = CPU_COUNT(&set);
-  return std::max(1, processors / ranks);
+  return ::sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+int moert::defaultThreads(int ranks) {
+  return std::max(1, processorCount() / ranks);
 }

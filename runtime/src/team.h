@@ -1,10 +1,13 @@
 // The threads of the ranks: a pool that runs one job on all of them, and the
-// barrier at which the threads of one rank meet. Waiting threads sleep.
+// barrier at which the threads of one rank meet. Waiting threads sleep; where
+// each has a processor of its own they look for a moment before they do, which
+// is quicker than being woken.
 #ifndef MOERT_TEAM_H
 #define MOERT_TEAM_H
 
 #include "status.h"
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -17,7 +20,8 @@ namespace moert {
 // Where one rank's threads meet; keeps the rank's first failure.
 class Team {
 public:
-  explicit Team(int threads) : threads(threads) {}
+  explicit Team(int threads, bool looks = false)
+      : threads(threads), looks(looks) {}
 
   int size() const { return threads; }
   // Returns the rank's status; once it has failed nobody waits any more.
@@ -31,12 +35,17 @@ public:
   Status status() const;
 
 private:
+  // Under the lock.
+  void keep(const Status &status);
+
   const int threads;
+  const bool looks;
   mutable std::mutex mutex;
   std::condition_variable changed;
   int arrived = 0;
   int left = 0;
-  uint64_t round = 0;
+  std::atomic<uint64_t> round = 0; // written under the lock
+  std::atomic<bool> hasFailed = false;
   Status why;
 };
 
@@ -47,25 +56,29 @@ public:
   using Job = std::function<void(int rank, int thread)>;
 
   // Fails if the system refuses to start the threads.
-  static Result<std::unique_ptr<WorkerPool>> start(int ranks, int threads);
+  static Result<std::unique_ptr<WorkerPool>> start(int ranks, int threads,
+                                                   bool looks = false);
   ~WorkerPool();
   // Runs the job once on each worker and waits for all. One caller at a time;
   // the job must not throw.
   void run(const Job &job);
 
 private:
-  WorkerPool() = default;
+  explicit WorkerPool(bool looks) : looks(looks) {}
   void work(int rank, int thread);
 
+  const bool looks;
   std::mutex mutex;
   std::condition_variable begun, done;
   const Job *current = nullptr;
-  uint64_t generation = 0;
-  size_t running = 0;
+  std::atomic<uint64_t> generation = 0; // written under the lock
+  std::atomic<size_t> running = 0;      // written under the lock
   bool stopping = false;
   std::vector<std::thread> workers;
 };
 
+// Those that this process may use.
+int processorCount();
 // What `threads = 0` means: this process's processors / ranks, at least 1.
 int defaultThreads(int ranks);
 

@@ -1,9 +1,13 @@
 // Kernels keep rows x width f32 accumulators in registers through a loop over
-// K. In each step they load one row of the panel, then for each row of the tile
-// broadcast one element and multiply-add it. Left alone, LLVM's scheduler moves
-// the broadcasts of all rows to the front of the step and spills accumulators;
-// an empty piece of assembly after each row, through which its accumulators
-// pass, keeps the order as written.
+// K. In each step they load one row of the panel, ask for weights that will be
+// needed later, then for each row of the tile broadcast one element and
+// multiply-add it. Left alone, LLVM's scheduler moves the broadcasts of all
+// rows to the front of the step and spills accumulators; an empty piece of
+// assembly after each row, through which its accumulators pass, keeps the order
+// as written. Twelve rows need all general registers: steps are counted from
+// -steps to 0, upon pointers to where rows end, so that no register holds a
+// bound, and panel and prefetch have a pointer each, which LLVM must not see
+// through lest it makes them share an index.
 #include "PanelKernels.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -30,29 +34,50 @@ public:
     depth = entry.getArgument(2);
     tile = entry.getArgument(3);
     scaleArray = entry.getArgument(4);
+    ahead = entry.getArgument(5);
   }
 
   void build() {
+    bool pairs = kernel.interleave() == 2;
+    Value steps =
+        pairs ? arith::ShRUIOp::create(b, depth, i64(1)).getResult() : depth;
+    Type ofStep = pairs ? b.getI32Type() : kernel.rowElement;
     for (int64_t r = 0; r < rows; ++r)
-      rowPointers.push_back(load(pointer, at(rowArray, pointer, r), 8));
+      rowEnds.push_back(
+          at(load(pointer, at(rowArray, pointer, r), 8), ofStep, steps));
     SmallVector<Value> sums(
         rows * vectors,
         arith::ConstantOp::create(
             b, DenseElementsAttr::get(accumulator, b.getF32FloatAttr(0.0f))));
-    bool pairs = kernel.interleave() == 2;
-    Value steps =
-        pairs ? arith::ShRUIOp::create(b, depth, i64(1)).getResult() : depth;
-    auto loop = scf::ForOp::create(b, i64(0), steps, i64(1), sums);
+    // Used only behind the loop, and often there, which would keep a register
+    // through the loop.
+    Value slot =
+        LLVM::AllocaOp::create(b, pointer, pointer, i64(1), /*alignment=*/8);
+    LLVM::StoreOp::create(b, tile, slot, 8, /*isVolatile=*/true);
+    // Seen through, LLVM would count from 0 again.
+    Value first =
+        emptyAssembly(arith::SubIOp::create(b, i64(0), steps), "=r,0", "");
+    SmallVector<Value> carried(sums);
+    carried.append({panel, ahead});
+    auto loop = scf::ForOp::create(b, first, i64(0), i64(1), carried);
     {
       OpBuilder::InsertionGuard guard(b);
       b.setInsertionPointToStart(loop.getBody());
       SmallVector<Value> next(loop.getRegionIterArgs());
+      ahead = emptyAssembly(next.pop_back_val(), "=r,0", "");
+      panel = emptyAssembly(next.pop_back_val(), "=r,0", "");
+      askAhead();
       step(next, loop.getInductionVar(), /*last=*/false);
+      next.push_back(at(panel, b.getF32Type(), kernel.tile.width));
+      next.push_back(at(ahead, b.getI8Type(), kernel.aheadLines * kCacheLine));
       scf::YieldOp::create(b, next);
     }
     sums = llvm::to_vector(ValueRange(loop.getResults()));
+    sums.pop_back();
+    panel = sums.pop_back_val();
     if (pairs)
-      sums = lastOfOddDepth(sums, steps);
+      sums = lastOfOddDepth(sums);
+    tile = LLVM::LoadOp::create(b, pointer, slot, 8, /*isVolatile=*/true);
     for (auto [index, sum] : llvm::enumerate(sums))
       LLVM::StoreOp::create(b, sum,
                             at(tile, b.getF32Type(), index * kernel.tile.lanes),
@@ -81,50 +106,50 @@ private:
   }
 
   // A pair of an odd K has no second value, and none may be read.
-  SmallVector<Value> lastOfOddDepth(ArrayRef<Value> sums, Value steps) {
+  SmallVector<Value> lastOfOddDepth(ArrayRef<Value> sums) {
     Value odd = arith::TruncIOp::create(b, b.getI1Type(), depth);
     auto branch = scf::IfOp::create(b, ValueRange(sums).getTypes(), odd,
                                     /*withElseRegion=*/true);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(branch.thenBlock());
     SmallVector<Value> next(sums);
-    step(next, steps, /*last=*/true);
+    step(next, i64(0), /*last=*/true);
     scf::YieldOp::create(b, next);
     b.setInsertionPointToStart(branch.elseBlock());
     scf::YieldOp::create(b, sums);
     return llvm::to_vector(ValueRange(branch.getResults()));
   }
 
+  // `index` counts steps back from the end of the rows.
   void step(SmallVectorImpl<Value> &sums, Value index, bool last) {
     if (kernel.panelElement.isF32())
-      return multiply(sums, panelRow(index, accumulator),
+      return multiply(sums, panelRow(accumulator),
                       [&](int64_t r) { return element(r, index); });
     if (kernel.tile.bf16Dot && !kernel.scaled)
-      return multiplyPairs(sums, panelRow(index, words), index, last);
+      return multiplyPairs(sums, panelRow(words), index, last);
     Value first = arith::ShLIOp::create(b, index, i64(1));
-    multiply(sums, widen(panelRow(index, words), 0),
+    multiply(sums, widen(panelRow(words), 0),
              [&](int64_t r) { return rowOfPair(r, index, first, 0, last); });
     if (last)
       return;
     Value second = arith::AddIOp::create(b, first, i64(1));
-    multiply(sums, widen(panelRow(index, words), 1),
+    multiply(sums, widen(panelRow(words), 1),
              [&](int64_t r) { return rowOfPair(r, index, second, 1, last); });
   }
 
   // One step's row of the panel: a vector of f32, or of pairs of bf16.
-  SmallVector<Value> panelRow(Value index, VectorType type) {
-    Value offset = arith::MulIOp::create(b, index, i64(kernel.tile.width));
-    Value base = at(panel, b.getF32Type(), offset);
+  SmallVector<Value> panelRow(VectorType type) {
     SmallVector<Value> row;
     for (int64_t v = 0; v < vectors; ++v)
-      row.push_back(load(type, at(base, b.getF32Type(), v * kernel.tile.lanes),
+      row.push_back(load(type, at(panel, b.getF32Type(), v * kernel.tile.lanes),
                          vectorBytes()));
-    // Few rows wait for memory: ask for what comes one page further on.
-    if (rows <= 4)
-      for (int64_t line = 0; line < kernel.tile.width * 4; line += 64)
-        LLVM::Prefetch::create(b, at(base, b.getI8Type(), 4096 + line),
-                               /*rw=*/0, /*hint=*/3, /*cache=*/1);
     return row;
+  }
+
+  void askAhead() {
+    for (int64_t line = 0; line < kernel.aheadLines; ++line)
+      LLVM::Prefetch::create(b, at(ahead, b.getI8Type(), line * kCacheLine),
+                             /*rw=*/0, /*hint=*/3, /*cache=*/1);
   }
 
   // Halves of pairs as f32: the low half first.
@@ -149,7 +174,7 @@ private:
   // Element `index` of row r as f32 in all lanes, weighted.
   Value element(int64_t r, Value index) {
     bool isF32 = kernel.rowElement.isF32();
-    Value address = at(rowPointers[r], kernel.rowElement, index);
+    Value address = at(rowEnds[r], kernel.rowElement, index);
     if (kernel.scaled) {
       Value value = toF32(b, load(kernel.rowElement, address, isF32 ? 4 : 2));
       value = arith::MulFOp::create(
@@ -176,7 +201,7 @@ private:
   }
 
   Value pairOfRow(int64_t r, Value pair, bool last) {
-    Value address = at(rowPointers[r], b.getI32Type(), pair);
+    Value address = at(rowEnds[r], b.getI32Type(), pair);
     if (last)
       return arith::ExtUIOp::create(b, b.getI32Type(),
                                     load(b.getI16Type(), address, 2));
@@ -217,16 +242,19 @@ private:
 
   void keepOrder(SmallVectorImpl<Value> &sums, int64_t r) {
     for (Value &sum : MutableArrayRef<Value>(sums).slice(r * vectors, vectors))
-      sum = emptyAssembly(sum, "~{memory}");
+      sum = emptyAssembly(sum, inVector(), "~{memory}");
   }
-  Value opaque(Value vector) { return emptyAssembly(vector, ""); }
+  Value opaque(Value vector) { return emptyAssembly(vector, inVector(), ""); }
+  StringRef inVector() const {
+    return kernel.tile.lanes == 16 ? "=v,0" : "=x,0";
+  }
 
-  Value emptyAssembly(Value vector, StringRef clobber) {
-    std::string constraints = kernel.tile.lanes == 16 ? "=v,0" : "=x,0";
+  Value emptyAssembly(Value value, StringRef place, StringRef clobber) {
+    std::string constraints = place.str();
     if (!clobber.empty())
       constraints += "," + clobber.str();
     auto assembly = LLVM::InlineAsmOp::create(
-        b, TypeRange(vector.getType()), ValueRange(vector), "", constraints,
+        b, TypeRange(value.getType()), ValueRange(value), "", constraints,
         /*has_side_effects=*/!clobber.empty(), /*is_align_stack=*/false,
         LLVM::TailCallKind::None,
         /*asm_dialect=*/LLVM::AsmDialectAttr(), /*operand_attrs=*/ArrayAttr());
@@ -238,8 +266,8 @@ private:
   int64_t rows, vectors;
   LLVM::LLVMPointerType pointer;
   VectorType accumulator, words;
-  Value rowArray, panel, depth, tile, scaleArray;
-  SmallVector<Value> rowPointers;
+  Value rowArray, panel, depth, tile, scaleArray, ahead;
+  SmallVector<Value> rowEnds;
 };
 
 } // namespace
@@ -250,7 +278,9 @@ static std::string kernelName(const PanelKernel &kernel, int64_t rows) {
   if (kernel.rowElement != kernel.panelElement)
     name += std::string("_") + word(kernel.panelElement);
   name += "_" + std::to_string(rows) + "x" + std::to_string(kernel.tile.width);
-  return kernel.scaled ? name + "_scaled" : name;
+  if (kernel.scaled)
+    name += "_scaled";
+  return name + "_ahead" + std::to_string(kernel.aheadLines);
 }
 
 LLVM::LLVMFuncOp moe::getPanelKernel(ModuleOp module, const PanelKernel &kernel,
@@ -262,7 +292,8 @@ LLVM::LLVMFuncOp moe::getPanelKernel(ModuleOp module, const PanelKernel &kernel,
                          module.getContext());
   b.setInsertionPointToEnd(module.getBody());
   Type pointer = LLVM::LLVMPointerType::get(b.getContext());
-  Type arguments[] = {pointer, pointer, b.getI64Type(), pointer, pointer};
+  Type arguments[] = {pointer, pointer, b.getI64Type(),
+                      pointer, pointer, pointer};
   auto type = LLVM::LLVMFunctionType::get(
       LLVM::LLVMVoidType::get(b.getContext()), arguments);
   auto function =

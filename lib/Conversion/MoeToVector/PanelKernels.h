@@ -15,17 +15,23 @@ struct PanelKernel {
   mlir::Type panelElement; // f32 or bf16; bf16 only with bf16 rows
   bool scaled =
       false; // rows are multiplied by a weight, and rounded, before the product
+  /// Cache lines of other weights that are asked for in each step.
+  int64_t aheadLines = 1;
 
   /// Values of K that stand together in a panel.
   int64_t interleave() const { return panelElement.isBF16() ? 2 : 1; }
 };
 
+constexpr int64_t kCacheLine = 64;
+
 /// The function
-///   llvm.func @name(rows: ptr, panel: ptr, depth: i64, tile: ptr, scales: ptr)
+///   llvm.func @name(rows: ptr, panel: ptr, depth: i64, tile: ptr, scales: ptr,
+///                   ahead: ptr)
 /// which sets tile[r][j] = sum over k of rows[r][k] * panel[k][j] in f32, k
 /// ascending, for `rows` rows, whose addresses stand in an array. `scales` is
 /// an array of one f32 a row, read only by scaled kernels. The tile has `width`
-/// columns. Created in `module` when missing.
+/// columns. Weights from `ahead` on are prefetched, `aheadLines` cache lines a
+/// step. Created in `module` when missing.
 mlir::LLVM::LLVMFuncOp getPanelKernel(mlir::ModuleOp module,
                                       const PanelKernel &kernel, int64_t rows);
 

@@ -1,11 +1,16 @@
-// Work items are panels, of all groups in one sequence, so that each weight is
+// Work items are the panels of groups that have rows, so that each weight is
 // read by one thread and once; within an item, the rows of the panel's group
 // are cut evenly into tiles of at most `tile.rows`. A product with few panels
 // is cut into tiles of rows instead. Kernels leave a tile's sums on the stack,
 // where the end of the product takes them up row by row.
+//
+// While a thread computes with one panel, it prefetches its next one, so that
+// memory works beside the vector unit. A single tile asks for all of it; of
+// several tiles the first ones ask for an equal part each.
 #include "PanelProduct.h"
 #include "PanelKernels.h"
 #include "Team.h"
+#include "dialects/Moert/MoertDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -95,31 +100,116 @@ private:
   struct Group {
     Value index, first, rows, tiles;
   };
+  struct Tile {
+    Value number, first, rows;
+  };
 
   void buildByPanels() {
-    Value count =
-        indexConstant(b, panels.getGroups() * panels.getPanelsPerGroup());
-    forEachOfTeam(b, count, [&](Value item) {
-      Value perGroup = indexConstant(b, panels.getPanelsPerGroup());
-      Value index = arith::DivUIOp::create(b, item, perGroup),
-            panel = arith::RemUIOp::create(b, item, perGroup);
-      Group group = groupOf(index);
-      forEach(b, indexConstant(b, 0), group.tiles, 1, [&](Value t) {
-        auto [first, rows] = tileOf(group, t);
-        pointAtRows(first, rows);
-        buildTile(group, panel, item, first, rows);
-      });
+    Value count = indexConstant(b, panels.getGroups());
+    auto loop = scf::WhileOp::create(
+        b, TypeRange(b.getIndexType()), nextWithRows(indexConstant(b, 0)),
+        [&](OpBuilder &, Location, ValueRange group) {
+          Value isOne = arith::CmpIOp::create(b, arith::CmpIPredicate::ult,
+                                              group.front(), count);
+          scf::ConditionOp::create(b, isOne, group);
+        },
+        [&](OpBuilder &, Location, ValueRange group) {
+          Value next =
+              nextWithRows(indexAdd(b, group.front(), indexConstant(b, 1)));
+          buildGroup(groupOf(group.front()), next);
+          scf::YieldOp::create(b, next);
+        });
+    b.setInsertionPointAfter(loop);
+  }
+
+  // A group's panels go round the team, beginning at another thread for each
+  // group.
+  void buildGroup(const Group &group, Value nextGroup) {
+    int64_t perGroup = panels.getPanelsPerGroup();
+    Value threads = moert::ThreadsOp::create(b, b.getIndexType());
+    auto position = [&](Value index, Value panel) {
+      return indexAdd(b, indexMul(b, index, perGroup), panel);
+    };
+    Value panelCount = indexConstant(b, perGroup);
+    auto loop = scf::ForOp::create(b, firstPanel(group.index, threads),
+                                   panelCount, threads);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(loop.getBody());
+    Value panel = loop.getInductionVar(), item = position(group.index, panel);
+    // The next panel, of the next group behind this one's last; after the
+    // last of all there is nothing to ask for but what is there.
+    Value following = indexAdd(b, panel, threads),
+          first = firstPanel(nextGroup, threads);
+    Value isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::uge,
+                                         following, panelCount);
+    Value hasNext =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::ult, nextGroup,
+                              indexConstant(b, panels.getGroups()));
+    Value hasFirst =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::ult, first, panelCount);
+    Value ofNext =
+        arith::SelectOp::create(b, arith::AndIOp::create(b, hasNext, hasFirst),
+                                position(nextGroup, first), item);
+    Value ahead = arith::SelectOp::create(b, isLast, ofNext,
+                                          position(group.index, following));
+    forEach(b, indexConstant(b, 0), group.tiles, 1, [&](Value t) {
+      Tile tile = tileOf(group, t);
+      pointAtRows(tile);
+      buildTile(group, tile, panel, item, ahead);
     });
+  }
+
+  Value firstPanel(Value group, Value threads) {
+    Value thread = moert::ThreadOp::create(b, b.getIndexType());
+    return arith::RemUIOp::create(b, indexAdd(b, thread, group), threads);
+  }
+
+  // The first group from `from` on that has rows; the number of groups when
+  // there is none.
+  Value nextWithRows(Value from) {
+    if (!product.offsets)
+      return from;
+    Value groups = indexConstant(b, panels.getGroups());
+    auto loop = scf::WhileOp::create(
+        b, TypeRange(b.getIndexType()), from,
+        [&](OpBuilder &, Location, ValueRange group) {
+          Value isOne = arith::CmpIOp::create(b, arith::CmpIPredicate::ult,
+                                              group.front(), groups);
+          auto check = scf::IfOp::create(b, TypeRange(b.getI1Type()), isOne,
+                                         /*withElseRegion=*/true);
+          {
+            OpBuilder::InsertionGuard guard(b);
+            b.setInsertionPointToStart(check.thenBlock());
+            Value rows = groupOf(group.front()).rows;
+            Value isEmpty = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                                  rows, indexConstant(b, 0));
+            scf::YieldOp::create(b, isEmpty);
+            b.setInsertionPointToStart(check.elseBlock());
+            scf::YieldOp::create(b, isOne);
+          }
+          scf::ConditionOp::create(b, check.getResult(0), group);
+        },
+        [&](OpBuilder &, Location, ValueRange group) {
+          Value next = indexAdd(b, group.front(), indexConstant(b, 1));
+          scf::YieldOp::create(b, next);
+        });
+    b.setInsertionPointAfter(loop);
+    return loop.getResult(0);
   }
 
   void buildByRows() {
     Group group = groupOf(indexConstant(b, 0));
+    Value perGroup = indexConstant(b, panels.getPanelsPerGroup());
     forEachOfTeam(b, group.tiles, [&](Value t) {
-      auto [first, rows] = tileOf(group, t);
-      pointAtRows(first, rows);
-      forEach(
-          b, indexConstant(b, 0), indexConstant(b, panels.getPanelsPerGroup()),
-          1, [&](Value panel) { buildTile(group, panel, panel, first, rows); });
+      Tile tile = tileOf(group, t);
+      pointAtRows(tile);
+      forEach(b, indexConstant(b, 0), perGroup, 1, [&](Value panel) {
+        Value following = indexAdd(b, panel, indexConstant(b, 1));
+        Value isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                             following, perGroup);
+        buildTile(group, tile, panel, panel,
+                  arith::SelectOp::create(b, isLast, panel, following));
+      });
     });
   }
 
@@ -141,7 +231,7 @@ private:
   }
 
   // Tile t of a group: rows cut as evenly as they go, larger tiles first.
-  std::pair<Value, Value> tileOf(const Group &group, Value t) {
+  Tile tileOf(const Group &group, Value t) {
     Value least = arith::DivUIOp::create(b, group.rows, group.tiles),
           larger = arith::RemUIOp::create(b, group.rows, group.tiles);
     Value start = indexAdd(b, arith::MulIOp::create(b, t, least),
@@ -150,7 +240,7 @@ private:
         arith::CmpIOp::create(b, arith::CmpIPredicate::ult, t, larger);
     Value rows = arith::SelectOp::create(
         b, isLarger, indexAdd(b, least, indexConstant(b, 1)), least);
-    return {indexAdd(b, group.first, start), rows};
+    return {t, indexAdd(b, group.first, start), rows};
   }
 
   Value elementAt(Value base, Type element, Value index) {
@@ -159,10 +249,10 @@ private:
   }
 
   // Addresses (and weights) of a tile's rows, on the stack for the kernel.
-  void pointAtRows(Value first, Value rows) {
+  void pointAtRows(const Tile &tile) {
     Type element = cast<MemRefType>(product.lhs.getType()).getElementType();
-    forEach(b, indexConstant(b, 0), rows, 1, [&](Value r) {
-      Value row = indexAdd(b, first, r);
+    forEach(b, indexConstant(b, 0), tile.rows, 1, [&](Value r) {
+      Value row = indexAdd(b, tile.first, r);
       if (product.gather) {
         row = loadIndex(b, product.gather, row);
         if (product.rowWeights) {
@@ -180,39 +270,67 @@ private:
     });
   }
 
-  // One tile of rows times one panel; `position` counts panels from the first
-  // group's first.
-  void buildTile(const Group &group, Value panel, Value position, Value first,
-                 Value rows) {
-    auto weightType = cast<MemRefType>(product.weight.getType());
-    Value panelPointer =
-        elementAt(weightPointer, weightType.getElementType(),
-                  indexMul(b, position, panels.getPanelElements()));
-    callKernel(rows, panelPointer);
-    forEach(b, indexConstant(b, 0), rows, 1, [&](Value r) {
-      finishRow(group, panel, indexAdd(b, first, r), r);
+  // One tile of rows times one panel; `position` and `ahead` count panels from
+  // the first group's first.
+  void buildTile(const Group &group, const Tile &tile, Value panel,
+                 Value position, Value ahead) {
+    callKernel(group, tile, panelAt(position), panelAt(ahead));
+    forEach(b, indexConstant(b, 0), tile.rows, 1, [&](Value r) {
+      finishRow(group, panel, indexAdd(b, tile.first, r), r);
     });
   }
 
-  void callKernel(Value rows, Value panelPointer) {
+  Value panelAt(Value position) {
+    return elementAt(
+        weightPointer,
+        cast<MemRefType>(product.weight.getType()).getElementType(),
+        indexMul(b, position, panels.getPanelElements()));
+  }
+
+  void callKernel(const Group &group, const Tile &tile, Value panel,
+                  Value ahead) {
+    // Cache lines that a step reads of a panel.
+    int64_t lines = product.tile.width * 4 / kCacheLine;
+    if (lines == 1)
+      return chooseKernel(tile, panel, ahead, 1, 1);
+    Value isSingle = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                           group.tiles, indexConstant(b, 1));
+    auto branch =
+        scf::IfOp::create(b, TypeRange(), isSingle, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    chooseKernel(tile, panel, ahead, lines, 1);
+    b.setInsertionPointToStart(branch.elseBlock());
+    Value part =
+        arith::RemUIOp::create(b, tile.number, indexConstant(b, lines));
+    int64_t steps = panels.getDepth() / panels.getInterleave();
+    Value partAhead =
+        elementAt(ahead, b.getI8Type(), indexMul(b, part, steps * kCacheLine));
+    // Rows cut evenly into several tiles leave none smaller than this.
+    chooseKernel(tile, panel, partAhead, 1, (product.tile.rows + 1) / 2);
+  }
+
+  // Calls the kernel for the tile's rows, which are `least` or more.
+  void chooseKernel(const Tile &tile, Value panel, Value ahead, int64_t lines,
+                    int64_t least) {
     Type rowElement = cast<MemRefType>(product.lhs.getType()).getElementType();
     Type panelElement =
         cast<MemRefType>(product.weight.getType()).getElementType();
     PanelKernel kernel{product.tile, rowElement, panelElement,
-                       static_cast<bool>(product.rowWeights)};
+                       static_cast<bool>(product.rowWeights), lines};
     Value depth =
         arith::ConstantOp::create(b, b.getI64IntegerAttr(panels.getDepth()));
-    Value operands[] = {rowPointers, panelPointer, depth, sums, scales};
+    Value operands[] = {rowPointers, panel, depth, sums, scales, ahead};
     // Every count but the largest has its case; the largest is the default.
     SmallVector<int64_t> cases =
-        llvm::to_vector(llvm::seq<int64_t>(1, product.tile.rows));
-    auto choice =
-        scf::IndexSwitchOp::create(b, TypeRange(), rows, cases, cases.size());
+        llvm::to_vector(llvm::seq<int64_t>(least, product.tile.rows));
+    auto choice = scf::IndexSwitchOp::create(b, TypeRange(), tile.rows, cases,
+                                             cases.size());
     OpBuilder::InsertionGuard guard(b);
-    for (int64_t count = 1; count <= product.tile.rows; ++count) {
+    for (int64_t count = least; count <= product.tile.rows; ++count) {
       Region &region = count == product.tile.rows
                            ? choice.getDefaultRegion()
-                           : choice.getCaseRegions()[count - 1];
+                           : choice.getCaseRegions()[count - least];
       b.setInsertionPointToStart(&region.emplaceBlock());
       LLVM::CallOp::create(b, getPanelKernel(module, kernel, count), operands);
       scf::YieldOp::create(b);

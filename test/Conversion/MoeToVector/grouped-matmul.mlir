@@ -3,12 +3,16 @@
 
 // CHECK-LABEL: func @gated
 func.func @gated(%x: memref<?x64xf32>, %w: memref<12288xf32>, %n: index, %o: memref<3xi32>, %gather: memref<?xi32>, %y: memref<?x48xf32>) {
-  // Two groups of six panels, taken by the team in turn.
-  // CHECK: %[[PANELS:.*]] = arith.constant 12 : index
-  // CHECK: %[[ME:.*]] = moert.thread : index
-  // CHECK: %[[ALL:.*]] = moert.threads : index
-  // CHECK: scf.for %[[ITEM:.*]] = %[[ME]] to %[[PANELS]] step %[[ALL]]
+  // Groups that have rows, one after the other; the next one is known while one is computed.
+  // CHECK: scf.while
+  // CHECK: scf.while (%[[GROUP:.*]] = %{{.*}}) : (index) -> index
+  // CHECK: %[[NEXT:.*]] = scf.while
   // CHECK: memref.load %{{.*}} : memref<3xi32>
+  // A group's six panels are taken by the team in turn.
+  // CHECK: %[[ALL:.*]] = moert.threads : index
+  // CHECK: %[[PANELS:.*]] = arith.constant 6 : index
+  // CHECK: %[[ME:.*]] = moert.thread : index
+  // CHECK: scf.for %[[PANEL:.*]] = %{{.*}} to %[[PANELS]] step %[[ALL]]
   // Tiles of at most six rows.
   // CHECK: scf.for
   // Rows by the gather, two pairs a token.
@@ -16,11 +20,11 @@ func.func @gated(%x: memref<?x64xf32>, %w: memref<12288xf32>, %n: index, %o: mem
   // CHECK: arith.divui
   // CHECK: scf.index_switch
   // CHECK: case 1
-  // CHECK-NEXT: llvm.call @moe_panel_f32_1x16
+  // CHECK-NEXT: llvm.call @moe_panel_f32_1x16_ahead1
   // CHECK: case 5
-  // CHECK-NEXT: llvm.call @moe_panel_f32_5x16
+  // CHECK-NEXT: llvm.call @moe_panel_f32_5x16_ahead1
   // CHECK: default
-  // CHECK-NEXT: llvm.call @moe_panel_f32_6x16
+  // CHECK-NEXT: llvm.call @moe_panel_f32_6x16_ahead1
   // SwiGLU on the sums.
   // CHECK: scf.for
   // CHECK-COUNT-2: llvm.load {{.*}} -> vector<8xf32>
@@ -37,7 +41,7 @@ func.func @gated(%x: memref<?x64xf32>, %w: memref<12288xf32>, %n: index, %o: mem
 // CHECK-LABEL: func @scattered_with_tail
 func.func @scattered_with_tail(%x: memref<?x64xbf16>, %w: memref<2048xbf16>, %n: index, %o: memref<2xi32>, %s: memref<?xi32>, %b: memref<1x20xbf16>,
     %y: memref<?x20xbf16>) {
-  // CHECK: llvm.call @moe_panel_bf16_1x16
+  // CHECK: llvm.call @moe_panel_bf16_1x16_ahead1
   // CHECK: vector.create_mask
   // CHECK: vector.maskedload {{.*}} : memref<1x20xbf16>
   // CHECK: %[[ROW:.*]] = memref.load %{{.*}} : memref<?xi32>
@@ -49,9 +53,10 @@ func.func @scattered_with_tail(%x: memref<?x64xbf16>, %w: memref<2048xbf16>, %n:
   return
 }
 
-// KERNEL-LABEL: llvm.func internal @moe_panel_f32_2x16
+// KERNEL-LABEL: llvm.func internal @moe_panel_f32_2x16_ahead1
 // KERNEL-SAME: no_inline
-// KERNEL: scf.for {{.*}} iter_args({{.*}}) -> (vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>) : i64
+// KERNEL: scf.for {{.*}} iter_args({{.*}}) -> (vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, !llvm.ptr, !llvm.ptr) : i64
+// KERNEL: llvm.intr.prefetch
 // KERNEL-COUNT-2: llvm.load {{.*}} -> vector<8xf32>
 // KERNEL: llvm.load {{.*}} -> f32
 // KERNEL: vector.broadcast

@@ -1,4 +1,4 @@
-"""Checks the inner loops of kernels in assembly: those that multiply touch no stack and broadcast straight from memory."""
+"""Checks the inner loops of kernels in assembly: those that multiply touch no stack, and ask for as many lines ahead as the name says."""
 
 import re
 import sys
@@ -37,6 +37,9 @@ def main():
                     lanes = 16 if width == 32 else 8
                     count = sum("vfmadd" in l or "vdpbf16" in l for l in loop)
                     assert count % (rows * width // lanes) == 0, f"{name}: {count} products in a step of {rows} rows"
+                    lines = sum("prefetch" in l for l in loop)
+                    ahead = int(re.search(r"_ahead(\d)", name).group(1))
+                    assert lines and lines % ahead == 0, f"{name}: {lines} lines ahead in a step"
                 found += 1
                 name = None
             elif name:
