@@ -133,7 +133,24 @@ void WorkerPool::work(int rank, int thread) {
   }
 }
 
+// A thread that is woken may be queued behind the one that wakes it, although
+// another processor is idle, and then waits for milliseconds. Where each thread
+// can have a processor, workers leave the caller's to it.
+void WorkerPool::avoidCaller() {
+  int processor = ::sched_getcpu();
+  cpu_set_t set;
+  if (processor < 0 || processor == callersProcessor || workers.empty() ||
+      ::sched_getaffinity(0, sizeof(set), &set) != 0 || CPU_COUNT(&set) < 2)
+    return;
+  CPU_CLR(processor, &set);
+  for (std::thread &worker : workers)
+    ::pthread_setaffinity_np(worker.native_handle(), sizeof(set), &set);
+  callersProcessor = processor;
+}
+
 void WorkerPool::run(const Job &job) {
+  if (looks)
+    avoidCaller();
   std::unique_lock<std::mutex> lock(mutex);
   current = &job;
   running = workers.size();

@@ -66,6 +66,7 @@ public:
 private:
   explicit WorkerPool(bool looks) : looks(looks) {}
   void work(int rank, int thread);
+  void avoidCaller();
 
   const bool looks;
   std::mutex mutex;
@@ -75,6 +76,7 @@ private:
   std::atomic<size_t> running = 0;      // written under the lock
   bool stopping = false;
   std::vector<std::thread> workers;
+  int callersProcessor = -1; // which no worker uses; -1: not known
 };
 
 // Those that this process may use.
