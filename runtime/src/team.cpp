@@ -140,7 +140,8 @@ void WorkerPool::avoidCaller() {
   int processor = ::sched_getcpu();
   cpu_set_t set;
   if (processor < 0 || processor == callersProcessor || workers.empty() ||
-      ::sched_getaffinity(0, sizeof(set), &set) != 0 || CPU_COUNT(&set) < 2)
+      ::sched_getaffinity(0, sizeof(set), &set) != 0 ||
+      static_cast<size_t>(CPU_COUNT(&set)) <= workers.size())
     return;
   CPU_CLR(processor, &set);
   for (std::thread &worker : workers)
