@@ -141,8 +141,11 @@ moert_status moert_session_load_weights(moert_session_t *session,
   });
 }
 
-static Result<std::vector<HostTensor>>
-convert(const char *what, const moert_tensor *tensors, size_t count) {
+// Weights alone may have the types of quantised elements.
+static Result<std::vector<HostTensor>> convert(const char *what,
+                                               const moert_tensor *tensors,
+                                               size_t count,
+                                               bool areWeights = false) {
   std::vector<HostTensor> result;
   for (size_t i = 0; i < count; ++i) {
     const moert_tensor &tensor = tensors[i];
@@ -153,9 +156,10 @@ convert(const char *what, const moert_tensor *tensors, size_t count) {
     if (!tensor.name || !tensor.dtype)
       return refuse("has no ", tensor.name ? "dtype" : "name");
     std::optional<moert_dtype> dtype = dtypeFromName(tensor.dtype);
-    if (!dtype || !isValidDtype(*dtype))
-      return refuse("has the dtype '", printable(tensor.dtype), "'",
-                    suggest(tensor.dtype, valueDtypeNames()));
+    if (!dtype || (!areWeights && !isValidDtype(*dtype)))
+      return refuse(
+          "has the dtype '", printable(tensor.dtype), "'",
+          suggest(tensor.dtype, areWeights ? dtypeNames() : valueDtypeNames()));
     if (tensor.rank < 0 || tensor.rank > 8 || (tensor.rank && !tensor.shape))
       return refuse("has ", tensor.rank, " dimensions",
                     tensor.shape ? ", expected 0 to 8" : " and no shape");
@@ -201,7 +205,8 @@ moert_status moert_session_set_weights(moert_session_t *session,
   return guarded([&]() -> Status {
     if (!session || (count && !weights))
       return missing(session ? "weights" : "session");
-    Result<std::vector<HostTensor>> given = convert("weight", weights, count);
+    Result<std::vector<HostTensor>> given = convert("weight", weights, count,
+                                                    /*areWeights=*/true);
     if (!given.ok())
       return given.status();
     return session->session->setWeights(*given);

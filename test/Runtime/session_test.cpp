@@ -267,6 +267,22 @@ TEST(Session, TensorsThatDoNotFitAreNamed) {
             "output `y` has 9 tokens, the first input has 2");
 }
 
+TEST(Session, WeightsMayBeOfQuantisedTypes) {
+  Opened opened = openSession(1, "scale", 8);
+  float data[4] = {};
+  int64_t shape[] = {2, 2};
+  auto refusal = [&](const char *dtype) {
+    moert_tensor weight = {"none", dtype, shape, 2, data};
+    moert_session_t *session = opened.session.get();
+    EXPECT_NE(moert_session_set_weights(session, &weight, 1), MOERT_OK);
+    return std::string(moert_last_message());
+  };
+  EXPECT_EQ(refusal("f64"), "weight 0 has the dtype 'f64'; choose from: f32, "
+                            "bf16, i32, i64, f16, f8E4M3FN, i8");
+  // Known types get further, to what this function has.
+  EXPECT_EQ(refusal("f8E4M3FN"), refusal("f32"));
+}
+
 TEST(Session, OptionsThatDoNotFitAreNamed) {
   ArtifactPtr artifact = openArtifact(testArtifact(2));
   using Options = moert_session_options;

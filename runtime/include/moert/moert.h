@@ -98,7 +98,8 @@ MOERT_API moert_status moert_session_load_weights(moert_session_t *session,
                                                   const char *path);
 
 /* A global tensor in host memory (in device memory where a function says so):
- * dense, row-major, aligned to its elements. */
+ * dense, row-major, aligned to its elements.  A weight may be of "f8E4M3FN" or
+ * "i8" as well. */
 typedef struct moert_tensor {
   const char *name;  /* as in the manifest */
   const char *dtype; /* "f32", "bf16", "f16", "i32", "i64" */
