@@ -17,7 +17,8 @@ namespace moe {
 /// be
 ///   multiplied by; scaleRows, at least y's rows, is given at launch
 ///
-/// - offsets[groups + 1]: i32, only with `groups`: rows from offsets[groups] on have
+/// - offsets[groups + 1]: i32, only with `groups`: rows from offsets[groups] on
+/// have
 ///   no index and are left as they are
 ///
 /// Launched with getQuantizeRowsBlocks CTAs per row.

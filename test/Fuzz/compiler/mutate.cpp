@@ -133,7 +133,7 @@ static Attribute mutateAttribute(Attribute attribute, Choices &choices) {
       list.set(entry.getName(), mutateAttribute(entry.getValue(), choices));
     return list.getDictionary(context);
   } else if (auto text = dyn_cast<StringAttr>(attribute)) {
-    static const char *const words[] = {"_",    "ranks=2", "f32",      "x",
+    static const char *const words[] = {"_",   "ranks=2", "f32",      "x",
                                         "{e}", "cuda",    "x86-64-v3"};
     if (choices.below(2) == 0)
       return b.getStringAttr(words[choices.below(std::size(words))]);
