@@ -125,7 +125,7 @@ struct RescalePattern : OpConversionPattern<RescaleOp> {
     Units to(b, type, axis, adaptor.getTo(), op.getAlternate());
     Value least = b.f32(1e-20f);
     auto bounded = [&](const Units &units, int64_t number) {
-      return arith::MaxNumFOp::create(b, units.get(number), least).getResult();
+      return arith::MaximumFOp::create(b, units.get(number), least).getResult();
     };
     DenseMap<int64_t, Value> ratios;
     SmallVector<Value> results;
