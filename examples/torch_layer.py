@@ -97,11 +97,15 @@ class CompiledLayer:
         self.moert.moert_session_close(self.session)
 
 
-def missing():
+def no_device():
     if torch is None:
         return "there is no torch"
-    if not torch.cuda.is_available():
-        return "there is no GPU"
+    return "" if torch.cuda.is_available() else "there is no GPU"
+
+
+def missing():
+    if no_device():
+        return no_device()
     try:
         import transformers  # noqa: F401
     except ImportError:

@@ -1,35 +1,15 @@
 """Our layer through libmoert, and the machine's limits, by ctypes."""
 import ctypes
 import os
+import sys
 
 import torch
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 WORK = os.path.join(HERE, ".work")
 BIN = os.environ.get("MOE_BIN", os.path.join(HERE, "../../build/release/bin"))
-NAMES = {torch.float32: b"f32", torch.bfloat16: b"bf16", torch.int32: b"i32"}
-
-
-class Options(ctypes.Structure):
-    """moert_session_options."""
-    _fields_ = [("size", ctypes.c_size_t), ("function", ctypes.c_char_p), ("communicator", ctypes.c_char_p), ("max_tokens", ctypes.c_int64),
-                ("threads", ctypes.c_int32), ("check_replicas", ctypes.c_int32), ("timeout_seconds", ctypes.c_double),
-                ("log", ctypes.c_void_p), ("log_user", ctypes.c_void_p)]
-
-
-class Tensor(ctypes.Structure):
-    """moert_tensor; the torch tensor must outlive it."""
-    _fields_ = [("name", ctypes.c_char_p), ("dtype", ctypes.c_char_p), ("shape", ctypes.POINTER(ctypes.c_int64)), ("rank", ctypes.c_int32),
-                ("data", ctypes.c_void_p)]
-
-
-def tensors(**named):
-    made = (Tensor * len(named))()
-    for place, (name, tensor) in zip(made, named.items()):
-        assert tensor.is_contiguous()
-        shape = (ctypes.c_int64 * tensor.dim())(*tensor.shape)
-        place.name, place.dtype, place.shape, place.rank, place.data = name.encode(), NAMES[tensor.dtype], shape, tensor.dim(), tensor.data_ptr()
-    return made
+sys.path.insert(0, os.path.join(HERE, "../../examples"))
+from torch_layer import Options, describe  # noqa: E402
 
 
 class Layer:
@@ -41,7 +21,7 @@ class Layer:
         options.max_tokens, options.threads = max_tokens, threads
         self.check(self.moert.moert_artifact_open(artifact.encode(), ctypes.byref(handle)))
         self.check(self.moert.moert_session_open(handle, ctypes.byref(options), ctypes.byref(self.session)))
-        self.check(self.moert.moert_session_set_weights(self.session, tensors(up=up, down=down), ctypes.c_size_t(2)))
+        self.check(self.moert.moert_session_set_weights(self.session, describe({"up": up, "down": down}), ctypes.c_size_t(2)))
 
     def check(self, status):
         if status:
@@ -51,7 +31,7 @@ class Layer:
         """A call on these tensors, and its output."""
         y = torch.empty_like(x)
         held = ids.int(), weights.float()
-        given, taken = tensors(x=x, expert_ids=held[0], expert_weights=held[1]), tensors(y=y)
+        given, taken = describe({"x": x, "expert_ids": held[0], "expert_weights": held[1]}), describe({"y": y})
 
         def call(held=held):
             self.check(self.moert.moert_session_run(self.session, given, ctypes.c_size_t(3), taken, ctypes.c_size_t(1)))

@@ -12,13 +12,6 @@ I8 = {"device": "cuda", "dtype": torch.int8}
 F32 = {"device": "cuda", "dtype": torch.float32}
 
 
-def time_warm(runs, rows):
-    """Many rows are timed on a card that is as warm as it will be in use."""
-    for _ in range(3 if rows >= 4096 else 0):
-        time_graph(runs, budget_ms=20.0)
-    return time_graph(runs)
-
-
 class GeneratedFp8(Generated):
     name = "generated_fp8"
 
@@ -72,12 +65,12 @@ class GeneratedFp8(Generated):
                                              x_scale=h_scale, w_scale=self.down_scale, scale_rows=n)]
                                   for offsets, _, _ in sets]
         for (step, tag), launches in bound.items():
-            found[step][tag] = time_warm([chain(some) for some in launches], n)
+            found[step][tag] = time_graph([chain(some) for some in launches], **self.heat)
         pick = {step: min(times, key=times.get) for step, times in found.items()}
         runs = [before + bound["up", pick["up"]][i] + bound["down", pick["down"]][i] + [combine]
                 for i, (_, before, combine) in enumerate(sets)]
         gemm = [chain(bound["up", pick["up"]][i] + bound["down", pick["down"]][i]) for i in range(len(sets))]
-        return {"fp8": runs}, gemm, {"up": [pick["up"], found["up"]], "down": [pick["down"], found["down"]]}
+        return {("permute", pick["up"], pick["down"]): runs}, gemm, {"up": [pick["up"], found["up"]], "down": [pick["down"], found["down"]]}
 
 
 PEERS = [GeneratedFp8]

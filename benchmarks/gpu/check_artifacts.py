@@ -149,9 +149,9 @@ def main():
     options = parser.parse_args()
     if options.build:
         return build(options)
-    from torch_layer import CompiledLayer, torch
-    if torch is None or not torch.cuda.is_available():
-        print("check_artifacts: skipped, there is no", "torch" if torch is None else "GPU")
+    from torch_layer import CompiledLayer, no_device, torch
+    if no_device():
+        print(f"check_artifacts: skipped, {no_device()}")
         return 0
     from safetensors.torch import load_file
     bad = 0

@@ -20,7 +20,7 @@ ROWS = (0, 1, 63, 64, 65, 0, 127, 128, 129, 1000)
 EXPERTS = len(ROWS)
 FORMS = {"builtin": None,
          "plain": {"tokens": 128, "weights": 128, "gather": True},
-         "skip": {"tokens": 128, "weights": 128, "skip": True},
+         "skip": {"tokens": 128, "weights": 128, "skip_dead": True},
          "swap": {"tokens": 32, "weights": 128, "swap": True, "gather": True},
          "tails": {"tokens": 192, "weights": 128, "swap": True, "tails": 8}}
 MOST_ERROR = 1e-2  # of the largest output
@@ -161,9 +161,9 @@ def main():
     options = parser.parse_args()
     if options.build:
         return build(options)
-    from torch_layer import CompiledLayer, torch
-    if torch is None or not torch.cuda.is_available():
-        print("check_random: skipped, there is no", "torch" if torch is None else "GPU")
+    from torch_layer import CompiledLayer, no_device, torch
+    if no_device():
+        print(f"check_random: skipped, {no_device()}")
         return 0
     bad = done = 0
     for name, hidden, inner, _, clamped in cases(options.only):

@@ -2,7 +2,7 @@
 
     python3 benchmarks/gpu/plan_fp8.py > fp8table.txt
 """
-from plan_table import LAYERS
+from plan_table import LAYERS, plan_support
 
 # Tags that begin with s are swapped, for few rows: their products stay bf16.
 TILES = {f"s{n}": f"swap=1 tile-weights=128 tile-tokens={n}" for n in (16, 32, 64)}
@@ -18,10 +18,7 @@ def plan(layers=LAYERS):
     lines = []
     for layer, (experts, k, hidden, inner) in layers.items():
         add = lambda step, text: lines.append(f"{layer}.{step} {text}")
-        add("sort", f"token-sort experts={experts} top-k={k}")
-        add("count", f"token-sort experts={experts} top-k={k} stage=count")
-        add("place", f"token-sort experts={experts} top-k={k} stage=place")
-        add("combine", f"combine columns={hidden} top-k={k}")
+        plan_support(add, experts, k, hidden)
         add("quantx", f"quantize-rows columns={hidden}")
         add("quanth", f"quantize-rows columns={inner} indexed=0")
         blocked = " blocked-weights=1" if is_blocked(hidden, inner) else ""

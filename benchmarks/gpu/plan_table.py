@@ -29,14 +29,18 @@ def fits(tag, n):
     return width is None or (n % width == 0 and n <= 768)
 
 
+def plan_support(add, experts, k, hidden):
+    """What stands around the products of every layer."""
+    for step in ("sort", "count", "place"):
+        add(step, f"token-sort experts={experts} top-k={k}" + ("" if step == "sort" else f" stage={step}"))
+    add("combine", f"combine columns={hidden} top-k={k}")
+
+
 def plan(layers=LAYERS):
     lines = []
     for layer, (experts, k, hidden, inner) in layers.items():
         add = lambda step, text: lines.append(f"{layer}.{step} {text}")
-        add("sort", f"token-sort experts={experts} top-k={k}")
-        add("count", f"token-sort experts={experts} top-k={k} stage=count")
-        add("place", f"token-sort experts={experts} top-k={k} stage=place")
-        add("combine", f"combine columns={hidden} top-k={k}")
+        plan_support(add, experts, k, hidden)
         add("permute", f"combine columns={hidden} top-k=1 weights=0")
         for most in (1, 16):
             if layer != "deepseek-v3-ep64":

@@ -14,20 +14,15 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "examples"))
+from torch_layer import no_device  # noqa: E402
+
 BASE = "grouped_mm+support"
 MOST_ERROR = {"moe_mlir": 1e-2, "moe_mlir_fp8": 8e-2}  # relative to the norm
 
 
 def our_name(options):
     return "moe_mlir_fp8" if options.fp8 else "moe_mlir"
-
-
-def without_gpu():
-    try:
-        import torch
-    except ImportError:
-        return "there is no torch"
-    return "" if torch.cuda.is_available() else "there is no GPU"
 
 
 def measure(options):
@@ -83,7 +78,7 @@ def main():
         return 0
     if not options.folder or not options.harness:
         parser.error("the folder of artifacts and --harness are expected, or --build")
-    if why := without_gpu():
+    if why := no_device():
         print(f"run_layers: skipped, {why}")
         return 0
     measure(options)

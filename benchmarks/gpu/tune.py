@@ -192,9 +192,9 @@ def main():
     if not options.folder or not options.table:
         parser.error("the folder of candidates and --table are expected, or --build")
     sys.path.insert(0, os.path.join(HERE, "..", "..", "examples"))
-    from torch_layer import CompiledLayer, torch
-    if torch is None or not torch.cuda.is_available():
-        print("tune: skipped, there is no", "torch" if torch is None else "GPU")
+    from torch_layer import CompiledLayer, no_device, torch
+    if no_device():
+        print(f"tune: skipped, {no_device()}")
         return 0
     times = measure(options, torch, CompiledLayer)
     if options.json:

@@ -84,3 +84,12 @@ ArrayAttr moe::listCollectives(Operation *function) {
   });
   return walked.wasInterrupted() ? ArrayAttr() : builder.getArrayAttr(calls);
 }
+
+void moe::recordCollectives(Operation *interface, Operation *function) {
+  interface->setAttr(
+      "moert.collectives",
+      StringAttr::get(function->getContext(), collectiveDigest(function)));
+  interface->removeAttr("moert.calls");
+  if (ArrayAttr calls = listCollectives(function))
+    interface->setAttr("moert.calls", calls);
+}

@@ -7,6 +7,17 @@
 using namespace mlir;
 using namespace moe;
 
+bool moe::isReadByHost(OpOperand &use) {
+  Value value = use.get();
+  return llvm::TypeSwitch<Operation *, bool>(use.getOwner())
+      .Case<coll::RowsOp, coll::AllGatherVOp, coll::ReduceScatterVOp>(
+          [&](auto op) { return op.getCounts() == value; })
+      .Case([&](coll::AllToAllVOp op) {
+        return op.getSendCounts() == value || op.getRecvCounts() == value;
+      })
+      .Default([](Operation *) { return false; });
+}
+
 Value moe::withoutReshapes(Value value) {
   while (Operation *op = value.getDefiningOp()) {
     if (!isa<tensor::CastOp, tensor::ExpandShapeOp, tensor::CollapseShapeOp>(

@@ -29,6 +29,7 @@ struct Program {
 
 // What the target makes of a program, or why it cannot.
 struct Lowered {
+  OwningOpRef<ModuleOp> program; // sharded
   HeldBytes held;
   std::string refused;
 };
@@ -59,6 +60,7 @@ private:
                       const HeldBytes &held) const;
   StepShape stepOf(const Candidate &candidate) const;
   const Lowered &lowered(const PlacementWords &words);
+  bool judge(Candidate &candidate);
   void settle(TokenPoint &point);
   void splitShared(PlacementWords &words, const AttentionLayout &attention);
   const Candidate *pick(Plan &plan) const;
@@ -462,9 +464,9 @@ const Lowered &Search::lowered(const PlacementWords &words) {
           result.refused = diagnostic.str();
         return success();
       });
-  OwningOpRef<ModuleOp> program = programs.shard(words);
+  result.program = programs.shard(words);
   FailureOr<HeldBytes> held =
-      program ? programs.lower(*program) : FailureOr<HeldBytes>();
+      result.program ? programs.lower(*result.program) : FailureOr<HeldBytes>();
   if (succeeded(held))
     result.held = *held;
   else if (result.refused.empty())
@@ -472,21 +474,24 @@ const Lowered &Search::lowered(const PlacementWords &words) {
   return result;
 }
 
-// The fastest candidate must be one that the target compiles and that fits with
-// what the target adds; others are judged when they come to the front.
+// Whether the target compiles it and it fits with what the target adds.
+bool Search::judge(Candidate &candidate) {
+  const Lowered &target = lowered(candidate.words);
+  candidate.reason = target.refused;
+  if (candidate.reason.empty()) {
+    candidate.memory = ledger(candidate, *target.program, target.held);
+    candidate.reason = overflow(candidate.memory, request.machine);
+  }
+  candidate.legal = candidate.reason.empty();
+  return candidate.legal;
+}
+
+// The fastest candidate must be one that the target takes; others are judged
+// when they come to the front.
 void Search::settle(TokenPoint &point) {
   std::vector<Candidate> &candidates = point.candidates;
   while (!candidates.empty() && candidates.front().legal) {
-    Candidate &first = candidates.front();
-    const Lowered &target = lowered(first.words);
-    first.reason = target.refused;
-    if (first.reason.empty()) {
-      OwningOpRef<ModuleOp> program = programs.shard(first.words);
-      first.memory = ledger(first, *program, target.held);
-      first.reason = overflow(first.memory, request.machine);
-    }
-    first.legal = first.reason.empty();
-    if (first.legal)
+    if (judge(candidates.front()))
       return;
     sortByTime(candidates);
   }
@@ -543,15 +548,19 @@ LogicalResult Search::choose(Plan &plan) {
     for (TokenPoint &point : plan.sweep)
       settle(point);
   const Candidate *best = pick(plan);
-  while (best && programs.hasTarget() &&
-         !lowered(best->words).refused.empty()) {
-    // Good over the range, but first nowhere.
-    std::string layout = best->layout(), why = lowered(best->words).refused;
+  while (best) {
+    plan.best = *best;
+    if (!programs.hasTarget() || judge(plan.best))
+      break;
+    // Good over the range, but first nowhere. What does not compile does so for
+    // no number of tokens, what does not fit may for fewer.
+    bool compiles = lowered(plan.best.words).refused.empty();
     for (TokenPoint &point : plan.sweep) {
       for (Candidate &candidate : point.candidates)
-        if (candidate.layout() == layout) {
+        if (candidate.layout() == plan.best.layout() &&
+            (!compiles || candidate.tokens == plan.best.tokens)) {
           candidate.legal = false;
-          candidate.reason = why;
+          candidate.reason = plan.best.reason;
         }
       sortByTime(point.candidates);
     }
@@ -559,15 +568,12 @@ LogicalResult Search::choose(Plan &plan) {
   }
   if (!best)
     return success();
-  plan.best = *best;
   plan.hasBest = true;
-  OwningOpRef<ModuleOp> program = programs.shard(best->words);
+  OwningOpRef<ModuleOp> program = programs.shard(plan.best.words);
   if (!program)
     return failure();
-  if (programs.hasTarget())
-    plan.best.memory = ledger(plan.best, *program, lowered(best->words).held);
   FailureOr<LayerCost> recorded =
-      simulate(*program, best->tokens, /*record=*/true);
+      simulate(*program, plan.best.tokens, /*record=*/true);
   if (failed(recorded))
     return failure();
   plan.best.layer = std::move(*recorded);

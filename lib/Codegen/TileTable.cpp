@@ -23,18 +23,11 @@ void TileChoice::apply(GroupedMatmulSpec &spec) const {
 static constexpr double reach = 4;
 
 std::optional<TileChoice> TileEntry::find(double rows) const {
-  if (choices.empty() || rows <= 0)
-    return std::nullopt;
-  auto distance = [&](const TileChoice &choice) {
-    return std::abs(std::log2(choice.rows / rows));
-  };
-  const TileChoice &nearest =
-      *llvm::min_element(choices, [&](const auto &a, const auto &b) {
-        return distance(a) < distance(b);
-      });
-  if (distance(nearest) > std::log2(reach))
-    return std::nullopt;
-  return nearest;
+  if (rows > 0)
+    for (const TileBucket &bucket : getBuckets())
+      if (bucket.mostRows == 0 || rows <= bucket.mostRows)
+        return bucket.choice;
+  return std::nullopt;
 }
 
 std::vector<TileBucket> TileEntry::getBuckets() const {
@@ -70,9 +63,31 @@ const TileEntry *TileTable::find(int64_t k, int64_t n, bool paired) const {
   return it == entries.end() ? nullptr : &*it;
 }
 
+// What is misspelt would be another tile.
+static bool checkKeys(const llvm::json::Object &tile, std::string &error) {
+  constexpr StringRef flags[] = {"swap", "skip_dead", "gather"};
+  constexpr StringRef numbers[] = {"rows",    "tokens", "weights", "tails",
+                                   "cluster", "us",     "experts"};
+  for (const auto &[key, value] : tile) {
+    bool isFlag = llvm::is_contained(flags, StringRef(key));
+    if (!isFlag && !llvm::is_contained(numbers, StringRef(key)))
+      error = ("a tile has `" + StringRef(key) +
+               "`, but rows, tokens, weights, swap, skip_dead, gather, tails, "
+               "cluster, us and experts are known")
+                  .str();
+    else if (isFlag ? !value.getAsBoolean() : !value.getAsNumber())
+      error = ("`" + StringRef(key) + "` of a tile is no " +
+               (isFlag ? "boolean" : "number"))
+                  .str();
+  }
+  return error.empty();
+}
+
 /// {"rows": 16, "tokens": 32, "weights": 128, "swap": true, ...}
 static bool readChoice(const llvm::json::Object &object, TileChoice &choice,
                        std::string &error) {
+  if (!checkKeys(object, error))
+    return false;
   auto rows = object.getNumber("rows");
   auto tokens = object.getInteger("tokens"),
        weights = object.getInteger("weights");

@@ -14,8 +14,6 @@ namespace moe::import {
 
 constexpr StringLiteral kOneFile = "model.safetensors";
 constexpr StringLiteral kIndex = "model.safetensors.index.json";
-// The format's own limit on headers.
-constexpr uint64_t kMaxHeader = 100'000'000;
 constexpr uint64_t kMaxIndex = 256 << 20;
 
 static std::string inFolder(StringRef folder, StringRef file) {
@@ -145,17 +143,18 @@ Expected<Tensors::Header> Tensors::readHeader(const std::string &file) {
   if (!length)
     return length.takeError();
   uint64_t headerBytes = support::endian::read64le((*length)->getBufferStart());
-  if (headerBytes > kMaxHeader || headerBytes > fileBytes - 8)
-    return fileError(file, "announces a header of " + Twine(headerBytes) +
-                               " bytes, but at most " +
-                               Twine(std::min(kMaxHeader, fileBytes - 8)) +
-                               " are expected");
+  if (headerBytes > maxSafetensorsHeader || headerBytes > fileBytes - 8)
+    return fileError(file,
+                     "announces a header of " + Twine(headerBytes) +
+                         " bytes, but at most " +
+                         Twine(std::min(maxSafetensorsHeader, fileBytes - 8)) +
+                         " are expected");
   Expected<std::unique_ptr<MemoryBuffer>> text =
       readBytes(file, 8, headerBytes);
   if (!text)
     return text.takeError();
   Expected<json::Object> entries =
-      parseObject((*text)->getBuffer(), file, kMaxHeader);
+      parseObject((*text)->getBuffer(), file, maxSafetensorsHeader);
   if (!entries)
     return entries.takeError();
   Header header;

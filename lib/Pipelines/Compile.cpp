@@ -159,17 +159,11 @@ static std::string printModule(ModuleOp module) {
   return text;
 }
 
-// The digest of each function's collectives, which the runtime compares over
-// the ranks, and their list, by which it says what moved.
 static void recordDigests(ModuleOp module) {
   for (auto interface : module.getOps<moert::InterfaceOp>()) {
     auto function = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(
         interface, interface.getFunctionAttr());
-    interface->setAttr(
-        "moert.collectives",
-        StringAttr::get(module.getContext(), collectiveDigest(function)));
-    if (ArrayAttr calls = listCollectives(function))
-      interface->setAttr("moert.calls", calls);
+    recordCollectives(interface, function);
   }
 }
 
@@ -183,9 +177,14 @@ LogicalResult CompilePass::step(ModuleOp module, Phase next) {
         options.place.empty() ? recorded(module, "place").str() : options.place;
     bool plan = asksForPlan(place);
     if (plan) {
+      auto orRecorded = [&](const std::string &given, StringRef name) {
+        return given.empty() ? recorded(module, name).str() : given;
+      };
       FailureOr<PlacementWords> words = planPlacement(
           module, {place, options.report, options.modelTerms, options.target,
-                   options.cpu, options.listCandidates});
+                   orRecorded(options.cpu, "cpu"),
+                   orRecorded(options.kernelTable, "kernel-table"),
+                   options.listCandidates});
       if (failed(words))
         return failure();
       place = words->spell();

@@ -78,15 +78,19 @@ void moe::buildLoweredPipeline(OpPassManager &manager,
   manager.addPass(createVerifyLoweredPass());
 }
 
-void moe::buildCudaLoweredPipeline(OpPassManager &manager,
-                                   const std::optional<std::string> &toolkit,
-                                   StringRef kernelTable) {
+void moe::addKernelPasses(OpPassManager &manager, StringRef kernelTable) {
   ConvertMoeToKernelsPassOptions kernels;
   kernels.kernelTable = kernelTable.str();
   // While sorts and collectives still show what is counted.
   manager.addPass(createCountOnHostPass());
   // Early: it needs the sizes and weights that only scheduled IR shows.
   manager.addPass(createConvertMoeToKernelsPass(kernels));
+}
+
+void moe::buildCudaLoweredPipeline(OpPassManager &manager,
+                                   const std::optional<std::string> &toolkit,
+                                   StringRef kernelTable) {
+  addKernelPasses(manager, kernelTable);
   // Before collectives lose their form: they say what makes a count.
   manager.addPass(createInsertCountReadsPass());
   manager.addPass(createConvertCollToMoertPass());

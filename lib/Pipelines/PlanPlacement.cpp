@@ -9,13 +9,10 @@
 #include "moe/Conversion/Passes.h"
 #include "moe/Pipelines/Pipelines.h"
 #include "moe/Report/PlanReport.h"
-#include "moe/Target/CpuTarget.h"
 #include "moe/Transforms/Passes.h"
 #include "moe/Transforms/PlacementPin.h"
 #include "llvm/ADT/StringMap.h"
-#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
-#include "llvm/Support/ToolOutputFile.h"
 
 using namespace mlir;
 using namespace moe;
@@ -80,14 +77,10 @@ private:
 
 OwningOpRef<ModuleOp> Programs::shard(const PlacementWords &words) {
   OwningOpRef<ModuleOp> program(layers.clone());
-  SmallVector<Operation *> ops;
-  program->walk([&](Operation *op) {
-    if (isa<ExpertsOp, SharedExpertOp>(op))
-      ops.push_back(op);
-  });
-  if (failed(pinPlacement(*program, ops, words)))
+  FailureOr<SmallVector<Operation *>> ops = layersToPlace(*program);
+  if (failed(ops) || failed(pinPlacement(*program, *ops, words)))
     return nullptr;
-  for (Operation *op : ops) // the simulator asks for it when the layer is gone
+  for (Operation *op : *ops) // the simulator asks for it when the layer is gone
     if (auto experts = dyn_cast<ExpertsOp>(op))
       op->getParentOfType<func::FuncOp>()->setAttr("moe.placement",
                                                    experts.getPlacementAttr());
@@ -175,7 +168,7 @@ FailureOr<HeldBytes> Programs::lower(ModuleOp sharded) {
   PassManager manager(program->getContext(), ModuleOp::getOperationName());
   manager.enableVerifier(false);
   if (options.target == "cuda") {
-    manager.addPass(createConvertMoeToKernelsPass());
+    addKernelPasses(manager, options.kernelTable);
   } else {
     PackWeightsPassOptions pack;
     pack.cpu = options.cpu.empty() ? "native" : options.cpu;
@@ -265,7 +258,6 @@ FailureOr<PlacementWords> moe::planPlacement(ModuleOp module,
   OwningOpRef<ModuleOp> layers = reduced(module);
   Programs programs(*layers, options);
   std::vector<Plan> plans;
-  const Candidate *best = nullptr;
   for (const PlanRequest &request : *requests) {
     FailureOr<Plan> plan = searchPlacement(
         module, request, hasModel ? &config : nullptr, programs);
@@ -273,10 +265,7 @@ FailureOr<PlacementWords> moe::planPlacement(ModuleOp module,
       return failure();
     plans.push_back(std::move(*plan));
   }
-  for (const Plan &plan : plans)
-    if (const Candidate *winner = plan.winner();
-        winner && (!best || winner->us < best->us))
-      best = winner;
+  const Candidate *best = chosen(plans);
   if (failed(writeReport(module, plans, options)))
     return failure();
   if (!best) {

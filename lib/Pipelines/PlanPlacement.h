@@ -9,7 +9,8 @@ namespace moe {
 
 struct PlanOptions {
   std::string place, reportPath, modelPath;
-  std::string target, cpu; // empty: layouts are not held against a target
+  std::string target; // empty: layouts are not held against a target
+  std::string cpu, kernelTable;
   bool listCandidates = false;
 };
 

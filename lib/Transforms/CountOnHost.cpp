@@ -9,6 +9,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "moe/Analysis/CollectiveDigest.h"
+#include "moe/Analysis/Collectives.h"
 #include "moe/Transforms/Passes.h"
 
 namespace moe {
@@ -21,17 +22,6 @@ using namespace moe;
 
 static Value constant(ImplicitLocOpBuilder &b, int64_t value) {
   return arith::ConstantIndexOp::create(b, value);
-}
-
-static bool isReadByHost(OpOperand &use) {
-  Value value = use.get();
-  return llvm::TypeSwitch<Operation *, bool>(use.getOwner())
-      .Case<coll::RowsOp, coll::AllGatherVOp, coll::ReduceScatterVOp>(
-          [&](auto op) { return op.getCounts() == value; })
-      .Case([&](coll::AllToAllVOp op) {
-        return op.getSendCounts() == value || op.getRecvCounts() == value;
-      })
-      .Default([](Operation *) { return false; });
 }
 
 //===----------------------------------------------------------------------===//
@@ -70,11 +60,8 @@ static Value countTokens(ImplicitLocOpBuilder &b, coll::AllGatherOp gather,
                          ArrayRef<int64_t> split) {
   shard::GridOp grid = coll::lookupGrid(gather, gather.getGridAttr());
   ArrayRef<int64_t> shape = grid.getShape(), group = gather.getAxes();
-  int64_t parts = 1, members = 1;
-  for (int64_t axis : split)
-    parts *= shape[axis];
-  for (int64_t axis : group)
-    members *= shape[axis];
+  int64_t parts = coll::groupSize(grid, split);
+  int64_t members = coll::groupSize(grid, group);
   auto type = cast<MemRefType>(gather.getOuts().getType());
   Value host;
   {
@@ -228,20 +215,10 @@ struct CountOnHostPass : moe::impl::CountOnHostPassBase<CountOnHostPass> {
         changed |= replaceGather(op);
       for (coll::RowsOp op : rows)
         (void)replaceRows(op);
-      if (changed)
-        record(interface, function);
+      // What the interface says of collectives follows those that are left.
+      if (changed && interface->hasAttr("moert.collectives"))
+        recordCollectives(interface, function);
     }
-  }
-
-  // What the interface says of collectives follows those that are left.
-  static void record(moert::InterfaceOp interface, func::FuncOp function) {
-    if (interface->hasAttr("moert.collectives"))
-      interface->setAttr(
-          "moert.collectives",
-          StringAttr::get(function.getContext(), collectiveDigest(function)));
-    interface->removeAttr("moert.calls");
-    if (ArrayAttr calls = listCollectives(function))
-      interface->setAttr("moert.calls", calls);
   }
 };
 

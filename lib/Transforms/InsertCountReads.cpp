@@ -3,6 +3,7 @@
 #include "dialects/Coll/CollDialect.h"
 #include "dialects/Moert/MoertDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "moe/Analysis/Collectives.h"
 #include "moe/Transforms/Passes.h"
 
 namespace moe {
@@ -12,18 +13,6 @@ namespace moe {
 
 using namespace mlir;
 using namespace moe;
-
-// Whether the host reads the operand.
-static bool isReadByHost(OpOperand &use) {
-  Value value = use.get();
-  return llvm::TypeSwitch<Operation *, bool>(use.getOwner())
-      .Case<coll::RowsOp, coll::AllGatherVOp, coll::ReduceScatterVOp>(
-          [&](auto op) { return op.getCounts() == value; })
-      .Case([&](coll::AllToAllVOp op) {
-        return op.getSendCounts() == value || op.getRecvCounts() == value;
-      })
-      .Default([](Operation *) { return false; });
-}
 
 // The last op before `reader` that may write `counts`: one that names it and is
 // no reader of counts.

@@ -94,10 +94,7 @@ int Session::deviceNumber() const {
   bool isOne = options.communicator == "local" || !options.launch;
   if (options.deviceNumber >= 0 || isOne)
     return std::max(0, options.deviceNumber);
-  const Launch &launch = *options.launch;
-  int local = launch.localRank >= 0 ? launch.localRank : launch.rank;
-  Result<int> count = cuda::deviceCount();
-  return count.ok() && *count > 0 ? local % *count : 0;
+  return cuda::deviceFor(*options.launch);
 }
 
 Status Session::forAll(const Status &status) const {

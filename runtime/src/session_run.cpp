@@ -168,6 +168,8 @@ int32_t Session::runRank(Rank &rank, int thread) {
 // With the tensors of the host.
 int32_t Session::runOnDevice(Rank &rank, int thread) {
   rank.queue->useOwnStream();
+  if (Status status = rank.queue->beginRun(); !status.ok())
+    return rank.fail(status);
   if (rank.trace)
     if (Status status = rank.queue->wantSpans(); !status.ok())
       return rank.fail(status);

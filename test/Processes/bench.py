@@ -1,5 +1,4 @@
 """bench.py --tools BIN --work FOLDER: `moe-run bench` in one process and in several, under each MPI."""
-import argparse
 import json
 import os
 import shutil
@@ -7,7 +6,7 @@ import subprocess
 import sys
 
 sys.dont_write_bytecode = True
-from jobs import Job, launchers  # noqa: E402
+from jobs import Job, launchers, tools_and_work  # noqa: E402
 
 
 def check(command, folder, ranks):
@@ -25,14 +24,11 @@ def check(command, folder, ranks):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    for flag in ("--tools", "--work"):
-        parser.add_argument(flag, required=True, type=os.path.abspath)
-    options = parser.parse_args()
-    folder = os.path.join(options.work, "bench")
+    tools, work = tools_and_work()
+    folder = os.path.join(work, "bench")
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([os.path.join(options.tools, "make-test-artifact"), folder, "2"], check=True)
-    command = [os.path.join(options.tools, "moe-run"), "bench", "layer.moe", "--function=scale", "--threads", "1"]
+    subprocess.run([os.path.join(tools, "make-test-artifact"), folder, "2"], check=True)
+    command = [os.path.join(tools, "moe-run"), "bench", "layer.moe", "--function=scale", "--threads", "1"]
     check(command, folder, 2)
     for launcher, _ in launchers().values():
         check([launcher, "-n", "2", *command], folder, 2)

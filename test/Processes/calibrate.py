@@ -1,11 +1,10 @@
 """calibrate.py --tools BIN --work FOLDER: moe-run calibrate on three processes under each MPI; its file says what it is and plans a layer."""
-import argparse
 import json
 import os
 import sys
 
 sys.dont_write_bytecode = True
-from jobs import Failed, Job, launchers  # noqa: E402
+from jobs import Failed, Job, launchers, tools_and_work  # noqa: E402
 
 LAYER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "Analysis", "Inputs", "mixtral.mlir")
 
@@ -25,15 +24,12 @@ def check(tools, work, name, launcher):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    for flag in ("--tools", "--work"):
-        parser.add_argument(flag, required=True, type=os.path.abspath)
-    options = parser.parse_args()
+    tools, work = tools_and_work()
     if not launchers():
         sys.exit("calibrate: no MPI is installed")
     for name, (launcher, _) in launchers().items():
         try:
-            check(options.tools, options.work, name, launcher)
+            check(tools, work, name, launcher)
         except Failed as failure:
             sys.exit(f"calibrate: {failure}")
         print(f"calibrate: {name} holds")

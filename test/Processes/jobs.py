@@ -1,4 +1,5 @@
 """Jobs of several processes, as a launcher starts them."""
+import argparse
 import os
 import shutil
 import signal
@@ -83,6 +84,15 @@ def has_met(pid):
     except OSError:
         pass
     return False
+
+
+def tools_and_work():
+    """Of the command line: --tools BIN --work FOLDER."""
+    parser = argparse.ArgumentParser()
+    for flag in ("--tools", "--work"):
+        parser.add_argument(flag, required=True, type=os.path.abspath)
+    options = parser.parse_args()
+    return options.tools, options.work
 
 
 def launchers():

@@ -5,6 +5,7 @@
 #define MOERT_TEST_CONFORMANCE_H
 
 #include "comm/communicator.h"
+#include "comm/plan.h"
 
 #include <functional>
 #include <gtest/gtest.h>
@@ -39,10 +40,7 @@ protected:
       GetParam().run(topology, timeoutSeconds, body);
   }
   bool takes(CollectiveKind kind, moert_dtype dtype) const {
-    bool adds = kind == CollectiveKind::AllReduce ||
-                kind == CollectiveKind::ReduceScatter ||
-                kind == CollectiveKind::ReduceScatterV;
-    return !adds || GetParam().adds(dtype);
+    return !isSum(kind) || GetParam().adds(dtype);
   }
 };
 

@@ -4,10 +4,14 @@
 // from what a large one takes longer.
 #include "calibrate.h"
 
+#include "aligned_buffer.h"
 #include "atomic_file.h"
+#include "comm/plan.h"
+#include "cuda/context.h"
 #include "device.h"
 #include "launch.h"
 #include "launch/rendezvous.h"
+#include "net/socket.h"
 
 #include <algorithm>
 #include <array>
@@ -18,7 +22,6 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <thread>
-#include <unistd.h>
 
 using namespace moert;
 
@@ -74,6 +77,7 @@ private:
   Status meet(); // where the ranks are
   Status measureMemory();
   Status measure(Measured &entry);
+  Status measureProduct(const std::string &path);
   // Least of one call's times, as rank 0 sees it.
   Status time(CollectiveKind kind, int64_t count, double &result);
   double best() const;
@@ -121,13 +125,20 @@ Status Calibration::onRanks(const std::function<Status(Member &)> &body) {
     threads.emplace_back([&, i] {
       Status status = members[i].queue ? members[i].queue->enter() : Status();
       results[i] = status.ok() ? body(members[i]) : status;
+      if (!results[i].ok()) // nobody waits for a rank that has failed
+        members[i].endpoint->abort(results[i]);
     });
   for (std::thread &thread : threads)
     thread.join();
-  for (Status &result : results)
-    if (!result.ok())
-      return result;
-  return Status();
+  // The first failure is the cause, the others ended because of it.
+  auto failed = [](const Status &result) { return !result.ok(); };
+  auto isCause = [](const Status &result) {
+    return !result.ok() && result.code() != MOERT_ERROR_ABORTED;
+  };
+  auto it = std::find_if(results.begin(), results.end(), isCause);
+  if (it == results.end())
+    it = std::find_if(results.begin(), results.end(), failed);
+  return it == results.end() ? Status() : *it;
 }
 
 Result<Memory> Calibration::buffer(Member &member, int64_t bytes) const {
@@ -137,12 +148,12 @@ Result<Memory> Calibration::buffer(Member &member, int64_t bytes) const {
       MOERT_TRY(member.queue->fill(memory->data(), 0, bytes));
     return memory;
   }
-  auto *memory =
-      static_cast<char *>(std::calloc(1, static_cast<size_t>(bytes)));
-  if (!memory)
-    return Status::error(MOERT_ERROR_OUT_OF_MEMORY, "no memory for ", bytes,
-                         " bytes");
-  return Memory(memory, bytes, [](void *pointer) { std::free(pointer); });
+  Result<AlignedBuffer> memory = AlignedBuffer::allocate(bytes, "a buffer");
+  if (!memory.ok())
+    return memory.status();
+  // Written, and not with zeros, so that no two pages are one page of zeros.
+  std::memset(memory->data(), 1, static_cast<size_t>(bytes));
+  return Memory(memory->release(), bytes, std::free);
 }
 
 // Sums on a device are a kernel of an artifact.
@@ -164,7 +175,7 @@ Status Calibration::openDevices() {
         ranks, " ranks is expected among the arguments");
   int number = plan.deviceNumber;
   if (number < 0)
-    number = job.isProcess() ? std::max(0, plan.launch->localRank) : 0;
+    number = job.isProcess() ? cuda::deviceFor(*plan.launch) : 0;
   Result<std::shared_ptr<Device>> opened =
       openDevice(plan.device, number, *kernels);
   if (!opened.ok())
@@ -225,10 +236,8 @@ Status Calibration::join() {
 Status Calibration::meet() {
   if (!world->rendezvous())
     return {};
-  std::array<char, 256> name = {};
-  ::gethostname(name.data(), name.size() - 1);
   Result<std::vector<std::string>> all =
-      world->rendezvous()->gather("hosts", name.data());
+      world->rendezvous()->gather("hosts", nameOfThisHost());
   if (!all.ok())
     return all.status();
   std::sort(all->begin(), all->end());
@@ -311,29 +320,35 @@ Status Calibration::measure(Measured &entry) {
   return Status();
 }
 
+Status Calibration::measureProduct(const std::string &path) {
+  std::shared_ptr<Artifact> artifact;
+  const Function *unused = nullptr;
+  MOERT_TRY(openFunction(path, "", artifact, unused));
+  if (kernels && ranks > 1 && artifact->manifest().worldSize == ranks)
+    return {}; // its sums were used
+  Result<ProductRate> rate = measureProducts(plan, path);
+  if (!rate.ok())
+    return rate.status();
+  products.push_back(std::move(*rate));
+  return {};
+}
+
 Status Calibration::run() {
   MOERT_TRY(join());
   MOERT_TRY(measureMemory());
   if (ranks > 1)
     for (Measured &entry : entries) {
-      bool adds = entry.kind == CollectiveKind::AllReduce ||
-                  entry.kind == CollectiveKind::ReduceScatter;
-      if (!adds || canAdd())
+      if (!isSum(entry.kind) || canAdd())
         MOERT_TRY(measure(entry));
     }
-  if (isFirst())
-    for (const std::string &path : plan.artifacts) {
-      std::shared_ptr<Artifact> artifact;
-      const Function *unused = nullptr;
-      MOERT_TRY(openFunction(path, "", artifact, unused));
-      if (artifact == kernels ||
-          (kernels && ranks > 1 && artifact->manifest().worldSize == ranks))
-        continue; // whose sums were used
-      Result<ProductRate> rate = measureProducts(plan, path);
-      if (!rate.ok())
-        return rate.status();
-      products.push_back(std::move(*rate));
-    }
+  // Rank 0 times products; the others hear of each, so that nobody waits for
+  // longer than for one.
+  for (const std::string &path : plan.artifacts) {
+    if (isFirst())
+      MOERT_TRY(measureProduct(path));
+    if (world->rendezvous())
+      MOERT_TRY(world->rendezvous()->broadcast("a product", "").status());
+  }
   if (isFirst())
     MOERT_TRY(write());
   // Nobody goes before rank 0 has written all.

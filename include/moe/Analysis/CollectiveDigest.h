@@ -23,5 +23,10 @@ std::string collectiveDigest(mlir::Operation *function);
 /// stands in a loop or branch.
 mlir::ArrayAttr listCollectives(mlir::Operation *function);
 
+/// Writes down at `interface` the digest of the function's collectives, which
+/// the runtime compares over the ranks, and their list, by which it says what
+/// moved.
+void recordCollectives(mlir::Operation *interface, mlir::Operation *function);
+
 } // namespace moe
 #endif

@@ -12,6 +12,10 @@ namespace moe {
 /// elements, so that block i of n equal blocks is the same in both.
 mlir::Value withoutReshapes(mlir::Value value);
 
+/// Whether the host reads the contents of this operand: counts that say how
+/// many rows come and go.
+bool isReadByHost(mlir::OpOperand &use);
+
 /// Where a value starts to vary.
 struct Origin {
   mlir::Value value;

@@ -88,6 +88,7 @@ struct GroupedMatmulSpec {
   /// Test only: every warp role sleeps for changing times, to bring races out.
   bool jitter = false;
 
+  bool operator==(const GroupedMatmulSpec &) const = default;
   bool isPaired() const { return epilogue != GroupedEpilogue::None; }
   int64_t getOutputColumns() const { return isPaired() ? n / 2 : n; }
   /// Elements of a swizzled row of 128 bytes.

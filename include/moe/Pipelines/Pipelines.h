@@ -46,8 +46,11 @@ void buildShardedPipeline(mlir::OpPassManager &manager);
 void buildScheduledPipeline(mlir::OpPassManager &manager);
 void buildLoweredPipeline(mlir::OpPassManager &manager,
                           const CpuTarget &target);
+/// The head of the next: kernels and the arena that they need. `kernelTable` as
+/// in CompileOptions.
+void addKernelPasses(mlir::OpPassManager &manager, llvm::StringRef kernelTable);
 /// For --target=cuda. `toolkit` is what findCudaToolkit gives; without one the
-/// kernels stay PTX. `kernelTable` as in CompileOptions.
+/// kernels stay PTX.
 void buildCudaLoweredPipeline(mlir::OpPassManager &manager,
                               const std::optional<std::string> &toolkit,
                               llvm::StringRef kernelTable);

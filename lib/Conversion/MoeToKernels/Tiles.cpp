@@ -61,11 +61,7 @@ static std::vector<TileBucket> rulesForFp8(const GroupedMatmulSpec &spec) {
 }
 
 static bool isSame(const Bucket &a, const Bucket &b) {
-  return a.spec.tileTokens == b.spec.tileTokens &&
-         a.spec.tileWeights == b.spec.tileWeights &&
-         a.spec.swap == b.spec.swap && a.spec.skipDead == b.spec.skipDead &&
-         a.spec.tails == b.spec.tails && a.spec.cluster == b.spec.cluster &&
-         a.moves == b.moves && a.early == b.early;
+  return a.spec == b.spec && a.moves == b.moves && a.early == b.early;
 }
 
 /// Puts the rules where nothing was measured.

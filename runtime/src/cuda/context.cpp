@@ -18,6 +18,12 @@ Result<int> moert::cuda::deviceCount() {
   return driver.ok() ? countDevices(**driver) : Result<int>(driver.status());
 }
 
+int moert::cuda::deviceFor(const Launch &launch) {
+  int local = launch.localRank >= 0 ? launch.localRank : launch.rank;
+  Result<int> count = deviceCount();
+  return count.ok() && *count > 0 ? local % *count : 0;
+}
+
 Result<std::shared_ptr<Context>> Context::open(int device) {
   Result<std::shared_ptr<const Driver>> driver = Driver::open();
   if (!driver.ok())

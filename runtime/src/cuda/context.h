@@ -5,6 +5,7 @@
 
 #include "cuda/driver.h"
 #include "device_memory.h"
+#include "launch/discovery.h"
 
 namespace moert::cuda {
 
@@ -47,6 +48,9 @@ private:
 
 // The number of GPUs; an error where there is no driver.
 Result<int> deviceCount();
+// The GPU of one of several processes: that of its number on this host, GPUs
+// being shared where there are fewer. 0 where there is no driver.
+int deviceFor(const Launch &launch);
 
 } // namespace moert::cuda
 

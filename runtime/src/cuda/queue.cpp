@@ -235,6 +235,7 @@ static Status needsCounts() {
 }
 
 Status StreamQueue::beginRun() {
+  timeline.reset(); // of a run that failed before its spans were taken
   Result<bool> capturing = isCapturing();
   if (!capturing.ok())
     return capturing.status();

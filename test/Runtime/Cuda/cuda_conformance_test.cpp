@@ -80,10 +80,7 @@ Status Process::start() {
   Result<int> count = cuda::deviceCount();
   if (!count.ok())
     return count.status();
-  int local = !launch                  ? 0
-              : launch->localRank >= 0 ? launch->localRank
-                                       : launch->rank;
-  number = *count > 0 ? local % *count : 0;
+  number = launch ? cuda::deviceFor(*launch) : 0;
   Result<std::shared_ptr<Device>> device =
       openSummingDevice(number, f32Image, bf16Image);
   if (!device.ok())

@@ -238,6 +238,13 @@ TEST_F(CudaSession, RunsOnACallersStreamAndIsCapturedThere) {
   ASSERT_TRUE(session.wait().ok());
   auto graph = capture(tensors);
   EXPECT_TRUE(graph.ok()) << graph.status().message();
+  // The last run counts, also one with the tensors of the host: now reading is
+  // found out only while it is recorded.
+  EXPECT_TRUE(session.enqueue(nullptr, three.inputs(), three.outputs()).ok());
+  ASSERT_TRUE(session.wait().ok());
+  ASSERT_TRUE(session.run(tensors.inputs(), tensors.outputs()).ok());
+  EXPECT_EQ(capture(three).status().code(), MOERT_ERROR_UNSUPPORTED);
+  EXPECT_FALSE(session.failure().ok());
 }
 
 TEST_F(CudaSession, WhatDoesNotFitIsNamed) {
