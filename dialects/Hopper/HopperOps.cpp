@@ -145,15 +145,11 @@ LogicalResult MmaOp::verify() {
   return success();
 }
 
-static LogicalResult verifyPending(Operation *op, int64_t pending) {
-  if (pending >= 0 && pending <= 7)
-    return success();
-  return op->emitOpError() << "keeps " << pending
-                           << " groups in flight, expected 0 to 7";
-}
-
 LogicalResult MmaThrottleOp::verify() {
-  return verifyPending(*this, getPending()); // (C1)
+  if (getPending() >= 0 && getPending() <= 7) // (C1)
+    return success();
+  return emitOpError() << "keeps " << getPending()
+                       << " groups in flight, expected 0 to 7";
 }
 
 LogicalResult MmaWaitOp::verify() {
@@ -161,7 +157,7 @@ LogicalResult MmaWaitOp::verify() {
   FragmentType fragment = getFragment().getType();
   if (acc.getRows() == fragment.getRows() &&
       acc.getColumns() == fragment.getColumns()) // (C1)
-    return verifyPending(*this, getPending());   // (C2)
+    return success();
   return emitOpError() << "gives " << fragment << " out of " << acc
                        << ", expected the same shape";
 }

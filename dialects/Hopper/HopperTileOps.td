@@ -92,23 +92,19 @@ def Hopper_MmaThrottleOp : Hopper_Op<"mma_throttle"> {
 }
 
 def Hopper_MmaWaitOp : Hopper_Op<"mma_wait"> {
-  let summary = "waits for wgmma groups and gives accumulators out";
+  let summary = "waits for all wgmma groups and gives the accumulators out";
   let description = [{
-    Waits until at most `pending` groups, which must not write these accumulators, are
-    in flight.  The only way from accumulators to values: no read can move above the wait.
+    The only way from accumulators to values: no read can move above the wait.
 
-    **Constraints**: (C1) fragment and accumulator have the same shape; (C2) between 0
-    and 7 groups.
+    **Constraints**: (C1) fragment and accumulator have the same shape.
 
     ```mlir
     %values = hopper.mma_wait %acc : !hopper.acc<64x256> -> !hopper.fragment<64x256>
     ```
   }];
-  let arguments = (ins Hopper_AccumulatorType:$acc, DefaultValuedAttr<I64Attr, "0">:$pending);
+  let arguments = (ins Hopper_AccumulatorType:$acc);
   let results = (outs Hopper_FragmentType:$fragment);
-  let assemblyFormat = [{
-    $acc (`pending` $pending^)? attr-dict `:` qualified(type($acc)) `->` qualified(type($fragment))
-  }];
+  let assemblyFormat = "$acc attr-dict `:` qualified(type($acc)) `->` qualified(type($fragment))";
   let hasVerifier = 1;
 }
 

@@ -179,7 +179,7 @@ Value Multiplier::promote() {
                 Value products = issue(position, part, acc, keep);
                 if (part == parts - 1)
                   next = load(b.min(b.add(block, 1), kBlocks - 1));
-                Value partial = MmaWaitOp::create(b, partType, products, 0);
+                Value partial = MmaWaitOp::create(b, partType, products);
                 if (part == parts - 1)
                   ReleaseOp::create(b, product.ring, position);
                 sum = PromoteOp::create(b, partial, unitsOf(units, part), sum,
@@ -206,7 +206,7 @@ Value Multiplier::rescale() {
       [&](Value block, ValueRange state) -> SmallVector<Value> {
         ValueRange from = state.take_front(unitCount);
         Value position = b.add(tile.start, block);
-        Value sum = MmaWaitOp::create(b, partType, state.back(), 0);
+        Value sum = MmaWaitOp::create(b, partType, state.back());
         ReleaseOp::create(b, product.ring, b.sub(position, 1));
         SmallVector<Value> to =
             multiplyScales(state.drop_front(unitCount).drop_back());
@@ -219,7 +219,7 @@ Value Multiplier::rescale() {
         values.push_back(products);
         return values;
       });
-  Value sum = MmaWaitOp::create(b, partType, last.back(), 0);
+  Value sum = MmaWaitOp::create(b, partType, last.back());
   ReleaseOp::create(b, product.ring, b.add(tile.start, kBlocks - 1));
   return RescaleOp::create(b, sum, ValueRange(last).take_front(unitCount),
                            ValueRange(), alternate);

@@ -157,9 +157,7 @@ struct MmaWaitPattern : OpConversionPattern<MmaWaitOp> {
       constraints += std::to_string(i) + (i + 1 < values.size() ? "," : "");
     auto wait = LLVM::InlineAsmOp::create(
         b, adaptor.getAcc().getType(), values,
-        "wgmma.wait_group.sync.aligned " + std::to_string(op.getPending()) +
-            ";",
-        constraints,
+        "wgmma.wait_group.sync.aligned 0;", constraints,
         /*has_side_effects=*/true, /*is_align_stack=*/false,
         LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
         ArrayAttr());

@@ -8,8 +8,8 @@ func.func @partial_sums(%ring: !ring, %acc: !hopper.acc<64x8>, %position: i32, %
   // CHECK: llvm.inline_asm has_side_effects "{\0A.reg .pred p;\0Asetp.ne.b32 p, $10, 0;\0Awgmma.mma_async.sync.aligned.m64n8k32.f32.e4m3.e4m3 {$0, $1, $2, $3}, $8, $9, p, 1, 1;\0A}", "=f,=f,=f,=f,0,1,2,3,l,l,r"
   // CHECK-COUNT-3: nvvm.wgmma.mma_async {{.*}} <m = 64, n = 8, k = 32>, D[<f32>, <one>]
   %next = hopper.mma %ring[%position] lhs 0 from %row rhs 1 first 64 into %acc zero unless %keep : !ring -> !hopper.acc<64x8>
-  // CHECK: llvm.inline_asm has_side_effects "wgmma.wait_group.sync.aligned 1;"
-  %values = hopper.mma_wait %next pending 1 : !hopper.acc<64x8> -> !hopper.fragment<64x8>
+  // CHECK: llvm.inline_asm has_side_effects "wgmma.wait_group.sync.aligned 0;"
+  %values = hopper.mma_wait %next : !hopper.acc<64x8> -> !hopper.fragment<64x8>
   return
 }
 

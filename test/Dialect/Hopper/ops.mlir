@@ -134,8 +134,8 @@ func.func @quantized_operands(%ring: !hopper.ring<3, <128x128xf8E4M3FN>, <256x12
   // CHECK: %[[ACC:.*]] = hopper.mma %{{.*}} lhs 0 from %{{.*}} rhs 1 first 128 into %[[OLD]] zero unless %{{.*}} : {{.*}} -> !hopper.acc<64x128>
   %acc = hopper.mma %ring[%i] lhs 0 from %i rhs 1 first 128 into %old zero unless %keep
       : !hopper.ring<3, <128x128xf8E4M3FN>, <256x128xf8E4M3FN>> -> !hopper.acc<64x128>
-  // CHECK: %[[X:.*]] = hopper.mma_wait %[[ACC]] pending 1
-  %x = hopper.mma_wait %acc pending 1 : !hopper.acc<64x128> -> !hopper.fragment<64x128>
+  // CHECK: %[[X:.*]] = hopper.mma_wait %[[ACC]] :
+  %x = hopper.mma_wait %acc : !hopper.acc<64x128> -> !hopper.fragment<64x128>
   %tokens = hopper.load_slice %map[%i] below %i : !hopper.slice<rows, 64x128>
   // CHECK: %[[UNIT:.*]] = hopper.scale_slice %{{.*}} by %{{.*}} : !hopper.slice<rows, 64x128>
   %unit = hopper.scale_slice %tokens by %w : !hopper.slice<rows, 64x128>
