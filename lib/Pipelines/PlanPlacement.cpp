@@ -94,15 +94,27 @@ OwningOpRef<ModuleOp> Programs::shard(const PlacementWords &words) {
   return program;
 }
 
+// A source as long as no checkpoint says another.
+static CheckpointAttr sourceOf(StringRef name, RankedTensorType type) {
+  Builder builder(type.getContext());
+  return CheckpointAttr::get(
+      type.getContext(), builder.getStrArrayAttr(name),
+      builder.getDenseI64ArrayAttr(type.getShape()),
+      AffineMapAttr::get(builder.getMultiDimIdentityMap(type.getRank())),
+      /*expert_dim=*/-1, /*part_dim=*/-1);
+}
+
 // What a caller or a checkpoint would name decides no size: a layer without
 // names is measured as well.
 static void nameEverything(func::FuncOp function) {
   Builder builder(function.getContext());
   for (BlockArgument argument : function.getArguments()) {
     unsigned index = argument.getArgNumber();
-    if (function.getArgAttr(index, "moe.slice") &&
+    auto type = dyn_cast<RankedTensorType>(argument.getType());
+    if (type && function.getArgAttr(index, "moe.slice") &&
         !function.getArgAttr(index, "moe.weight"))
-      function.setArgAttr(index, "moe.weight", builder.getArrayAttr({}));
+      function.setArgAttr(index, "moe.weight",
+                          sourceOf("weight" + std::to_string(index), type));
     else if (!function.getArgAttr(index, "moe.name"))
       function.setArgAttr(index, "moe.name",
                           builder.getStringAttr("in" + std::to_string(index)));

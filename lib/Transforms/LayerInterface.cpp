@@ -20,12 +20,16 @@ static FailureOr<Attribute> valueEntry(func::FuncOp function, StringRef what,
            << what << " `" << name.getValue()
            << "` has neither `moe.weight`, which makes a weight of it, nor "
               "`moe.split`, which says how its rows lie over the ranks";
-  return Attribute(moert::ValueAttr::get(function.getContext(), name,
-                                         TypeAttr::get(type), split));
+  auto entry = moert::ValueAttr::getChecked(
+      [&] { return function.emitError(); }, function.getContext(), name,
+      TypeAttr::get(type), split);
+  if (!entry)
+    return failure();
+  return Attribute(entry);
 }
 
-static Attribute weightEntry(func::FuncOp function, unsigned index, Type type,
-                             Attribute source) {
+static FailureOr<Attribute> weightEntry(func::FuncOp function, unsigned index,
+                                        Type type, Attribute source) {
   MLIRContext *context = function.getContext();
   auto name = function.getArgAttrOfType<StringAttr>(index, "moe.name");
   if (!name)
@@ -33,9 +37,12 @@ static Attribute weightEntry(func::FuncOp function, unsigned index, Type type,
   auto sources = dyn_cast<ArrayAttr>(source);
   if (!sources)
     sources = ArrayAttr::get(context, {source});
-  return moert::WeightAttr::get(
-      context, name, TypeAttr::get(type), sources,
-      function.getArgAttrOfType<SliceAttr>(index, "moe.slice"));
+  auto entry = moert::WeightAttr::getChecked(
+      [&] { return function.emitError(); }, context, name, TypeAttr::get(type),
+      sources, function.getArgAttrOfType<SliceAttr>(index, "moe.slice"));
+  if (!entry)
+    return failure();
+  return Attribute(entry);
 }
 
 FailureOr<LayerInterface> LayerInterface::collect(func::FuncOp function) {
@@ -76,7 +83,10 @@ FailureOr<LayerInterface> LayerInterface::collect(func::FuncOp function) {
 
   for (auto [index, type] : llvm::enumerate(function.getArgumentTypes())) {
     if (Attribute source = function.getArgAttr(index, "moe.weight")) {
-      interface.weights.push_back(weightEntry(function, index, type, source));
+      FailureOr<Attribute> entry = weightEntry(function, index, type, source);
+      if (failed(entry))
+        return failure();
+      interface.weights.push_back(*entry);
       continue;
     }
     FailureOr<Attribute> entry = valueEntry(function, "argument", index, type,

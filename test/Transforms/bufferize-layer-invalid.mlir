@@ -15,6 +15,15 @@ func.func @neither_weight_nor_input(%ids: tensor<?x1xi32> {moe.name = "expert_id
 
 // -----
 
+shard.grid @ranks(shape = 1)
+// expected-error @+1 {{`expert_ids` is split over axes [0, 0], but distinct axes of a grid are expected}}
+func.func @split_twice(%ids: tensor<?x1xi32> {moe.name = "expert_ids", moe.split = array<i64: 0, 0>}) {
+  %order, %pos, %off = moe.sort %ids experts 2 slots [0, 1] window 2 : (tensor<?x1xi32>) -> (tensor<?xi32>, tensor<?x1xi32>, tensor<3xi32>)
+  return
+}
+
+// -----
+
 // expected-error @+1 {{stands beside 0 grids, but one `shard.grid` is expected}}
 func.func @no_grid(%ids: tensor<?x1xi32> {moe.name = "expert_ids", moe.split = array<i64: 0>}) {
   %order, %pos, %off = moe.sort %ids experts 2 slots [0, 1] window 2 : (tensor<?x1xi32>) -> (tensor<?xi32>, tensor<?x1xi32>, tensor<3xi32>)
