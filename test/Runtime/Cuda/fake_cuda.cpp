@@ -45,6 +45,7 @@ struct Map {
 
 std::mutex mutex; // the whole driver is one lock
 Stream defaultStream;
+std::vector<Stream *> streams = {&defaultStream};
 int64_t allocations = 0;
 std::map<void *, size_t> pinned;
 
@@ -258,6 +259,9 @@ EXPORT int cuMemAlloc_v2(DevicePointer *pointer, size_t size) {
 }
 EXPORT int cuMemFree_v2(DevicePointer pointer) {
   std::lock_guard<std::mutex> lock(mutex);
+  // As the driver: what was enqueued before comes before.
+  for (Stream *stream : streams)
+    (void)advance(*stream, stream->work.size());
   --allocations;
   std::free(reinterpret_cast<void *>(pointer));
   return Success;
@@ -305,7 +309,9 @@ EXPORT int cuMemsetD8Async(DevicePointer target, unsigned char value,
 }
 
 EXPORT int cuStreamCreate(StreamHandle *stream, unsigned) {
-  *stream = reinterpret_cast<StreamHandle>(new Stream);
+  std::lock_guard<std::mutex> lock(mutex);
+  streams.push_back(new Stream);
+  *stream = reinterpret_cast<StreamHandle>(streams.back());
   return Success;
 }
 EXPORT int cuStreamDestroy_v2(StreamHandle) {

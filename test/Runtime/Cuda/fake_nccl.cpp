@@ -192,6 +192,7 @@ EXPORT int ncclCommAbort(NcclHandle handle) {
   communicator.meeting.join();
   // Work of streams may still hold it: the sockets close with the process.
   (void)::rmdir(communicator.folder.c_str());
+  delete &of(handle);
   return NcclSuccess;
 }
 EXPORT int ncclCommDestroy(NcclHandle handle) {
