@@ -17,6 +17,12 @@ config.substitutions.append(("%python", "/usr/bin/python3"))
 config.substitutions.append(("%moe_bin", os.path.join(config.moe_build, "bin")))
 config.substitutions.append(("%source", config.moe_source))
 config.substitutions.append(("%build", config.moe_build))
+# Limits of time, more of it where programs are slower.
+config.environment["MOE_TEST_TIME_SCALE"] = config.time_scale
+for seconds in (5, 10):
+    config.substitutions.append((f"%{{seconds:{seconds}}}", str(seconds * int(config.time_scale))))
+if config.sanitizer:
+    config.available_features.add("sanitizer")
 if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
     config.available_features.add("chromium")
 if shutil.which("mpirun.openmpi"):

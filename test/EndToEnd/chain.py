@@ -6,8 +6,10 @@ import sys
 
 import numpy as np
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "reference"))
+for folder in ("reference", "sanitizers"):
+    sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", folder))
 import safetensors  # noqa: E402
+from instrumented import scaled  # noqa: E402
 
 
 class Failure(Exception):
@@ -24,7 +26,7 @@ class Chain:
     """Commands run in one folder, which keeps their files."""
 
     def __init__(self, tools, folder, timeout=300):
-        self.tools, self.folder, self.timeout = tools, folder, timeout
+        self.tools, self.folder, self.timeout = tools, folder, scaled(timeout)
         self.commands = []
         os.makedirs(folder, exist_ok=True)
 

@@ -12,6 +12,7 @@ import traceback
 sys.dont_write_bytecode = True
 import numpy as np  # noqa: E402
 from jobs import Failed, Job, has_met, launchers  # noqa: E402
+from instrumented import sanitizer, scaled, with_options  # noqa: E402
 
 LIMIT = 10
 
@@ -41,7 +42,7 @@ class Faults:
         """A long job, one process of which is struck; `texts` are expected, with the process's number in place of PID."""
         launcher, variable = launchers()[mpi]
         job = self.job([launcher, "-n", "4", *self.scale("--repeat", "1000000", "--threads", "1")])
-        for _ in range(600):
+        for _ in range(int(scaled(600))):
             found = job.ranks(self.run, variable)
             if len(found) == 4 and all(has_met(pid) for pid in found.values()):
                 break
@@ -53,9 +54,9 @@ class Faults:
         os.kill(found[rank], kind)
         begin = time.time()
         job.expect(None, *[text.replace("PID", str(found[rank])) for text in texts])
-        if time.time() - begin > LIMIT:
-            raise Failed(f"{mpi}: all ended {time.time() - begin:.1f} s after rank {rank} was struck, at most {LIMIT} s are allowed")
-        for _ in range(50):
+        if time.time() - begin > scaled(LIMIT):
+            raise Failed(f"{mpi}: all ended {time.time() - begin:.1f} s after rank {rank} was struck, at most {scaled(LIMIT)} s are allowed")
+        for _ in range(int(scaled(50))):
             if not job.ranks(self.run, variable):
                 return
             time.sleep(0.1)
@@ -95,8 +96,13 @@ class Faults:
 
     def test_arena_too_large(self):
         arguments = ["layer.moe", "--function=misbehave", "--input", "mode=@mode.npy", "--max-tokens", "4294967296"]
-        self.job(["sh", "-c", "ulimit -v 8000000; exec " + " ".join([self.run, *arguments])]).expect(
-            2, "error: rank 0: cannot allocate 42949673984 bytes for the arena")
+        self.with_gigabytes(8, [self.run, *arguments]).expect(2, "error: rank 0: cannot allocate 42949673984 bytes for the arena")
+
+    def with_gigabytes(self, most, command, launcher=()):
+        """Starts a command with less memory than it asks for. Sanitizers map more than any limit, so they are told to give no more."""
+        if name := sanitizer(command[0]):
+            return Job([*launcher, *command], self.work, with_options(name, f"max_allocation_size_mb={most * 1000}:fast_unwind_on_malloc=0"))
+        return self.job([*launcher, "sh", "-c", f"ulimit -v {most * 1000000}; exec " + " ".join(command)])
 
     def on_small_disk(self, command):
         """Runs a command where `small` is a file system of 16 KiB; what is left in it is listed at the end."""
@@ -133,7 +139,7 @@ class Faults:
     def mpi_arena_too_large(self, mpi):
         launcher, _ = launchers()[mpi]
         arguments = ["layer.moe", "--function=misbehave", "--input", "mode=@mode.npy", "--max-tokens", "4294967296"]
-        job = self.job([launcher, "-n", "4", "sh", "-c", "ulimit -v 20000000; exec " + " ".join([self.run, *arguments])])
+        job = self.with_gigabytes(20, [self.run, *arguments], [launcher, "-n", "4"])
         job.expect(None, "cannot allocate 42949673984 bytes for the arena", seconds=60)
 
     def mpi_damaged_weights(self, mpi):

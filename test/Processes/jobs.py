@@ -4,7 +4,11 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "sanitizers"))
+from instrumented import scaled, with_options  # noqa: E402
 
 LAUNCHER_WORDS = ("OMPI_", "PMI", "SLURM_", "MOERT_", "RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "TORCHELASTIC_")
 
@@ -13,6 +17,8 @@ def environment(extra=()):
     """Without what launchers of our own leave; as root on few cores."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(LAUNCHER_WORDS)}
     clean.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1")
+    # Leaks of the MPIs are known by whole stacks (test/sanitizers/lsan.supp).
+    clean.update(with_options("asan", "fast_unwind_on_malloc=0"))
     clean.update(extra)
     return clean
 
@@ -32,6 +38,7 @@ class Job:
         self.process = subprocess.Popen(command, cwd=cwd, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def wait(self, seconds=120):
+        seconds = scaled(seconds)
         try:
             self.output = self.process.communicate(timeout=seconds)[0]
         except subprocess.TimeoutExpired:
