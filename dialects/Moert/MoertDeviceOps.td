@@ -72,6 +72,22 @@ def Moert_ReadOp : Moert_EntryOp<"read"> {
   let hasVerifier = 1;
 }
 
+def Moert_VariantOp : Moert_EntryOp<"variant"> {
+  let summary = "ask the runtime which of several variants of a step is wanted";
+  let description = [{
+    `choice` is a number in the interface's `moert.variants`; the word on the host becomes the number of the variant: 0 is what the kernel table says, i the i-th of those
+    listed. Programs that are timed (`--variants=all`) alone have it.
+
+    ```mlir
+    moert.variant 0, %word : memref<1xi32>
+    ```
+    **Constraints**: (C1) the word is memref<1xi32>
+  }];
+  let arguments = (ins ConfinedAttr<I32Attr, [IntNonNegative]>:$choice, AnyStridedMemRef:$word);
+  let assemblyFormat = "$choice `,` $word attr-dict `:` type($word)";
+  let hasVerifier = 1;
+}
+
 def Moert_StatusOp : Moert_Op<"status", [Pure]> {
   let summary = "the word of the device where kernels say that the program has to end";
   let description = [{

@@ -45,6 +45,19 @@ static bool isCall(Attribute entry) {
          call.getAs<DenseI64ArrayAttr>("axes");
 }
 
+// What a manifest can say.
+static bool isPlainData(Attribute value) {
+  if (auto number = dyn_cast<IntegerAttr>(value))
+    return number.getType().isSignlessInteger() &&
+           number.getType().getIntOrFloatBitWidth() <= 64;
+  if (auto list = dyn_cast<ArrayAttr>(value))
+    return llvm::all_of(list, isPlainData);
+  auto fields = dyn_cast<DictionaryAttr>(value);
+  return fields && llvm::all_of(fields, [](NamedAttribute field) {
+           return isPlainData(field.getValue());
+         });
+}
+
 LogicalResult MoertDialect::verifyOperationAttribute(Operation *op,
                                                      NamedAttribute attr) {
   StringRef name = attr.getName();
@@ -83,6 +96,15 @@ LogicalResult MoertDialect::verifyOperationAttribute(Operation *op,
     if (isa<InterfaceOp>(op) && count && !count.getValue().isNegative())
       return success();
     return refuse("a number that is not negative on `moert.interface`");
+  }
+  if (name == variantsName) {
+    auto variants = dyn_cast<ArrayAttr>(attr.getValue());
+    if (isa<InterfaceOp>(op) && variants &&
+        llvm::all_of(variants, llvm::IsaPred<DictionaryAttr>) &&
+        isPlainData(variants))
+      return success();
+    return refuse("an array of dictionaries of numbers, flags and arrays on "
+                  "`moert.interface`");
   }
   if (name == stepsName) {
     auto steps = dyn_cast<ArrayAttr>(attr.getValue());

@@ -28,6 +28,7 @@ inline constexpr llvm::StringLiteral groupsName = "moert.groups";
 inline constexpr llvm::StringLiteral kernelsName = "moert.kernels";
 inline constexpr llvm::StringLiteral sumsName = "moert.sums";
 inline constexpr llvm::StringLiteral tensorMapsName = "moert.tensor_maps";
+inline constexpr llvm::StringLiteral variantsName = "moert.variants";
 inline constexpr llvm::StringLiteral stepsName = "moert.steps";
 inline constexpr llvm::StringLiteral arenaName = "moert.arena";
 inline constexpr llvm::StringLiteral tokensName = "moert.tokens";

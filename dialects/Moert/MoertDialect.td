@@ -25,6 +25,7 @@ def Moert_Dialect : Dialect {
     | `moert.kernels` | module | what `moert.launch` numbers: array of #moert.kernel | convert-moe-to-kernels | convert-moert-to-llvm, the artifact writer |
     | `moert.sums` | module | kernel that adds what ranks bring, by element type: dictionary of i32 | convert-moe-to-kernels | the artifact writer |
     | `moert.tensor_maps` | `moert.interface` | number of slots: i64 | convert-moe-to-kernels | the artifact writer |
+    | `moert.variants` | `moert.interface` | what `moert.variant` numbers: array of dictionaries, of a product (`k`, `n`, `paired`, `fp8`, `experts`, `rows_per_token`, `tiles` as a kernel table says them) or of a layer (`experts`, `top_k`, `hidden`, `inner`, `few`: most tokens of one kernel, 0 for separate ones) | convert-moe-to-kernels | the artifact writer |
     | `moert.arena` | argument | unit: memref<?xi8>, the rank's scratch memory | the arena's planner | moe-lower-interface |
     | `moert.tokens` | argument | unit: index, this rank's tokens in this call | the arena's planner | moe-lower-interface |
     | `moert.max_tokens` | argument | unit: index, the session's maximum of tokens over all ranks | the arena's planner | convert-coll-to-moert, moe-lower-interface |

@@ -214,9 +214,21 @@ LogicalResult ReadOp::verify() {
   return verifyCopied(*this, getSource(), getTarget());
 }
 
+static bool isWord(MemRefType type) {
+  return type.getElementType().isInteger(32) && type.getRank() == 1 &&
+         type.getDimSize(0) == 1 && type.getLayout().isIdentity();
+}
+
+LogicalResult VariantOp::verify() {
+  auto type = cast<MemRefType>(getWord().getType());
+  if (isWord(type)) // (C1)
+    return success();
+  return emitOpError() << "writes " << type
+                       << ", but memref<1xi32> is expected";
+}
+
 LogicalResult StatusOp::verify() {
-  if (getType().hasStaticShape() && getType().getDimSize(0) == 1 &&
-      getType().getLayout().isIdentity()) // (C1)
+  if (isWord(getType())) // (C1)
     return success();
   return emitOpError() << "is " << getType()
                        << ", but memref<1xi32> is expected";

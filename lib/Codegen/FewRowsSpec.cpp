@@ -148,7 +148,7 @@ static LogicalResult verifyLayer(const FewRowsSpec &spec, ErrorFn emitError) {
 LogicalResult moe::verifyFewRows(const FewRowsSpec &spec, ErrorFn emitError) {
   if (failed(verifyLayer(spec, emitError)))
     return failure();
-  if (!llvm::is_contained({1, 2, 4, 8, 16}, spec.maxTokens))
+  if (!llvm::is_contained(fewRowsTokens, spec.maxTokens))
     return emitError() << "few-rows kernel for up to " << spec.maxTokens
                        << " tokens, expected 1, 2, 4, 8 or 16";
   if (spec.shares < 1 || spec.shares > 1024)

@@ -1,4 +1,6 @@
 #include "moe/Codegen/TileTable.h"
+#include "mlir/IR/Builders.h"
+#include "moe/Codegen/FewRows.h"
 #include "moe/Json/StrictJson.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -17,6 +19,23 @@ void TileChoice::apply(GroupedMatmulSpec &spec) const {
   spec.skipDead = skipDead;
   spec.tails = tails;
   spec.cluster = cluster;
+}
+
+DictionaryAttr TileChoice::spell(MLIRContext *context) const {
+  Builder b(context);
+  NamedAttrList words;
+  words.set("tokens", b.getI64IntegerAttr(tileTokens));
+  words.set("weights", b.getI64IntegerAttr(tileWeights));
+  for (auto [name, flag] : {std::pair<StringRef, bool>("swap", swap),
+                            {"skip_dead", skipDead},
+                            {"gather", gather}})
+    if (flag)
+      words.set(name, b.getBoolAttr(true));
+  if (tails)
+    words.set("tails", b.getI64IntegerAttr(tails));
+  if (cluster != 1)
+    words.set("cluster", b.getI64IntegerAttr(cluster));
+  return words.getDictionary(context);
 }
 
 /// How far away from a measurement its choice still holds, at most.
@@ -56,9 +75,11 @@ const FewEntry *TileTable::findFew(const FewEntry &sizes) const {
   return it == layers.end() ? nullptr : &*it;
 }
 
-const TileEntry *TileTable::find(int64_t k, int64_t n, bool paired) const {
+const TileEntry *TileTable::find(int64_t k, int64_t n, bool paired,
+                                 bool fp8) const {
   auto it = llvm::find_if(entries, [&](const TileEntry &entry) {
-    return entry.k == k && entry.n == n && entry.paired == paired;
+    return entry.k == k && entry.n == n && entry.paired == paired &&
+           entry.fp8 == fp8;
   });
   return it == entries.end() ? nullptr : &*it;
 }
@@ -117,6 +138,7 @@ static bool readEntry(const llvm::json::Object &object, TileEntry &entry,
   entry.k = *k;
   entry.n = *n;
   entry.paired = object.getBoolean("paired").value_or(false);
+  entry.fp8 = object.getBoolean("fp8").value_or(false);
   for (const llvm::json::Value &value : *tiles) {
     const llvm::json::Object *tile = value.getAsObject();
     TileChoice choice;
@@ -154,7 +176,7 @@ static bool readLayer(const llvm::json::Value &value, FewEntry &layer,
   for (const llvm::json::Value &most : *few) {
     int64_t tokens = most.getAsInteger().value_or(0);
     int64_t before = layer.tokens.empty() ? 0 : layer.tokens.back();
-    if (!llvm::is_contained({1, 2, 4, 8, 16}, tokens) || tokens <= before) {
+    if (!llvm::is_contained(fewRowsTokens, tokens) || tokens <= before) {
       error = "`few` is not ascending of 1, 2, 4, 8 and 16";
       return false;
     }
@@ -188,7 +210,7 @@ FailureOr<TileTable> moe::parseTileTable(StringRef text, StringRef origin,
     std::string reason;
     if (!matrix || !readEntry(*matrix, entry, reason))
       return fail(reason.empty() ? "a matrix is no object" : reason);
-    if (table.find(entry.k, entry.n, entry.paired))
+    if (table.find(entry.k, entry.n, entry.paired, entry.fp8))
       return fail(llvm::Twine("k ") + llvm::Twine(entry.k) + ", n " +
                   llvm::Twine(entry.n) + " stands twice");
     table.entries.push_back(std::move(entry));

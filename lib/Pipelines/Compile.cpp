@@ -43,6 +43,7 @@ public:
 private:
   LogicalResult compile(ModuleOp module);
   LogicalResult mergeOptions(ModuleOp module, Phase done);
+  LogicalResult mergeVariants(ModuleOp module, Phase done);
   LogicalResult step(ModuleOp module, Phase next);
 
   CompileOptions options;
@@ -115,6 +116,8 @@ LogicalResult CompilePass::mergeOptions(ModuleOp module, Phase done) {
              << "--cpu is '" << options.cpu << "', but with --target=cuda host "
              << "code is for any x86-64: leave it out";
     record(module, "cpu", kHostOfDevices);
+    if (failed(mergeVariants(module, done)))
+      return failure();
     if (options.kernelTable.empty())
       return success();
     if (done >= Phase::Lowered &&
@@ -127,6 +130,10 @@ LogicalResult CompilePass::mergeOptions(ModuleOp module, Phase done) {
     return success();
   }
 
+  if (!options.variants.empty())
+    return module.emitError()
+           << "--variants is '" << options.variants
+           << "', but only --target=cuda has variants: leave it out";
   if (!options.kernelTable.empty())
     return module.emitError()
            << "--kernel-table is '" << options.kernelTable
@@ -149,6 +156,20 @@ LogicalResult CompilePass::mergeOptions(ModuleOp module, Phase done) {
     return module.emitError() << "was compiled for the processor '" << cpu
                               << "', which this compiler does not know";
   record(module, "cpu", cpu);
+  return success();
+}
+
+LogicalResult CompilePass::mergeVariants(ModuleOp module, Phase done) {
+  if (options.variants.empty())
+    return success();
+  if (options.variants != "all")
+    return module.emitError()
+           << "--variants is '" << options.variants << "', but all is expected";
+  if (done >= Phase::Lowered && recorded(module, "variants").empty())
+    return module.emitError("--variants is 'all', but the module is already "
+                            "lowered without variants: start again from its "
+                            "scheduled phase");
+  record(module, "variants", options.variants);
   return success();
 }
 
@@ -210,7 +231,8 @@ LogicalResult CompilePass::step(ModuleOp module, Phase next) {
                           "PTX, which the driver compiles whenever the "
                           "artifact is opened");
       buildCudaLoweredPipeline(manager, toolkit,
-                               recorded(module, "kernel-table"));
+                               recorded(module, "kernel-table"),
+                               !recorded(module, "variants").empty());
       break;
     }
     FailureOr<CpuTarget> target = parseCpuTarget(recorded(module, "cpu"));

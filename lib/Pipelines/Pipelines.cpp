@@ -78,8 +78,10 @@ void moe::buildLoweredPipeline(OpPassManager &manager,
   manager.addPass(createVerifyLoweredPass());
 }
 
-void moe::addKernelPasses(OpPassManager &manager, StringRef kernelTable) {
+void moe::addKernelPasses(OpPassManager &manager, StringRef kernelTable,
+                          bool variants) {
   ConvertMoeToKernelsPassOptions kernels;
+  kernels.variants = variants;
   kernels.kernelTable = kernelTable.str();
   // While sorts and collectives still show what is counted.
   manager.addPass(createCountOnHostPass());
@@ -89,8 +91,8 @@ void moe::addKernelPasses(OpPassManager &manager, StringRef kernelTable) {
 
 void moe::buildCudaLoweredPipeline(OpPassManager &manager,
                                    const std::optional<std::string> &toolkit,
-                                   StringRef kernelTable) {
-  addKernelPasses(manager, kernelTable);
+                                   StringRef kernelTable, bool variants) {
+  addKernelPasses(manager, kernelTable, variants);
   // Before collectives lose their form: they say what makes a count.
   manager.addPass(createInsertCountReadsPass());
   manager.addPass(createConvertCollToMoertPass());

@@ -173,6 +173,26 @@ static void writeSteps(OStream &json, ArrayAttr steps) {
   });
 }
 
+// The dictionaries of `moert.variants` as objects.
+static void writeVariant(OStream &json, Attribute value) {
+  if (auto flag = dyn_cast<BoolAttr>(value))
+    return json.value(flag.getValue());
+  if (auto number = dyn_cast<IntegerAttr>(value))
+    return json.value(number.getInt());
+  if (auto list = dyn_cast<ArrayAttr>(value))
+    return json.array([&] {
+      for (Attribute element : list)
+        writeVariant(json, element);
+    });
+  json.object([&] {
+    for (NamedAttribute field : cast<DictionaryAttr>(value)) {
+      json.attributeBegin(field.getName().getValue());
+      writeVariant(json, field.getValue());
+      json.attributeEnd();
+    }
+  });
+}
+
 static void writeFunction(OStream &json, moe::moert::InterfaceOp interface) {
   json.object([&] {
     StringRef name = interface.getFunction();
@@ -216,6 +236,11 @@ static void writeFunction(OStream &json, moe::moert::InterfaceOp interface) {
     writeCalls(json, interface->getAttrOfType<ArrayAttr>("moert.calls"));
     writeSteps(json,
                interface->getAttrOfType<ArrayAttr>(moe::moert::stepsName));
+    if (Attribute variants = interface->getAttr(moe::moert::variantsName)) {
+      json.attributeBegin("variants");
+      writeVariant(json, variants);
+      json.attributeEnd();
+    }
   });
 }
 

@@ -276,6 +276,18 @@ static int32_t read(moert_context *context, void *host, const void *source,
                  [&](Queue &queue) { return queue.read(host, source, bytes); });
 }
 
+static int32_t variant(moert_context *context, int32_t choice,
+                       int32_t *number) {
+  return enter(context, [&](Rank &rank) {
+    if (choice < 0 || static_cast<size_t>(choice) >= rank.variants.size())
+      return Status::error(
+          MOERT_ERROR_INTERNAL, "the program asks for the variant of choice ",
+          choice, ", the manifest lists ", rank.variants.size());
+    *number = rank.variants[static_cast<size_t>(choice)];
+    return Status();
+  });
+}
+
 const moert_entry_table &moert::entryTable() {
   static const moert_entry_table table = {
       .team_barrier = teamBarrier,
@@ -295,6 +307,7 @@ const moert_entry_table &moert::entryTable() {
       .fill = fill,
       .read = read,
       .mark = mark,
+      .variant = variant,
   };
   return table;
 }

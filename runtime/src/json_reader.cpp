@@ -138,6 +138,16 @@ int64_t JsonObject::integer(const char *name, int64_t least, int64_t most) {
   return least;
 }
 
+bool JsonObject::flag(const char *name) {
+  const Json *json = find(name);
+  if (!json)
+    return false;
+  if (json->is_boolean())
+    return json->get<bool>();
+  fail(name, concat("is a ", json->type_name(), ", true or false is expected"));
+  return false;
+}
+
 static std::string checkString(const Json &json, size_t maxSize) {
   if (!json.is_string())
     return concat("is a ", json.type_name(), ", a string is expected");

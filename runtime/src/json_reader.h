@@ -34,6 +34,7 @@ public:
   // Whether an optional field is there.
   bool has(const char *name);
   int64_t integer(const char *name, int64_t least, int64_t most);
+  bool flag(const char *name);
   std::string string(const char *name, size_t maxSize = 4096);
   std::vector<int64_t> integers(const char *name, size_t leastSize,
                                 size_t mostSize, int64_t least, int64_t most);

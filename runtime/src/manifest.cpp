@@ -79,6 +79,8 @@ private:
   std::vector<int> readAxes(JsonObject &object, const char *name,
                             size_t leastSize);
   CallSpec readCall(const Json &json, std::string path);
+  Choice readChoice(const Json &json, std::string path);
+  std::string readTile(const Json &json, std::string path);
   moert_dtype readDtype(JsonObject &object,
                         const std::vector<std::string> &allowed);
   void checkDistinct(JsonObject &object, const char *what,
@@ -478,6 +480,42 @@ static std::vector<std::string> namesOf(const std::vector<TensorSpec> &list) {
   return names;
 }
 
+// Kept as text: which words there are is between the compiler and its tables.
+std::string ManifestReader::readTile(const Json &json, std::string path) {
+  JsonObject object(json, std::move(path), problem);
+  if (object.failed())
+    return {};
+  for (const auto &[word, value] : json.items())
+    if (!value.is_boolean())
+      object.integer(word.c_str(), 0, MaxDim);
+  return json.dump();
+}
+
+Choice ManifestReader::readChoice(const Json &json, std::string path) {
+  JsonObject object(json, std::move(path), problem);
+  Choice choice;
+  choice.isLayer = object.has("few");
+  choice.experts = object.integer("experts", 1, 1 << 20);
+  if (choice.isLayer) {
+    choice.topK = object.integer("top_k", 1, choice.experts);
+    choice.hidden = object.integer("hidden", 1, MaxDim);
+    choice.inner = object.integer("inner", 1, MaxDim);
+    choice.few = object.integers("few", 1, 64, 0, 1 << 20);
+  } else {
+    choice.k = object.integer("k", 1, MaxDim);
+    choice.n = object.integer("n", 1, MaxDim);
+    choice.rowsPerToken = object.integer("rows_per_token", 1, 1 << 20);
+    choice.isPaired = object.flag("paired");
+    choice.isFp8 = object.flag("fp8");
+    const Json &tiles = object.array("tiles", 1, 4096);
+    for (size_t i = 0; i < tiles.size() && !object.failed(); ++i)
+      choice.tiles.push_back(
+          readTile(tiles[i], object.pathTo(element("tiles", i))));
+  }
+  object.finish();
+  return choice;
+}
+
 void ManifestReader::readFunction(const Json &json, std::string path) {
   JsonObject object(json, std::move(path), problem);
   Function function;
@@ -538,6 +576,12 @@ void ManifestReader::readFunction(const Json &json, std::string path) {
   }
   if (object.has("steps"))
     function.steps = object.strings("steps", 0, 4096);
+  if (manifest.target.isCuda() && object.has("variants")) {
+    const Json &variants = object.array("variants", 1, 256);
+    for (size_t i = 0; i < variants.size() && !object.failed(); ++i)
+      function.variants.push_back(
+          readChoice(variants[i], object.pathTo(element("variants", i))));
+  }
   object.finish();
   if (!object.failed())
     checkSlots(object, function);

@@ -116,6 +116,23 @@ struct CallSpec {
   std::vector<int> axes;
 };
 
+// Where a program that is timed asks which of several kernels is wanted. A
+// product has tiles, a layer the most tokens of kernels that compute it whole.
+struct Choice {
+  bool isLayer = false;
+  int64_t experts = 0;
+  int64_t k = 0, n = 0, rowsPerToken = 0;  // of a product
+  bool isPaired = false, isFp8 = false;    // of a product
+  std::vector<std::string> tiles;          // objects in JSON, as in a table
+  int64_t topK = 0, hidden = 0, inner = 0; // of a layer
+  std::vector<int64_t> few; // of a layer; 0: the products' own kernels
+
+  // Variants are numbered from 1; 0 is what the program does by itself.
+  int32_t variants() const {
+    return static_cast<int32_t>(isLayer ? few.size() : tiles.size());
+  }
+};
+
 struct Function {
   std::string name;
   std::string run;
@@ -136,6 +153,7 @@ struct Function {
   // In order of execution; nothing if that depends on data.
   std::optional<std::vector<CallSpec>> calls;
   std::vector<std::string> steps; // what the program's marks number
+  std::vector<Choice> variants;   // cuda only; of programs that are timed
 };
 
 struct Manifest {

@@ -40,6 +40,7 @@ struct Rank {
   Traffic traffic;
   std::unique_ptr<Trace> trace;                    // null: nobody asks
   const std::vector<std::string> *steps = nullptr; // names of marks
+  std::vector<int32_t> variants;                   // wanted, by choice
 };
 
 // The table that contexts point to.

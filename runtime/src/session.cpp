@@ -154,6 +154,7 @@ Status Session::makeRanks() {
         std::move(*queue), world->endpoint(rank, std::move(*mover)),
         threadsLook);
     member->steps = &fn->steps;
+    member->variants.resize(fn->variants.size());
     if (options.trace)
       member->trace = std::make_unique<Trace>(threadsPerRank);
     members[static_cast<size_t>(rank)] = std::move(member);

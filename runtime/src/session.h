@@ -67,6 +67,9 @@ public:
   Status gatherOutputs(const std::vector<HostTensor> &outputs);
   // Waits for what was enqueued last, and says whether it failed.
   Status wait();
+  // Which variant each choice of the function's manifest takes from the next
+  // run on; 0 is what the program does by itself.
+  Status setVariants(const std::vector<int32_t> &chosen);
 
   const Function &function() const { return *fn; }
   int ranks() const { return topology.ranks(); }

@@ -328,6 +328,22 @@ Status Session::enqueue(void *stream, const std::vector<HostTensor> &inputs,
                   /*finishes=*/false);
 }
 
+Status Session::setVariants(const std::vector<int32_t> &chosen) {
+  if (chosen.size() != fn->variants.size())
+    return Status::error(MOERT_ERROR_INVALID_ARGUMENT, "function `", fn->name,
+                         "` has ", fn->variants.size(), " choices, ",
+                         chosen.size(), " are made");
+  for (size_t i = 0; i < chosen.size(); ++i)
+    if (chosen[i] < 0 || chosen[i] > fn->variants[i].variants())
+      return Status::error(MOERT_ERROR_INVALID_ARGUMENT, "choice ", i,
+                           " of function `", fn->name, "` is variant ",
+                           chosen[i], ", expected 0 to ",
+                           fn->variants[i].variants());
+  for (int rank : ranksHere())
+    members[rank]->variants = chosen;
+  return {};
+}
+
 Status Session::wait() {
   if (device->isHost())
     return {};

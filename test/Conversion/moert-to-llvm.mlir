@@ -105,3 +105,13 @@ func.func @marks(%ctx: !llvm.ptr, %thread: i32, %threads: i32) -> i32 {
   moert.mark
   return %ok : i32
 }
+
+// CHECK-LABEL: func.func @variants
+// CHECK-SAME: %[[CTX:.*]]: !llvm.ptr,
+func.func @variants(%ctx: !llvm.ptr, %thread: i32, %threads: i32, %word: memref<1xi32>) -> i32 {
+  %ok = arith.constant 0 : i32
+  // CHECK: %[[CHOICE:.*]] = llvm.mlir.constant(2 : i32)
+  // CHECK: llvm.call %{{.*}}(%[[CTX]], %[[CHOICE]], %{{.*}}) : !llvm.ptr, (!llvm.ptr, i32, !llvm.ptr) -> i32
+  moert.variant 2, %word : memref<1xi32>
+  return %ok : i32
+}

@@ -1,8 +1,8 @@
 """cuda_host.py GOLDEN FAMILY LAYER FOLDER WORDS...: compiles a golden layer for a device and runs its host program on all ranks, with kernels that are
 modelled in NumPy and memory that is the host's, poisoned. No GPU is needed; what is shown is everything but the kernels' own code.
 
-The words `no-router`, `tokens=N,...`, `table=FILE` and `fp8` (experts in blocks of 128 x 128, against the CPU's result in f32) are options, the others a
-placement.
+The words `no-router`, `tokens=N,...`, `table=FILE`, `variants` (each variant in turn) and `fp8` (experts in blocks of 128 x 128, against the CPU's result in
+f32) are options, the others a placement.
 """
 
 import ctypes
@@ -27,6 +27,7 @@ ENTRIES += [(name, [I32, I32, P, P, I64]) for name in ("all_reduce", "all_gather
 ENTRIES += [(name, [I32, I32, I64, P, P, P, I64]) for name in ("all_gather_v", "reduce_scatter_v")]
 ENTRIES += [("all_to_all_v", [I32, I32, I64, P, P, P, P, I64]), ("send", [I32, I32, I32, P, I64]), ("recv", [I32, I32, I32, P, I64])]
 ENTRIES += [("launch", [I32, I64, P]), ("tensor_map", [I32, P]), ("copy", [P, P, I64]), ("fill", [P, I32, I64]), ("read", [P, P, I64])]
+ENTRIES += [("mark", [I32]), ("variant", [I32, P])]
 DTYPES = {"f32": np.float32, "bf16": np.uint16, "i32": np.int32, "f8E4M3FN": np.uint8}
 NUMBERS = [np.float32, np.uint16, np.int32]
 
@@ -51,6 +52,7 @@ class Rank:
         self.number, self.world, self.manifest, self.function = number, world, manifest, function
         self.maps = [None] * function["tensor_maps"]
         self.launches, self.reads, self.problem = [], 0, None
+        self.variants = [0] * len(function.get("variants", []))
         types = [ctypes.CFUNCTYPE(I32, P, *arguments) for _, arguments in ENTRIES]
         self.callbacks = [kind(self.guarded(name)) for kind, (name, _) in zip(types, ENTRIES)]
         self.table = (P * len(ENTRIES))(*[ctypes.cast(c, P).value for c in self.callbacks])
@@ -124,6 +126,9 @@ class Rank:
 
     def do_copy(self, target, source, size):
         memory(target, size, np.uint8)[:] = memory(source, size, np.uint8)
+
+    def do_variant(self, choice, number):
+        memory(number, 1, np.int32)[:] = self.variants[choice]
 
     def do_read(self, host, source, size):
         self.reads += 1
@@ -312,8 +317,8 @@ def main():
     golden_folder, family, layer, folder, *words = sys.argv[1:]
     flags = ["--no-router"] if "no-router" in words else []
     sizes = [int(n) for w in words if w.startswith("tokens=") for n in w[7:].split(",")] or [0, 1, 13, 80]
-    table = [f"--kernel-table={w[6:]}" for w in words if w.startswith("table=")]
-    place = " ".join(w for w in words if w not in ("no-router", "fp8") and not w.startswith(("tokens=", "table=")))
+    table = [f"--kernel-table={w[6:]}" for w in words if w.startswith("table=")] + ["--variants=all"] * ("variants" in words)
+    place = " ".join(w for w in words if w not in ("no-router", "fp8", "variants") and not w.startswith(("tokens=", "table=")))
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     model = f"{golden_folder}/{family}"
@@ -332,13 +337,19 @@ def main():
     world.each(lambda rank: rank.prepare(world.weights(rank, tensors)))
     values = {"x": to_bf16(golden["input"]), "expert_ids": golden["expert_ids"].astype(np.int32),
               "expert_weights": golden["expert_weights"].astype(np.float32)}
-    for tokens in sizes:
+    choices = world.function.get("variants", [])
+    chosen = [[0] * len(choices)]
+    for number, choice in enumerate(choices):
+        # What a layer's products do shows where they have kernels of their own.
+        separate = [1 if "few" in other else 0 for other in choices]
+        chosen += [separate[:number] + [variant + 1] + separate[number + 1:] for variant in range(len(choice.get("few", choice.get("tiles"))))]
+    for tokens, world.ranks[0].variants in [(tokens, variants) for variants in chosen for tokens in sizes]:
         repeats = -(-tokens // 80)
         tiled = {name: np.concatenate([value] * max(repeats, 1))[:tokens] for name, value in {**values, **golden}.items() if value.shape[0] == 80}
         error, others = check(world.run(tiled, tokens), {name: tiled[name] for name in ("output", "expert_ids")}, tokens)
         if error > limit or others > max(0.1 * tokens, 1):
             raise SystemExit(f"{family} with {tokens} tokens, {place}: error {error}, {others} tokens with other experts")
-        print(f"{family} {place}: {tokens} tokens, error {error:.1e}, {others} with other experts")
+        print(f"{family} {place}: {tokens} tokens, error {error:.1e}, {others} with other experts", *[f"variants {world.ranks[0].variants}"] * bool(choices))
     print("launches:", " ".join(dict.fromkeys(world.ranks[0].launches)))
     print(f"reads: {world.ranks[0].reads}")
 

@@ -73,3 +73,16 @@ TEST(EntryPoints, UnknownTypesAndGroupsAreRefused) {
   EXPECT_EQ(message(0, -1), "all_gather with the unknown dtype -1");
   EXPECT_EQ(message(1, 0), "all_gather on group 1, the artifact has 1");
 }
+
+TEST(EntryPoints, OnlyChoicesOfTheManifestHaveVariants) {
+  Alone alone;
+  alone.rank.variants = {0, 5};
+  moert_context *context = alone.rank.context();
+  int32_t number = -1;
+  EXPECT_EQ(context->entries->variant(context, 1, &number), MOERT_OK);
+  EXPECT_EQ(number, 5);
+  EXPECT_EQ(context->entries->variant(context, 2, &number),
+            MOERT_ERROR_INTERNAL);
+  EXPECT_EQ(alone.message(), "the program asks for the variant of choice 2, "
+                             "the manifest lists 2");
+}

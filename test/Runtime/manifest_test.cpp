@@ -172,6 +172,10 @@ static Json cudaManifest() {
     function["bind"] = "bind";
     function["tensor_maps"] = 3;
   }
+  json["functions"][0]["variants"] = Json::parse(R"([
+    {"experts": 8, "top_k": 2, "hidden": 64, "inner": 32, "few": [0, 1, 16]},
+    {"experts": 8, "k": 64, "n": 128, "paired": true, "fp8": false, "rows_per_token": 2,
+     "tiles": [{"tokens": 32, "weights": 128, "swap": true}]}])");
   return json;
 }
 
@@ -192,6 +196,14 @@ TEST(Manifest, ReadsKernels) {
   EXPECT_EQ(manifest->sums[0].kernel, 1);
   EXPECT_EQ(manifest->functions[0].bind, "bind");
   EXPECT_EQ(manifest->functions[0].tensorMaps, 3);
+  const std::vector<Choice> &variants = manifest->functions[0].variants;
+  ASSERT_EQ(variants.size(), 2u);
+  EXPECT_TRUE(variants[0].isLayer);
+  EXPECT_EQ(variants[0].variants(), 3);
+  EXPECT_EQ(variants[1].rowsPerToken, 2);
+  EXPECT_EQ(variants[1].variants(), 1);
+  EXPECT_EQ(Json::parse(variants[1].tiles[0])["swap"], true);
+  EXPECT_TRUE(manifest->functions[1].variants.empty());
 }
 
 static const Edit kernelEdits[] = {
@@ -209,6 +221,19 @@ static const Edit kernelEdits[] = {
     {"/functions/1/bind", nullptr, "functions[1].bind is missing"},
     {"/functions/0/tensor_maps", "-1",
      "functions[0].tensor_maps is -1, expected 0 to 4096"},
+    {"/functions/0/variants", "[]",
+     "functions[0].variants has 0 elements, expected 1 to 256"},
+    {"/functions/0/variants/0/top_k", "9",
+     "functions[0].variants[0].top_k is 9, expected 1 to 8"},
+    {"/functions/0/variants/1/n", nullptr,
+     "functions[0].variants[1].n is missing"},
+    {"/functions/0/variants/1/paired", "1",
+     "functions[0].variants[1].paired is a number, true or false is expected"},
+    {"/functions/0/variants/1/tiles/0/swap", "\"yes\"",
+     "functions[0].variants[1].tiles[0].swap is a string, an integer is "
+     "expected"},
+    {"/functions/0/variants/1/few", "[1]",
+     "functions[0].variants[1].top_k is missing"},
 };
 
 TEST(Manifest, EveryMistakeInKernelsIsNamed) {

@@ -43,6 +43,12 @@ static llvm::cl::opt<std::string> kernelTable(
                    "machines/kernels (default: the built-in table)"),
     llvm::cl::value_desc("file"), llvm::cl::cat(category));
 
+static llvm::cl::opt<std::string> variants(
+    "variants",
+    llvm::cl::desc("all: an artifact of all kernels that --target=cuda may "
+                   "choose from, for moe-run tune"),
+    llvm::cl::value_desc("which"), llvm::cl::cat(category));
+
 static llvm::cl::opt<std::string>
     report("report",
            llvm::cl::desc("write the plan that --place asks for: FILE.json, or "
@@ -99,6 +105,7 @@ int main(int argc, char **argv) {
   options.target = target;
   options.cpu = cpu;
   options.kernelTable = kernelTable;
+  options.variants = variants;
   options.report = report;
   options.modelTerms = modelTerms;
   options.listCandidates = listCandidates;
@@ -130,11 +137,11 @@ int main(int argc, char **argv) {
       return success();
     });
   } else if (!place.empty() || !target.empty() || !cpu.empty() ||
-             !kernelTable.empty() || !report.empty() || !modelTerms.empty() ||
-             listCandidates) {
-    return fail("--place, --target, --cpu, --kernel-table, --report, "
-                "--model-terms and --list-candidates belong to a compilation: "
-                "say how far with --compile-to");
+             !kernelTable.empty() || !variants.empty() || !report.empty() ||
+             !modelTerms.empty() || listCandidates) {
+    return fail("--place, --target, --cpu, --kernel-table, --variants, "
+                "--report, --model-terms and --list-candidates belong to a "
+                "compilation: say how far with --compile-to");
   }
 
   std::string message;

@@ -2,6 +2,7 @@
 
 #include "atomic_file.h"
 #include "cuda/graph.h"
+#include "input_sets.h"
 #include "launch.h"
 #include "launch/rendezvous.h"
 
@@ -42,25 +43,16 @@ private:
   Status measure(int64_t tokens, Routing routing);
   Result<std::vector<double>> timeOnHost(Measurement &result);
   Result<std::vector<double>> timeOnStream(Measurement &result);
-  Status makeSets(int64_t tokens, Routing routing);
-  Status toDevice(int64_t tokens);
   Result<int64_t> agree(int64_t count) const;
   Status takeSlowest(Measurement &result) const;
   Status writeJson() const;
-
-  // One input set and where its outputs go.
-  struct Set {
-    std::vector<OwnedTensor> inputs, outputs;
-    std::vector<HostTensor> in, out;
-    std::vector<Memory> memory; // of a device
-  };
 
   const BenchPlan &plan;
   Job job;
   std::shared_ptr<Artifact> artifact;
   const Function *function = nullptr;
   std::unique_ptr<Session> session;
-  std::vector<Set> sets;
+  std::vector<InputSet> sets;
   std::vector<Measurement> results;
 };
 
@@ -89,66 +81,6 @@ Status Bench::open() {
   return session->makeWeights([&](size_t weight, int rank, void *slice) {
     return random.fill(weight, rank, slice);
   });
-}
-
-Status Bench::makeSets(int64_t tokens, Routing routing) {
-  sets.clear();
-  for (int64_t i = 0; i < plan.sets; ++i) {
-    Set &set = sets.emplace_back();
-    Result<std::vector<OwnedTensor>> inputs =
-        makeInputs(*function, tokens, routing,
-                   plan.seed + 1000003 * static_cast<uint64_t>(i + 1));
-    if (!inputs.ok())
-      return inputs.status();
-    set.inputs = std::move(*inputs);
-    for (const TensorSpec &spec : function->outputs) {
-      std::vector<int64_t> shape = spec.shape;
-      if (spec.hasTokens())
-        shape[0] = tokens;
-      Result<OwnedTensor> output = makeTensor(spec.name, spec.dtype, shape);
-      if (!output.ok())
-        return output.status();
-      set.outputs.push_back(std::move(*output));
-    }
-    for (const OwnedTensor &tensor : set.inputs)
-      set.in.push_back(tensor.host());
-    for (const OwnedTensor &tensor : set.outputs)
-      set.out.push_back(tensor.host());
-  }
-  return {};
-}
-
-// The rank's rows of the sets' tensors move to device memory.
-Status Bench::toDevice(int64_t tokens) {
-  int rank = session->ranksHere().front();
-  Queue &queue = *session->queue(rank);
-  for (Set &set : sets) {
-    auto move = [&](HostTensor &tensor, const OwnedTensor &host,
-                    const TensorSpec &spec, bool isInput) -> Status {
-      int64_t begin = 0, bytes = host.buffer.size();
-      if (spec.hasTokens()) {
-        begin = session->shareBegin(spec, rank, tokens) * spec.rowBytes();
-        bytes = session->shareSize(spec, rank, tokens) * spec.rowBytes();
-      }
-      Result<Memory> memory = session->onDevice().allocate(bytes, host.name);
-      if (!memory.ok())
-        return memory.status();
-      if (isInput)
-        MOERT_TRY(queue.upload(
-            memory->data(),
-            static_cast<const char *>(host.buffer.data()) + begin, bytes));
-      tensor.data = memory->data();
-      set.memory.push_back(std::move(*memory));
-      return {};
-    };
-    for (size_t i = 0; i < set.in.size(); ++i)
-      MOERT_TRY(move(set.in[i], set.inputs[i], function->inputs[i],
-                     /*isInput=*/true));
-    for (size_t i = 0; i < set.out.size(); ++i)
-      MOERT_TRY(move(set.out[i], set.outputs[i], function->outputs[i],
-                     /*isInput=*/false));
-  }
-  return queue.finish();
 }
 
 // All processes must run as often: rank 0 says how often.
@@ -194,7 +126,7 @@ Result<std::vector<double>> Bench::timeOnHost(Measurement &result) {
   result.how = "host";
   auto once = [&](double &seconds) -> Status {
     auto begin = std::chrono::steady_clock::now();
-    for (Set &set : sets)
+    for (InputSet &set : sets)
       MOERT_TRY(session->run(set.in, set.out));
     std::chrono::duration<double> passed =
         std::chrono::steady_clock::now() - begin;
@@ -216,11 +148,11 @@ Result<std::vector<double>> Bench::timeOnHost(Measurement &result) {
 Result<std::vector<double>> Bench::timeOnStream(Measurement &result) {
   int rank = session->ranksHere().front();
   MOERT_TRY(session->queue(rank)->enter());
-  MOERT_TRY(toDevice(result.tokens));
+  MOERT_TRY(moveToDevice(*session, result.tokens, sets));
   auto &queue = static_cast<cuda::StreamQueue &>(*session->queue(rank));
   void *stream = queue.stream();
   auto calls = [&]() -> Status {
-    for (Set &set : sets)
+    for (InputSet &set : sets)
       MOERT_TRY(session->enqueue(stream, set.in, set.out));
     return {};
   };
@@ -256,7 +188,11 @@ Result<std::vector<double>> Bench::timeOnStream(Measurement &result) {
 }
 
 Status Bench::measure(int64_t tokens, Routing routing) {
-  MOERT_TRY(makeSets(tokens, routing));
+  Result<std::vector<InputSet>> made =
+      makeSets(*function, tokens, routing, plan.seed, plan.sets);
+  if (!made.ok())
+    return made.status();
+  sets = std::move(*made);
   Measurement result;
   result.tokens = tokens;
   result.routing = routing;

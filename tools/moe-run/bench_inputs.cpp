@@ -130,21 +130,57 @@ Result<std::vector<OwnedTensor>> moert::makeInputs(const Function &function,
 
 RandomWeights::RandomWeights(const Function &function, uint64_t seed)
     : function(function), seed(seed),
-      normals(makeNormals(NormalCount, seed * 2654435761u + 1)) {}
+      normals(makeNormals(NormalCount, seed * 2654435761u + 1)) {
+  for (const Weight &weight : function.weights)
+    isQuantized |= weight.dtype == MOERT_F8E4M3;
+}
+
+// To the nearest, ties away from zero; at most 448.
+static uint8_t toE4M3(float value) {
+  int exponent = 0;
+  float magnitude = std::min(std::abs(value), 448.0f);
+  if (magnitude < 0x1p-10f)
+    return 0;
+  (void)std::frexp(magnitude, &exponent); // magnitude < 2^exponent
+  int step = std::max(exponent - 4, -9);  // of four significant bits
+  int steps = static_cast<int>(std::lround(std::ldexp(magnitude, -step)));
+  int bits = std::min((step + 9) * 8 + steps, 0x7e);
+  return static_cast<uint8_t>(bits | (value < 0 ? 0x80 : 0));
+}
+
+// Elements of eight bits use most of their range, as what is quantised does;
+// the scales beside them, one for a block of 128 x 128, take that back.
+static constexpr float QuantizedDeviation = 100;
+
+void RandomWeights::makeBlock(const Weight &weight, char *block) const {
+  int64_t fanIn = weight.localShape.empty() ? 1 : weight.shape.back();
+  float deviation =
+      1 / std::sqrt(static_cast<float>(std::max<int64_t>(1, fanIn)));
+  bool isScale =
+      isQuantized && weight.dtype == MOERT_F32 && weight.localShape.size() > 2;
+  if (weight.dtype == MOERT_F8E4M3 || weight.dtype == MOERT_I8) {
+    for (size_t i = 0; i < NormalCount; ++i)
+      block[i] = static_cast<char>(
+          weight.dtype == MOERT_F8E4M3
+              ? toE4M3(normals[i] * QuantizedDeviation)
+              : 118 + (static_cast<int>(i) & 3)); // an exponent near 2^-8
+    return;
+  }
+  std::vector<float> scaled(normals);
+  for (float &value : scaled)
+    value = isScale ? (1 + std::abs(value) / 4) * deviation /
+                          (QuantizedDeviation * std::sqrt(128.0f))
+                    : value * deviation;
+  convertElements(FileDtype::F32, scaled.data(), 1, weight.dtype, block,
+                  NormalCount);
+}
 
 Status RandomWeights::fill(size_t index, int rank, void *slice) const {
   const Weight &weight = function.weights[index];
-  int64_t count = elementCount(weight.localShape).value_or(0);
-  if (count == 0)
+  if (elementCount(weight.localShape).value_or(0) == 0)
     return {};
-  int64_t fanIn = weight.localShape.empty() ? 1 : weight.shape.back();
-  float scale = 1 / std::sqrt(static_cast<float>(std::max<int64_t>(1, fanIn)));
   std::vector<char> block(NormalCount * dtypeSize(weight.dtype));
-  std::vector<float> scaled(normals);
-  for (float &value : scaled)
-    value *= scale;
-  convertElements(FileDtype::F32, scaled.data(), 1, weight.dtype, block.data(),
-                  NormalCount);
+  makeBlock(weight, block.data());
   std::mt19937_64 random(seed ^ (index * 1009 + static_cast<size_t>(rank)));
   size_t start = random() % NormalCount * dtypeSize(weight.dtype);
   size_t left = static_cast<size_t>(weight.sliceBytes());

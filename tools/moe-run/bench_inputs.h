@@ -25,8 +25,12 @@ public:
   Status fill(size_t weight, int rank, void *slice) const;
 
 private:
+  // As many elements as there are normals.
+  void makeBlock(const Weight &weight, char *block) const;
+
   const Function &function;
   uint64_t seed;
+  bool isQuantized = false;
   std::vector<float> normals; // read in turn, from another start for each slice
 };
 

@@ -2,6 +2,7 @@
 #include "bench.h"
 #include "calibrate.h"
 #include "run.h"
+#include "tune.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -207,22 +208,48 @@ static Status parseRoutings(const std::string &text,
   return {};
 }
 
+// Leaves `numbers` alone if the flag was not given.
+static Status parseTokens(const std::string &text, int64_t least,
+                          std::vector<int64_t> &numbers) {
+  if (text.empty())
+    return {};
+  numbers.clear();
+  for (const std::string &part : partsOf(text)) {
+    int64_t tokens = -1;
+    MOERT_TRY(parseInteger("--tokens", part, least, int64_t(1) << 32, tokens));
+    if (tokens < 0)
+      return invalid("--tokens is '", printable(text),
+                     "', expected numbers such as 1,16,256");
+    numbers.push_back(tokens);
+  }
+  return {};
+}
+
+Result<TunePlan> moert::parseTuneFlags(const TuneFlags &flags) {
+  TunePlan plan;
+  MOERT_TRY(parseDevice(flags.device, plan));
+  if (plan.device == "cpu")
+    return invalid("--device is 'cpu', but kernels of a GPU are tuned: cuda or "
+                   "cuda:N is expected");
+  MOERT_TRY(parseTokens(flags.tokens, 1, plan.tokens));
+  double milliseconds = plan.warmSeconds * 1e3;
+  MOERT_TRY(parseNumber("--warm", flags.warm, 0, 1e5, milliseconds));
+  plan.warmSeconds = milliseconds * 1e-3;
+  MOERT_TRY(parseInteger("--seed", flags.seed, 0, INT64_MAX, plan.seed));
+  plan.artifact = flags.artifact;
+  plan.function = flags.function;
+  plan.table = flags.table;
+  plan.keep = flags.keep;
+  plan.json = flags.json;
+  return plan;
+}
+
 Result<BenchPlan> moert::parseBenchFlags(const BenchFlags &flags) {
   BenchPlan plan;
   MOERT_TRY(fillJob(flags, plan));
   MOERT_TRY(parseDevice(flags.device, plan));
   MOERT_TRY(parseRoutings(flags.routing, plan.routings));
-  if (!flags.tokens.empty()) {
-    plan.tokens.clear();
-    for (const std::string &part : partsOf(flags.tokens)) {
-      int64_t tokens = -1;
-      MOERT_TRY(parseInteger("--tokens", part, 0, int64_t(1) << 32, tokens));
-      if (tokens < 0)
-        return invalid("--tokens is '", printable(flags.tokens),
-                       "', expected numbers such as 1,16,256");
-      plan.tokens.push_back(tokens);
-    }
-  }
+  MOERT_TRY(parseTokens(flags.tokens, 0, plan.tokens));
   MOERT_TRY(parseInteger("--threads", flags.threads, 1, 1024, plan.threads));
   MOERT_TRY(parseInteger("--sets", flags.sets, 1, 1024, plan.sets));
   MOERT_TRY(parseInteger("--seed", flags.seed, 0, INT64_MAX, plan.seed));

@@ -69,6 +69,14 @@ static void printFunction(const Manifest &manifest, const Function &function) {
   line("  arena: ", arena.constant, " + ", arena.perToken, " x tokens + ",
        arena.perShare, " x ceil(tokens / ", arena.shares, ") bytes a rank");
   line("  collectives: ", function.collectives);
+  for (const Choice &choice : function.variants)
+    if (choice.isLayer)
+      line("  variants of the layer: one kernel for up to ", join(choice.few),
+           " tokens");
+    else
+      line("  variants of ", choice.isPaired ? "gate and up" : "the product",
+           ", k ", choice.k, ", n ", choice.n, choice.isFp8 ? ", fp8" : "",
+           ": ", choice.tiles.size(), " tiles");
 }
 
 int moert::inspectArtifact(const std::string &path) {

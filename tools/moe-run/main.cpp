@@ -2,6 +2,7 @@
 #include "bench.h"
 #include "calibrate.h"
 #include "run.h"
+#include "tune.h"
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -13,9 +14,11 @@ namespace {
 struct CommandLine {
   CLI::App app{"runs a compiled Mixture-of-Experts layer on its ranks"};
   CLI::App *inspect = nullptr, *bench = nullptr, *calibrate = nullptr;
+  CLI::App *tune = nullptr;
   RunFlags flags;
   BenchFlags benchFlags;
   CalibrateFlags calibrateFlags;
+  TuneFlags tuneFlags;
   std::string inspected;
 
   CommandLine();
@@ -24,6 +27,7 @@ private:
   void addJob(CLI::App &to, JobFlags &job);
   void addBench();
   void addCalibrate();
+  void addTune();
 };
 } // namespace
 
@@ -73,6 +77,7 @@ CommandLine::CommandLine() {
   inspect->add_option("artifact", inspected, "the artifact")->required();
   addBench();
   addCalibrate();
+  addTune();
 }
 
 void CommandLine::addJob(CLI::App &to, JobFlags &job) {
@@ -134,6 +139,29 @@ void CommandLine::addCalibrate() {
                         "name of the machine [calibrated]");
 }
 
+void CommandLine::addTune() {
+  tune = app.add_subcommand(
+      "tune", "times all kernels of an artifact compiled with --variants=all");
+  auto option = [&](const char *name, std::string &value, const char *text) {
+    return tune->add_option(name, value, text);
+  };
+  option("artifact", tuneFlags.artifact, "the artifact")->required();
+  option("--table", tuneFlags.table,
+         "the table of kernels to write, for moe-opt --kernel-table")
+      ->required();
+  option("--keep", tuneFlags.keep,
+         "a table whose entries stay where nothing is measured");
+  option("--function", tuneFlags.function,
+         "which function, where there are several");
+  option("--device", tuneFlags.device, "cuda or cuda:N [cuda]");
+  option("--tokens", tuneFlags.tokens,
+         "numbers of tokens, by commas [1,2,4,8,16,64,256,1024,4096,16384]");
+  option("--warm", tuneFlags.warm,
+         "milliseconds of the same work before it is timed [100]");
+  option("--seed", tuneFlags.seed, "of inputs and random weights [0]");
+  option("--json", tuneFlags.json, "writes all times");
+}
+
 static int usageError(const std::string &message) {
   return reportError(Status::error(MOERT_ERROR_INVALID_ARGUMENT, message));
 }
@@ -180,6 +208,10 @@ static int runMain(int argc, char **argv) {
   if (line.calibrate->parsed()) {
     Result<CalibratePlan> plan = parseCalibrateFlags(line.calibrateFlags);
     return plan.ok() ? calibrateMachine(*plan) : reportError(plan.status());
+  }
+  if (line.tune->parsed()) {
+    Result<TunePlan> plan = parseTuneFlags(line.tuneFlags);
+    return plan.ok() ? tuneArtifact(*plan) : reportError(plan.status());
   }
   Result<RunPlan> plan = parseFlags(line.flags);
   return plan.ok() ? runArtifact(*plan) : reportError(plan.status());

@@ -7,6 +7,9 @@
 
 namespace moe {
 
+/// For how many tokens at most there are kernels.
+inline constexpr int64_t fewRowsTokens[] = {1, 2, 4, 8, 16};
+
 /// y[t] = sum over j of weights[t][j] * (down[e] h + downBias[e]) + addend[t],
 /// h = epilogue(gateUp[e] x[t] + upBias[e]), e = slot of ids[t][j], in
 /// ascending order of e; pairs without a slot here add nothing.
@@ -35,7 +38,7 @@ struct FewRowsSpec {
   std::string name = "few_rows";
   int64_t experts = 0; ///< whose weights are here
   int64_t hidden = 0, inner = 0, topK = 0;
-  int64_t maxTokens = 1; ///< 1, 2, 4, 8 or 16
+  int64_t maxTokens = 1; ///< one of fewRowsTokens
   int64_t tableSize = 0; ///< experts of the whole layer where a table maps them
   GroupedEpilogue epilogue = GroupedEpilogue::Swiglu;
   double alpha = 1.702, limit = 7.0; ///< of SwigluClamped

@@ -5,6 +5,8 @@
 
 #include "moe/Codegen/GroupedMatmul.h"
 
+#include "mlir/IR/BuiltinAttributes.h"
+
 #include <optional>
 #include <vector>
 
@@ -19,6 +21,9 @@ struct TileChoice {
   int64_t tails = 0, cluster = 1; ///< as in the spec
 
   void apply(GroupedMatmulSpec &spec) const;
+  /// The words by which a table says it, as booleans and numbers; without
+  /// `rows`.
+  mlir::DictionaryAttr spell(mlir::MLIRContext *context) const;
 };
 
 /// A choice and up to how many mean rows per expert it holds; none where
@@ -32,6 +37,7 @@ struct TileBucket {
 struct TileEntry {
   int64_t k = 0, n = 0;
   bool paired = false; ///< gate and up with their epilogue
+  bool fp8 = false;    ///< e4m3 with block scales
   std::vector<TileChoice> choices;
 
   /// The choice measured nearest to `rows`; none more than four times away.
@@ -55,7 +61,8 @@ struct TileTable {
 
   /// The entry for exactly this matrix, or null: other shapes were not
   /// measured.
-  const TileEntry *find(int64_t k, int64_t n, bool paired) const;
+  const TileEntry *find(int64_t k, int64_t n, bool paired,
+                        bool fp8 = false) const;
   /// The entry for a layer of these sizes, or null.
   const FewEntry *findFew(const FewEntry &sizes) const;
 };

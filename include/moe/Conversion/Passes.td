@@ -139,6 +139,9 @@ def ConvertMoeToKernelsPass : Pass<"convert-moe-to-kernels", "::mlir::ModuleOp">
     The kernel table holds what was measured on a machine (`machines/kernels/*.json`, docs/GpuCodegen.md); the built-in one is an H200's. For a weight that it does not have a
     remark says so, and general rules choose.
 
+    With `variants` the program holds every kernel that is worth timing: each product, and the layer where one kernel can compute it, asks the runtime (`moert.variant`) which is
+    wanted. The interface's `moert.variants` lists them. One rank alone.
+
     Weights get the form that kernels read: gate and up rows alternate in blocks of eight, rows and columns are padded with zeros to whole blocks of eight, and what has whole
     blocks of 64 rows and columns is stored in blocks of 8 x 64; biases become f32 in the order of the weight's rows. `@f_prepare` launches the kernels that do so. `@f_bind` fills the tensor maps, which stand on the arena and on packed
     weights alone. Memory that kernels need besides the planned buffers is appended to the arena.
@@ -153,7 +156,8 @@ def ConvertMoeToKernelsPass : Pass<"convert-moe-to-kernels", "::mlir::ModuleOp">
     Refuses, with the nearest choice: other elements than bf16, hidden sizes that are no multiple of 8, routers and activations that no kernel computes, and ops that
     have none, such as dense leftovers.
   }];
-  let options = [Option<"kernelTable", "kernel-table", "std::string", "", "file of measured kernels; empty: the built-in table">];
+  let options = [Option<"kernelTable", "kernel-table", "std::string", "", "file of measured kernels; empty: the built-in table">,
+                 Option<"variants", "variants", "bool", "false", "generate all kernels that a table may choose; the caller chooses">];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::gpu::GPUDialect",
                            "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect",
                            "::moe::hopper::HopperDialect", "::moe::moert::MoertDialect"];

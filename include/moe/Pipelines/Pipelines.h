@@ -27,6 +27,8 @@ struct CompileOptions {
   std::string cpu;             // --cpu; empty: the module's, else native
   std::string kernelTable;     // file of measured kernels; empty: the module's,
                                // else the built-in one
+  std::string variants;        // "all": a program to be timed; empty: the
+                               // module's, else the kernels chosen
   std::string artifactPath;    // where --compile-to=artifact writes
   std::string report;          // file of the plan, when `place` asks for one
   std::string modelTerms;      // config.json of the model around the layers
@@ -47,13 +49,14 @@ void buildScheduledPipeline(mlir::OpPassManager &manager);
 void buildLoweredPipeline(mlir::OpPassManager &manager,
                           const CpuTarget &target);
 /// The head of the next: kernels and the arena that they need. `kernelTable` as
-/// in CompileOptions.
-void addKernelPasses(mlir::OpPassManager &manager, llvm::StringRef kernelTable);
+/// in CompileOptions; with `variants` all kernels that may be chosen.
+void addKernelPasses(mlir::OpPassManager &manager, llvm::StringRef kernelTable,
+                     bool variants = false);
 /// For --target=cuda. `toolkit` is what findCudaToolkit gives; without one the
 /// kernels stay PTX.
 void buildCudaLoweredPipeline(mlir::OpPassManager &manager,
                               const std::optional<std::string> &toolkit,
-                              llvm::StringRef kernelTable);
+                              llvm::StringRef kernelTable, bool variants);
 
 } // namespace moe
 #endif

@@ -144,6 +144,14 @@ struct ConvertMoeToKernels
              << "`, but a func.func with a planned arena is expected";
     addSumKernels(function, table);
     DeviceFunction device(function, interface, table, tiles);
+    if (variants) {
+      if (int64_t ranks = interface.getArena().getShares(); ranks != 1)
+        return interface.emitOpError()
+               << "belongs to " << ranks
+               << " ranks, but variants are timed on one: place it with "
+                  "--place=\"ranks=1\"";
+      device.useVariants();
+    }
     for (Operation *op = &function.getBody().front().front(); op;) {
       if (isForTheHost(op)) {
         op = op->getNextNode();

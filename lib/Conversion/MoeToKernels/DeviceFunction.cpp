@@ -222,6 +222,20 @@ void DeviceFunction::setQuantized(Value buffer, const QuantizedRows &rows) {
 }
 
 //===----------------------------------------------------------------------===//
+// Variants
+//===----------------------------------------------------------------------===//
+
+Value DeviceFunction::variant(ImplicitLocOpBuilder &b,
+                              DictionaryAttr description) {
+  auto type = MemRefType::get({1}, b.getI32Type());
+  OpBuilder entry = OpBuilder::atBlockBegin(&function.getBody().front());
+  Value word = memref::AllocaOp::create(entry, b.getLoc(), type);
+  moert::VariantOp::create(b, variants->size(), word);
+  variants->push_back(description);
+  return memref::LoadOp::create(b, word, ValueRange{constantIndex(b, 0)});
+}
+
+//===----------------------------------------------------------------------===//
 // Tensor maps
 //===----------------------------------------------------------------------===//
 
@@ -356,6 +370,12 @@ LogicalResult DeviceFunction::launch(ImplicitLocOpBuilder &b, Operation *op,
 }
 
 LogicalResult DeviceFunction::finish() {
+  if (hasVariants() && variants->empty())
+    return function.emitError("computes nothing of which there are variants: "
+                              "leave --variants out");
+  if (hasVariants())
+    interface->setAttr(moert::variantsName,
+                       ArrayAttr::get(function.getContext(), *variants));
   for (auto [index, weight] : llvm::enumerate(weights)) {
     auto raw = dyn_cast<MemRefType>(weight.argument.getType());
     if (!raw || !raw.hasStaticShape() || !raw.getLayout().isIdentity())

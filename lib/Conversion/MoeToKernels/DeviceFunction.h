@@ -69,6 +69,15 @@ public:
   /// Whether a buffer lies in the arena, so that tensor maps may stand on it.
   bool isInArena(mlir::Value buffer);
 
+  /// Whether the program holds every variant of what it computes, one of which
+  /// the caller names.
+  bool hasVariants() const { return variants.has_value(); }
+  void useVariants() { variants.emplace(); }
+  /// The number, an i32, of the variant to launch here; what there is to choose
+  /// from stands in `description` (`moert.variants`).
+  mlir::Value variant(mlir::ImplicitLocOpBuilder &b,
+                      mlir::DictionaryAttr description);
+
   KernelTable &kernels() { return table; }
   Tiles &tiles() { return choices; }
   int64_t getShares() { return interface.getArena().getShares(); }
@@ -100,6 +109,7 @@ private:
   int32_t slots = 0;
   llvm::StringMap<int32_t> slotOf;
   llvm::DenseMap<mlir::Value, QuantizedRows> quantizedForms;
+  std::optional<llvm::SmallVector<mlir::Attribute>> variants;
 };
 
 } // namespace moe

@@ -158,6 +158,13 @@ static FewRowsSpec fewRowsSpec(WholeLayer layer, int64_t maxTokens) {
   return spec;
 }
 
+static bool isPossible(WholeLayer layer, int64_t maxTokens) {
+  ScopedDiagnosticHandler silent(layer.sort.getContext(),
+                                 [](Diagnostic &) { return success(); });
+  return succeeded(verifyFewRows(fewRowsSpec(layer, maxTokens),
+                                 [&] { return layer.sort.emitOpError(); }));
+}
+
 std::optional<WholeLayer> moe::matchWholeLayer(SortOp sort) {
   auto up = dyn_cast_or_null<GroupedMatmulOp>(nextStep(sort));
   auto down = up ? dyn_cast_or_null<GroupedMatmulOp>(nextStep(up)) : nullptr;
@@ -186,10 +193,7 @@ std::optional<WholeLayer> moe::matchWholeLayer(SortOp sort) {
     return std::nullopt;
   WholeLayer layer{sort, up, down, combine};
   // What the kernel refuses is computed by the others.
-  ScopedDiagnosticHandler silent(sort.getContext(),
-                                 [](Diagnostic &) { return success(); });
-  if (failed(verifyFewRows(fewRowsSpec(layer, 1),
-                           [&] { return sort.emitOpError(); })))
+  if (!isPossible(layer, 1))
     return std::nullopt;
   return layer;
 }
@@ -245,13 +249,20 @@ static LogicalResult launchWholeLayer(WholeLayer layer, int64_t maxTokens,
                           {"tokens", rowCount(b, layer.sort.getIds())}});
 }
 
+/// A kernel of the whole layer: up to how many tokens it is right, and, where
+/// there are variants, when it is launched besides.
+struct FewKernel {
+  int64_t mostTokens;
+  Value condition; // null: always
+};
+
 // Kernels of the whole layer for ever more tokens, the ops' own kernels for
 // what is left.
 static LogicalResult launchByTokens(const WholeLayer &layer,
-                                    ArrayRef<int64_t> mostTokens,
+                                    ArrayRef<FewKernel> kernels,
                                     KernelOpBuilder &b,
                                     DeviceFunction &function) {
-  if (mostTokens.empty()) {
+  if (kernels.empty()) {
     if (failed(convertToKernels(layer.sort, b, function)) ||
         failed(convertToKernels(layer.up, b, function)) ||
         failed(convertToKernels(layer.down, b, function)))
@@ -262,15 +273,57 @@ static LogicalResult launchByTokens(const WholeLayer &layer,
   // One token at least: without any the number wraps around.
   Value before =
       arith::SubIOp::create(b, rowCount(b, sort.getIds()), constantIndex(b, 1));
-  Value fits = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, before,
-                                     constantIndex(b, mostTokens.front()));
+  Value fits =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::ult, before,
+                            constantIndex(b, kernels.front().mostTokens));
+  if (Value condition = kernels.front().condition)
+    fits = arith::AndIOp::create(b, fits, condition);
   auto branch = scf::IfOp::create(b, fits, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(branch.thenBlock());
-  if (failed(launchWholeLayer(layer, mostTokens.front(), b, function)))
+  if (failed(launchWholeLayer(layer, kernels.front().mostTokens, b, function)))
     return failure();
   b.setInsertionPointToStart(branch.elseBlock());
-  return launchByTokens(layer, mostTokens.drop_front(), b, function);
+  return launchByTokens(layer, kernels.drop_front(), b, function);
+}
+
+// Variant 0 is what the table says, the next the ops' own kernels, the others
+// the layer in one kernel.
+static SmallVector<FewKernel> listKernels(WholeLayer layer,
+                                          const FewEntry &sizes,
+                                          ArrayRef<int64_t> mostTokens,
+                                          KernelOpBuilder &b,
+                                          DeviceFunction &function) {
+  SmallVector<FewKernel> kernels;
+  if (!function.hasVariants()) {
+    for (int64_t most : mostTokens)
+      kernels.push_back({most, Value()});
+    return kernels;
+  }
+  SmallVector<int64_t> few = {0};
+  for (int64_t most : fewRowsTokens)
+    if (isPossible(layer, most))
+      few.push_back(most);
+  auto named = [&](StringRef name, int64_t value) {
+    return b.getNamedAttr(name, b.getI64IntegerAttr(value));
+  };
+  Value chosen = function.variant(
+      b, b.getDictionaryAttr(
+             {named("experts", sizes.experts), named("top_k", sizes.topK),
+              named("hidden", sizes.hidden), named("inner", sizes.inner),
+              b.getNamedAttr("few", b.getI64ArrayAttr(few))}));
+  auto isChosen = [&](int64_t variant) -> Value {
+    Value number = arith::ConstantOp::create(b, b.getI32IntegerAttr(variant));
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, chosen, number);
+  };
+  Value isTable = isChosen(0);
+  for (auto [index, most] : llvm::enumerate(ArrayRef(few).drop_front())) {
+    Value condition = isChosen(index + 2);
+    if (llvm::is_contained(mostTokens, most))
+      condition = arith::OrIOp::create(b, condition, isTable);
+    kernels.push_back({most, condition});
+  }
+  return kernels;
 }
 
 LogicalResult moe::convertToKernels(const WholeLayer &layer, KernelOpBuilder &b,
@@ -284,7 +337,8 @@ LogicalResult moe::convertToKernels(const WholeLayer &layer, KernelOpBuilder &b,
   }
   b.setInsertionPoint(sort);
   FewRowsSpec sizes = fewRowsSpec(layer, 1);
-  std::vector<int64_t> mostTokens = function.tiles().fewTokens(
-      {sizes.experts, sizes.hidden, sizes.inner, sizes.topK, {}});
-  return launchByTokens(layer, mostTokens, b, function);
+  FewEntry entry = {sizes.experts, sizes.hidden, sizes.inner, sizes.topK, {}};
+  std::vector<int64_t> mostTokens = function.tiles().fewTokens(entry);
+  return launchByTokens(
+      layer, listKernels(layer, entry, mostTokens, b, function), b, function);
 }

@@ -31,6 +31,9 @@ private:
   LogicalResult moveRows();
   LogicalResult launchFrom(ArrayRef<Bucket> rest);
   LogicalResult launch(const Bucket &bucket);
+  FailureOr<DictionaryAttr> describe(ArrayRef<Candidate> candidates);
+  LogicalResult launchChosen(Value chosen, ArrayRef<Bucket> buckets,
+                             ArrayRef<Candidate> candidates);
 
   GroupedMatmulOp op;
   KernelOpBuilder &b;
@@ -331,13 +334,9 @@ static std::string nameOf(const GroupedMatmulSpec &spec) {
 }
 
 LogicalResult Conversion::launch(const Bucket &bucket) {
-  GroupedMatmulSpec variant = bucket.spec;
-  if (bucket.moves) {
-    variant.gather = variant.gatherIndex = false;
-    variant.gatherDivisor = 1;
-    if (failed(moveRows()))
-      return failure();
-  }
+  GroupedMatmulSpec variant = bucket.product();
+  if (bucket.moves && failed(moveRows()))
+    return failure();
   // Tiles for few rows store bf16, which is quantised after them.
   bool feeds = static_cast<bool>(quantizedTarget.codes);
   variant.quantize = feeds && !variant.swap && variant.tileWeights == 256;
@@ -387,6 +386,47 @@ LogicalResult Conversion::launchFrom(ArrayRef<Bucket> rest) {
   return launchFrom(rest.drop_front());
 }
 
+/// What moe-run needs to write a table of what it has timed.
+FailureOr<DictionaryAttr> Conversion::describe(ArrayRef<Candidate> candidates) {
+  FailureOr<TokenBytes> bound =
+      boundInTokens(op.getRows(), function.getShares());
+  if (failed(bound) || bound->constant)
+    return op.emitOpError("has rows whose number is no multiple of the number "
+                          "of tokens, but variants are timed by tokens");
+  SmallVector<Attribute> tiles;
+  for (const Candidate &candidate : candidates)
+    tiles.push_back(candidate.choice.spell(op.getContext()));
+  return b.getDictionaryAttr(
+      {b.getNamedAttr("k", b.getI64IntegerAttr(spec.k)),
+       b.getNamedAttr("n", b.getI64IntegerAttr(spec.n)),
+       b.getNamedAttr("paired", b.getBoolAttr(spec.isPaired())),
+       b.getNamedAttr("fp8", b.getBoolAttr(spec.fp8)),
+       b.getNamedAttr("experts", b.getI64IntegerAttr(spec.experts)),
+       b.getNamedAttr("rows_per_token",
+                      b.getI64IntegerAttr(bound->perToken + bound->perShare)),
+       b.getNamedAttr("tiles", b.getArrayAttr(tiles))});
+}
+
+/// Variant 0 is what the table says, the others are the candidates.
+LogicalResult Conversion::launchChosen(Value chosen, ArrayRef<Bucket> buckets,
+                                       ArrayRef<Candidate> candidates) {
+  OpBuilder::InsertionGuard guard(b);
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    Value number = arith::ConstantOp::create(b, b.getI32IntegerAttr(i));
+    Value isIt =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, chosen, number);
+    auto branch = scf::IfOp::create(b, isIt, /*withElseRegion=*/true);
+    b.setInsertionPointToStart(branch.thenBlock());
+    ArrayRef<Bucket> launched = buckets;
+    if (i)
+      launched = candidates[i - 1].buckets;
+    if (failed(launchFrom(launched)))
+      return failure();
+    b.setInsertionPointToStart(branch.elseBlock());
+  }
+  return launchFrom(candidates.back().buckets);
+}
+
 LogicalResult Conversion::run() {
   if (failed(readShapes()) || failed(readEpilogue()) || failed(readRows()) ||
       failed(readWeights()) || failed(readTarget()))
@@ -396,15 +436,28 @@ LogicalResult Conversion::run() {
                  succeeded(boundInTokens(op.getRows(), function.getShares()));
   SmallVector<Bucket> buckets =
       function.tiles().choose(op.getLoc(), spec, canMove);
-  bool someMove = llvm::any_of(buckets, [](auto &b) { return b.moves; });
+  std::vector<Candidate> candidates;
+  if (function.hasVariants())
+    candidates = Tiles::listCandidates(op.getLoc(), spec, canMove);
+  bool someMove =
+      llvm::any_of(buckets, [](auto &b) { return b.moves; }) ||
+      llvm::any_of(candidates, [](auto &c) { return c.buckets[0].moves; });
   if (someMove && failed(makeRoom()))
     return failure();
   expected = op.getRows();
   if (auto part = op->getAttrOfType<DenseI64ArrayAttr>("moe.part"))
     expected = arith::DivUIOp::create(b, timesFactor(b, expected, part[0]),
                                       constantIndex(b, part[1]));
-  if (failed(launchFrom(buckets)))
-    return failure();
+  if (candidates.empty()) {
+    if (failed(launchFrom(buckets)))
+      return failure();
+  } else {
+    FailureOr<DictionaryAttr> description = describe(candidates);
+    if (failed(description) ||
+        failed(launchChosen(function.variant(b, *description), buckets,
+                            candidates)))
+      return failure();
+  }
   if (target == op.getOuts())
     return success();
   if (!op.getScatter()) {

@@ -10,8 +10,6 @@ using namespace moe;
 /// Weight rows from which rows are better moved first than gathered for each
 /// tile of columns (benchmarks/gpu/results).
 static constexpr int64_t wideWeights = 4096;
-/// Rows of all groups up to which kernels gain from an early launch.
-static constexpr double mostEarlyRows = 4096;
 
 /// The rules for a matrix that was not measured (docs/GpuCodegen.md); limits in
 /// mean rows per group.
@@ -43,9 +41,8 @@ static std::vector<TileBucket> rulesFor(const GroupedMatmulSpec &spec) {
   return {{48, few}, {96, some}, {512, tails}, {0, many}};
 }
 
-/// The same for products of e4m3, whose tiles have no table
-/// (benchmarks/gpu/NOTES.md). Where k is short, dead rows cost more than their
-/// products' time.
+/// The same for products of e4m3 (benchmarks/gpu/NOTES.md). Where k is short,
+/// dead rows cost more than their products' time.
 static std::vector<TileBucket> rulesForFp8(const GroupedMatmulSpec &spec) {
   TileChoice few, some, many;
   few.tileTokens = 16;
@@ -58,6 +55,25 @@ static std::vector<TileBucket> rulesForFp8(const GroupedMatmulSpec &spec) {
   some.rows = 32;
   many.rows = INFINITY;
   return {{12, few}, {spec.k <= 1024 ? 512.0 : 96.0, some}, {0, many}};
+}
+
+GroupedMatmulSpec Bucket::product() const {
+  GroupedMatmulSpec product = spec;
+  if (moves) {
+    product.gather = product.gatherIndex = false;
+    product.gatherDivisor = 1;
+  }
+  return product;
+}
+
+Bucket moe::makeBucket(const GroupedMatmulSpec &spec, const TileChoice &choice,
+                       bool canMove) {
+  Bucket bucket;
+  bucket.spec = spec;
+  choice.apply(bucket.spec);
+  bucket.spec.rescale = spec.fp8 && !bucket.spec.swap;
+  bucket.moves = spec.gatherIndex && spec.gather && canMove && !choice.gather;
+  return bucket;
 }
 
 static bool isSame(const Bucket &a, const Bucket &b) {
@@ -89,11 +105,12 @@ static std::vector<TileBucket> fillGaps(ArrayRef<TileBucket> measured,
 
 std::vector<TileBucket> Tiles::plan(Location loc,
                                     const GroupedMatmulSpec &spec) {
-  if (spec.fp8)
-    return rulesForFp8(spec);
-  std::vector<TileBucket> rules = rulesFor(spec);
-  if (const TileEntry *entry = table.find(spec.k, spec.n, spec.isPaired()))
+  std::vector<TileBucket> rules = spec.fp8 ? rulesForFp8(spec) : rulesFor(spec);
+  if (const TileEntry *entry =
+          table.find(spec.k, spec.n, spec.isPaired(), spec.fp8))
     return fillGaps(entry->getBuckets(), rules);
+  if (spec.fp8)
+    return rules;
   if (unmeasured.insert({spec.k, spec.n, spec.isPaired()}).second)
     emitRemark(loc) << "the table of " << table.device
                     << " has no weights of k " << spec.k << ", n " << spec.n
@@ -106,16 +123,11 @@ SmallVector<Bucket> Tiles::choose(Location loc, const GroupedMatmulSpec &spec,
                                   bool canMove) {
   SmallVector<Bucket> buckets;
   for (const TileBucket &part : plan(loc, spec)) {
-    Bucket bucket;
+    Bucket bucket = makeBucket(spec, *part.choice, canMove);
     double most = std::floor(part.mostRows * spec.experts);
     if (part.mostRows && most < spec.gatherDivisor)
       continue; // less than a token's rows
     bucket.mostRows = static_cast<int64_t>(most);
-    bucket.spec = spec;
-    part.choice->apply(bucket.spec);
-    bucket.spec.rescale = spec.fp8 && !bucket.spec.swap;
-    bucket.moves =
-        spec.gatherIndex && spec.gather && canMove && !part.choice->gather;
     bucket.early = part.choice->rows * spec.experts <= mostEarlyRows;
     if (!buckets.empty() && isSame(buckets.back(), bucket))
       buckets.back().mostRows = bucket.mostRows;

@@ -16,6 +16,23 @@ struct Bucket {
   GroupedMatmulSpec spec;
   bool moves = false; ///< rows that an index names are moved first
   bool early = false; ///< begins before the kernel before it has ended
+
+  /// The spec of the product alone, whose rows may have been moved before it.
+  GroupedMatmulSpec product() const;
+};
+
+/// Rows of all groups up to which kernels gain from an early launch.
+inline constexpr int64_t mostEarlyRows = 4096;
+
+/// `spec` as a table's choice makes it, for any number of rows.
+Bucket makeBucket(const GroupedMatmulSpec &spec, const TileChoice &choice,
+                  bool canMove);
+
+/// A variant that is to be timed: for few rows it begins early, for many it
+/// does not, as what a table chooses.
+struct Candidate {
+  TileChoice choice;
+  std::vector<Bucket> buckets;
 };
 
 class Tiles {
@@ -27,6 +44,12 @@ public:
   /// at `loc` says, once for each matrix, that it was not measured.
   llvm::SmallVector<Bucket> choose(mlir::Location loc,
                                    const GroupedMatmulSpec &spec, bool canMove);
+
+  /// Tiles worth timing for `spec`, each with what a table says of it. All are
+  /// right; which is fastest depends on the device, the rows and the sizes.
+  static std::vector<Candidate> listCandidates(mlir::Location loc,
+                                               const GroupedMatmulSpec &spec,
+                                               bool canMove);
 
   /// For how many tokens at most kernels of a whole layer are made, ascending.
   std::vector<int64_t> fewTokens(const FewEntry &layer) const;

@@ -125,6 +125,17 @@ template <typename OpTy, size_t entry> struct CopyPattern : MoertPattern<OpTy> {
   }
 };
 
+struct VariantPattern : MoertPattern<moert::VariantOp> {
+  using MoertPattern::MoertPattern;
+  LogicalResult matchAndRewrite(moert::VariantOp op, OpAdaptor adaptor,
+                                Rewriter &rewriter) const override {
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    Value word = address(b, op.getWord(), adaptor.getWord());
+    callEntry(rewriter, op, ENTRY(variant), {i32(b, op.getChoice()), word});
+    return success();
+  }
+};
+
 struct StatusPattern : MoertPattern<moert::StatusOp> {
   using MoertPattern::MoertPattern;
   LogicalResult matchAndRewrite(moert::StatusOp op, OpAdaptor,
@@ -143,7 +154,7 @@ struct StatusPattern : MoertPattern<moert::StatusOp> {
 
 void moe::populateDevicePatterns(const LLVMTypeConverter &converter,
                                  RewritePatternSet &patterns) {
-  patterns.add<LaunchPattern, TensorMapPattern, StatusPattern,
+  patterns.add<LaunchPattern, TensorMapPattern, VariantPattern, StatusPattern,
                CopyPattern<moert::CopyOp, ENTRY(copy)>,
                CopyPattern<moert::ReadOp, ENTRY(read)>>(converter);
 }

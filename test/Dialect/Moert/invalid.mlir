@@ -226,3 +226,17 @@ func.func @negative_step() {
 // expected-error @+1 {{`moert.steps` is an array of strings on `moert.interface`, but found ["a"] on 'builtin.module'}}
 module attributes {moert.steps = ["a"]} {
 }
+
+// -----
+
+// expected-error @+1 {{`moert.variants` is an array of dictionaries of numbers, flags and arrays on `moert.interface`, but found [{few = "a"}] on 'builtin.module'}}
+module attributes {moert.variants = [{few = "a"}]} {
+}
+
+// -----
+
+func.func @variant_of_words(%words: memref<2xi32>) {
+  // expected-error @+1 {{'moert.variant' op writes 'memref<2xi32>', but memref<1xi32> is expected}}
+  moert.variant 0, %words : memref<2xi32>
+  return
+}

@@ -75,6 +75,13 @@ func.func @rows(%a: memref<?x8xbf16>, %b: memref<?x8xbf16>, %c: memref<2xi32>, %
 }
 }
 
+// CHECK-LABEL: func.func @variants
+func.func @variants(%word: memref<1xi32>) {
+  // CHECK-NEXT: moert.variant 0, %{{.*}} : memref<1xi32>
+  moert.variant 0, %word : memref<1xi32>
+  return
+}
+
 // CHECK-LABEL: func.func @marks
 func.func @marks() {
   // CHECK-NEXT: moert.mark 3

@@ -333,3 +333,21 @@ TEST_F(CudaSession, ATraceShowsEachLaunchAndCollectiveOnTheStream) {
     EXPECT_EQ((*session)->trace(rank).threads[0].spans().back().name, "scale");
   }
 }
+
+TEST_F(CudaSession, VariantsAreThoseOfTheManifest) {
+  std::string manifest =
+      replaced(cudaManifest(1), R"("tensor_maps": 1)",
+               R"("tensor_maps": 1, "variants": [{"experts": 2, "k": 4, "n": 4,
+                  "paired": false, "fp8": false, "rows_per_token": 1,
+                  "tiles": [{"tokens": 16}, {"tokens": 32}]}])");
+  auto session = open(cudaArtifact(manifest));
+  ASSERT_TRUE(session.ok()) << session.status().message();
+  for (int32_t variant : {0, 2})
+    EXPECT_TRUE((*session)->setVariants({variant}).ok());
+  auto error = [&](const std::vector<int32_t> &chosen) {
+    return (*session)->setVariants(chosen).message();
+  };
+  EXPECT_EQ(error({}), "function `scale` has 1 choices, 0 are made");
+  EXPECT_EQ(error({3}),
+            "choice 0 of function `scale` is variant 3, expected 0 to 2");
+}

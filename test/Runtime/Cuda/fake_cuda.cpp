@@ -189,6 +189,10 @@ constexpr KernelEntry kernels[] = {
 // Stands for every other kernel where FAKE_CUDA_ANY is set: does nothing.
 constexpr KernelEntry anyKernel = {"", [](void **) {}, {}};
 
+// What FAKE_CUDA_SPOIL names: makes the next result that the host takes wrong.
+bool isSpoiled = false;
+constexpr KernelEntry spoiler = {"", [](void **) { isSpoiled = true; }, {}};
+
 bool acceptsAny() { return std::getenv("FAKE_CUDA_ANY") != nullptr; }
 
 } // namespace
@@ -289,8 +293,12 @@ EXPORT int cuMemcpyHtoDAsync_v2(DevicePointer target, const void *source,
 // To pageable memory it returns when all is done.
 EXPORT int cuMemcpyDtoHAsync_v2(void *target, DevicePointer source, size_t size,
                                 StreamHandle stream) {
-  put(stream,
-      [=] { std::memcpy(target, reinterpret_cast<void *>(source), size); });
+  put(stream, [=] {
+    std::memcpy(target, reinterpret_cast<void *>(source), size);
+    constexpr size_t status = 4;
+    if (size != status && std::exchange(isSpoiled, false))
+      std::memset(target, 0x3f, size);
+  });
   return isPinned(target) || of(stream).capturing ? Success
                                                   : cuStreamSynchronize(stream);
 }
@@ -437,8 +445,10 @@ EXPORT int cuModuleGetFunction(FunctionHandle *function, ModuleHandle,
     }
   if (!acceptsAny())
     return NotFound;
-  *function =
-      reinterpret_cast<FunctionHandle>(const_cast<KernelEntry *>(&anyKernel));
+  const char *spoiled = std::getenv("FAKE_CUDA_SPOIL");
+  const KernelEntry *any =
+      spoiled && std::strstr(name, spoiled) ? &spoiler : &anyKernel;
+  *function = reinterpret_cast<FunctionHandle>(const_cast<KernelEntry *>(any));
   return Success;
 }
 EXPORT int cuFuncGetAttribute(int *value, int, FunctionHandle) {

@@ -1,0 +1,78 @@
+// The tiles that are timed on a machine (moe-run tune). A table may hold any
+// legal tile; these are the ones that were the fastest for some rows of some
+// layer, or close to it (benchmarks/gpu/results).
+#include "Tiles.h"
+
+#include "mlir/IR/Diagnostics.h"
+
+using namespace mlir;
+using namespace moe;
+
+static TileChoice makeTile(int64_t tokens, int64_t weights, bool swap,
+                           int64_t tails = 0) {
+  TileChoice choice;
+  choice.tileTokens = tokens;
+  choice.tileWeights = weights;
+  choice.swap = swap;
+  choice.tails = tails;
+  return choice;
+}
+
+/// Narrower tiles than 256 weights pay where a matrix is narrow itself.
+static constexpr int64_t narrow = 768;
+
+static std::vector<TileChoice> listTiles(const GroupedMatmulSpec &spec) {
+  std::vector<TileChoice> tiles;
+  for (int64_t tokens : {16, 32, 64, 128})
+    tiles.push_back(makeTile(tokens, 128, /*swap=*/true));
+  if (spec.n > 128) {
+    tiles.push_back(makeTile(128, 256, false));
+    tiles.push_back(tiles.back());
+    tiles.back().skipDead = true;
+  }
+  for (int64_t weights : {64, 128, 192})
+    if (spec.n % weights == 0 && spec.n <= narrow)
+      tiles.push_back(makeTile(128, weights, false));
+  // With tails a column tile is whole.
+  if (spec.n % 128 == 0)
+    tiles.push_back(makeTile(256, 128, true, 16));
+  if (spec.n % 256 == 0) {
+    tiles.push_back(makeTile(144, 256, true, 8));
+    tiles.push_back(makeTile(160, 256, true, 8));
+    tiles.push_back(makeTile(192, 256, true, 16));
+  } else if (spec.n % 384 == 0) {
+    tiles.push_back(makeTile(128, 384, true, 16));
+  }
+  return tiles;
+}
+
+std::vector<Candidate> Tiles::listCandidates(Location loc,
+                                             const GroupedMatmulSpec &spec,
+                                             bool canMove) {
+  // What the generator refuses is no candidate.
+  ScopedDiagnosticHandler silent(loc.getContext(),
+                                 [](Diagnostic &) { return success(); });
+  std::vector<Candidate> candidates;
+  for (const TileChoice &tile : listTiles(spec)) {
+    bool isChoice = spec.gather && spec.gatherIndex && canMove;
+    for (bool gather : {false, true}) {
+      if (!isChoice && gather != spec.gather)
+        continue;
+      Candidate candidate;
+      candidate.choice = tile;
+      candidate.choice.gather = gather && isChoice;
+      Bucket bucket = makeBucket(spec, candidate.choice, canMove);
+      if (failed(verifyGroupedMatmul(bucket.product(),
+                                     [&] { return emitError(loc); })))
+        continue;
+      bucket.early = true;
+      bucket.mostRows = mostEarlyRows;
+      candidate.buckets.push_back(bucket);
+      bucket.early = false;
+      bucket.mostRows = 0;
+      candidate.buckets.push_back(bucket);
+      candidates.push_back(candidate);
+    }
+  }
+  return candidates;
+}
