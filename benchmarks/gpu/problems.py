@@ -46,7 +46,16 @@ class Problem:
         gathered = kernel_settings.get("gather") == "1"
         w = in_blocks(self.w) if kernel_settings.get("blocked-weights") == "1" else self.w
         return {"x": self.tokens if gathered else self.x, "index": self.index, "w": w, "y": y,
-                "offsets": self.offsets, "bias": self.bias, "scale": self.scale}
+                "offsets": self.offsets, "bias": self.bias, "scale": self.scale, **self.split_room(kernel_settings)}
+
+    def split_room(self, settings):
+        """Memory for a kernel with `split`: its state, zero, and parts, not a number until they are written."""
+        if "split" not in settings:
+            return {}
+        slices, last = int(settings["split"]), int(settings.get("split-tiles", 128))
+        tile = int(settings.get("tile-tokens", 128)) * int(settings.get("tile-weights", 256))
+        return {"state": torch.zeros(32 + 2 * last, device="cuda", dtype=torch.int32),
+                "parts": torch.full((max(last * slices * tile, 1) if slices > 1 else 1,), float("nan"), device="cuda")}
 
     def columns(self, settings):
         return self.n if settings.get("epilogue", "none") == "none" else self.n // 2

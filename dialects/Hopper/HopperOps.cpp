@@ -46,6 +46,14 @@ static LogicalResult verifyTile(Operation *op, RingType ring, int64_t tile) {
                            << count;
 }
 
+static LogicalResult verifyPositive(Operation *op, StringRef what,
+                                    int64_t value) {
+  if (value >= 1)
+    return success();
+  return op->emitOpError() << "has " << value << " " << what
+                           << ", expected at least 1";
+}
+
 LogicalResult RingDeclOp::verify() {
   return verifyPlacement(*this, getOffset()); // (C1)
 }
@@ -108,15 +116,33 @@ LogicalResult NextTileOp::verify() {
         {"tile rows", getTileRows()},
         {"tile columns", getTileColumns()},
         {"row tiles per pass", getPassTiles()}})
-    if (value < 1) // (C1)
-      return emitOpError() << "has " << value << " " << what
-                           << ", expected at least 1";
+    if (failed(verifyPositive(*this, what, value))) // (C1)
+      return failure();
   int64_t unit = getEqual().value_or(1);
   if (unit < 1 || getTileRows() % unit) // (C2)
     return emitOpError() << "rounds the height of row tiles of "
                          << getTileRows() << " to " << unit
                          << ", expected a divisor";
   return success();
+}
+
+LogicalResult CountTilesOp::verify() {
+  for (auto [what, value] :
+       {std::pair<StringRef, int64_t>{"experts", getExperts()},
+        {"columns", getColumns()},
+        {"tile rows", getTileRows()},
+        {"tile columns", getTileColumns()}})
+    if (failed(verifyPositive(*this, what, value))) // (C1)
+      return failure();
+  return success();
+}
+
+LogicalResult ArrivePartOp::verify() {
+  return verifyPositive(*this, "parts", getCount()); // (C1)
+}
+
+LogicalResult SumPartsOp::verify() {
+  return verifyPositive(*this, "parts", getCount()); // (C1)
 }
 
 LogicalResult MmaOp::verify() {

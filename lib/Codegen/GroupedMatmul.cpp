@@ -3,12 +3,14 @@
 // the same schedule, so the ring position at a tile is a function of the tiles
 // before it and never exchanged.
 #include "GroupedMatmulFp8.h"
+#include "GroupedMatmulSplit.h"
 
 #include "dialects/Hopper/HopperDialect.h"
 #include "moe/Codegen/DeviceBuilder.h"
 #include "moe/Codegen/ScalarMath.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -32,6 +34,8 @@ namespace {
 /// count), columns from `column` on.
 struct OutputTile {
   Value expert, row, end, column;
+  /// Of the products: K blocks, and with `split` the part or -1.
+  Value firstBlock, blocks, part;
 };
 
 class GroupedMatmulBuilder {
@@ -63,6 +67,10 @@ private:
   void meetCluster();
   OutputTile ownPart(OutputTile tile);
   Value forEachTile(function_ref<void(OutputTile, Value)> body);
+  Value forEachTicket(function_ref<void(OutputTile, Value)> body);
+  Value drawTicket();
+  Value takeTicket(Value drawn, Value turn);
+  Value isLeader() { return b.equal(b.threadId(), 0); }
   void producer();
   void gatherProducer();
   void postTile(OutputTile tile, Value position, Value block);
@@ -71,10 +79,15 @@ private:
   void loadWeights(OutputTile tile, Value position, Value block);
   void consumer();
   void consumeTails(Value firstRow, Value staging);
-  SmallVector<Value> multiply(Value start, Value firstRow, int64_t columns);
+  void consumeTickets(Value firstRow, Value staging);
+  void consumeTile(OutputTile tile, Value start, Value firstRow, Value staging);
+  SmallVector<Value> multiply(Value start, Value blocks, Value firstRow,
+                              int64_t columns);
   void computeTile(OutputTile tile, Value live, Value start, Value firstRow,
                    Value staging, int64_t columns);
-  void keepTurning(Value position);
+  void finishTile(OutputTile tile, Value live, Value firstRow, Value staging,
+                  SmallVector<Value> sums);
+  void keepTurning(Value position, Value blocks);
   Value multiplyFp8(OutputTile tile, Value row, Value live, Value weightRow,
                     Value start, Value firstRow);
   Value applyEpilogue(Value values, OutputTile tile, Value row, Value live,
@@ -90,6 +103,7 @@ private:
   Value shared, ring;
   Value rank; ///< of this CTA in its cluster
   int64_t kBlocks;
+  std::optional<SplitWork> split;
 };
 } // namespace
 
@@ -111,6 +125,9 @@ void GroupedMatmulBuilder::build() {
     meetCluster();
   else
     NVVM::BarrierOp::create(b);
+  if (spec.split)
+    split.emplace(b, spec, argument("state"),
+                  spec.split > 1 ? argument("parts") : Value());
   Value warp = b.uniform(b.shr(b.threadId(), 5));
   uint32_t few = producerRegisters, many = consumerRegisters;
   if (spec.gather) {
@@ -125,9 +142,14 @@ void GroupedMatmulBuilder::build() {
       [&] {
         NVVM::SetMaxRegisterOp::create(b, few,
                                        NVVM::SetMaxRegisterAction::decrease);
-        if (spec.gather)
+        if (spec.gather) {
+          if (split)
+            split->count(argument("offsets"));
           return gatherProducer();
+        }
         b.ifThen(b.equal(warp, 0), [&] {
+          if (split)
+            split->count(argument("offsets"));
           Value elected = NVVM::ElectSyncOp::create(b, b.getI1Type(), Value());
           b.ifThen(elected, [&] { producer(); });
         });
@@ -172,6 +194,8 @@ void GroupedMatmulBuilder::start() {
 /// begins; gives the position after the last.
 Value GroupedMatmulBuilder::forEachTile(
     function_ref<void(OutputTile, Value)> body) {
+  if (split)
+    return forEachTicket(body);
   Value offsets = argument("offsets"), step = b.gridSize(), zero = b.i32(0);
   Value first = b.blockId();
   if (spec.cluster > 1) {
@@ -196,7 +220,9 @@ Value GroupedMatmulBuilder::forEachTile(
                  s[Position], next.getRow(), next.getEnd(), next.getColumn()}};
       },
       [&](ValueRange s) -> SmallVector<Value> {
-        body(ownPart({s[Expert], s[Row], s[End], s[Column]}), s[Position]);
+        body(ownPart({s[Expert], s[Row], s[End], s[Column], b.i32(0),
+                      b.i32(kBlocks), Value()}),
+             s[Position]);
         return {b.add(s[Number], step),
                 s[Expert],
                 s[First],
@@ -206,6 +232,72 @@ Value GroupedMatmulBuilder::forEachTile(
                 s[Column]};
       });
   return last[Position];
+}
+
+/// The same for tickets, of which the first is the CTA's number.  The next one
+/// is drawn at the beginning of a tile, so that it is there at the end.
+Value GroupedMatmulBuilder::forEachTicket(
+    function_ref<void(OutputTile, Value)> body) {
+  Value zero = b.i32(0);
+  Type i32 = b.getI32Type();
+  SmallVector<Type> resultTypes{b.getI1Type(), i32, i32, i32, i32, i32};
+  enum { Ticket, Expert, First, Position, Row, End, Column, Turn };
+  auto last = b.loopWhile(
+      {b.blockId(), zero, zero, zero, zero, zero, zero, zero},
+      [&](ValueRange s) -> std::pair<Value, SmallVector<Value>> {
+        auto next = NextTileOp::create(
+            b, resultTypes, argument("offsets"), split->getTile(s[Ticket]),
+            s[Expert], s[First], spec.experts, spec.n, spec.tileTokens,
+            spec.tileWeights, plan.passTiles, spec.rotate, IntegerAttr());
+        return {next.getValid(),
+                {s[Ticket], next.getNextExpert(), next.getNextFirst(),
+                 s[Position], next.getRow(), next.getEnd(), next.getColumn(),
+                 s[Turn]}};
+      },
+      [&](ValueRange s) -> SmallVector<Value> {
+        Value drawn = drawTicket();
+        Value part = split->getPart(s[Ticket]);
+        KRange blocks = split->getBlocks(part);
+        body({s[Expert], s[Row], s[End], s[Column], blocks.first, blocks.count,
+              part},
+             s[Position]);
+        return {takeTicket(drawn, s[Turn]),
+                s[Expert],
+                s[First],
+                b.add(s[Position], blocks.count),
+                s[Row],
+                s[End],
+                s[Column],
+                b.bitXor(s[Turn], 1)};
+      });
+  return last[Position];
+}
+
+/// One thread draws.
+Value GroupedMatmulBuilder::drawTicket() {
+  if (!spec.gather)
+    return split->draw();
+  auto drawn = scf::IfOp::create(b, TypeRange{b.getI32Type()}, isLeader(),
+                                 /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(drawn.thenBlock());
+  scf::YieldOp::create(b, split->draw());
+  b.setInsertionPointToStart(drawn.elseBlock());
+  scf::YieldOp::create(b, b.i32(0));
+  return drawn.getResult(0);
+}
+
+/// Gathering threads learn the ticket from a word in shared memory.  There are
+/// two, in turn: a fast thread writes the other one.
+Value GroupedMatmulBuilder::takeTicket(Value drawn, Value turn) {
+  if (!spec.gather)
+    return split->take(drawn);
+  constexpr int64_t ticketBarrier = 3; // after those of the consumers
+  Value word = b.atByte(shared, b.add(b.mul(turn, 4), plan.ticketOffset));
+  b.ifThen(isLeader(), [&] { b.store(split->take(drawn), word); });
+  NVVM::BarrierOp::create(b, Type(), b.i32(ticketBarrier), b.i32(128),
+                          NVVM::BarrierReductionAttr(), Value());
+  return b.load(b.getI32Type(), word);
 }
 
 /// Of the rows of a cluster's tile: the first half, rounded up to eight, or the
@@ -277,11 +369,11 @@ void GroupedMatmulBuilder::producer() {
       boxes = b.ceilDiv(b.sub(tile.end, tile.row), plan.tokensBox);
       rows = b.mul(boxes, plan.tokensBox);
     }
-    b.loop(0, kBlocks, {}, [&](Value block, ValueRange) -> SmallVector<Value> {
-      Value position = b.add(start, block);
+    b.loop(0, tile.blocks, {}, [&](Value i, ValueRange) -> SmallVector<Value> {
+      Value position = b.add(start, i), block = b.add(tile.firstBlock, i);
       sleepSometimes(position, 0);
       AcquireOp::create(b, ring, position);
-      postTile(tile, position, block);
+      postTile(tile, position, i);
       SmallVector<int64_t> whole{weightsTile};
       if (!spec.tails)
         whole = {tokensTile, weightsTile};
@@ -291,21 +383,26 @@ void GroupedMatmulBuilder::producer() {
       return {};
     });
   });
-  if (spec.tails) {
+  if (spec.tails || split) {
     AcquireOp::create(b, ring, last);
     postEnd(last);
   }
 }
 
-/// With tails the consumers learn a tile from the note beside its first stage:
-/// finding it takes several divisions, which the producer has time for.
+/// With tails and tickets the consumers learn a tile from the note beside its
+/// first stage: finding it takes several divisions, which the producer has time
+/// for, or a ticket, which only the producer has.
 void GroupedMatmulBuilder::postTile(OutputTile tile, Value position,
                                     Value block) {
-  if (spec.tails)
-    b.ifThen(b.equal(block, 0), [&] {
-      WriteNoteOp::create(b, ring, position, tile.row,
-                          b.sub(tile.end, tile.row), tile.column, tile.expert);
-    });
+  if (!spec.tails && !split)
+    return;
+  b.ifThen(b.equal(block, 0), [&] {
+    Value live = b.sub(tile.end, tile.row);
+    if (split)
+      live = split->encode(b.min(live, spec.tileTokens), tile.part);
+    WriteNoteOp::create(b, ring, position, tile.row, live, tile.column,
+                        tile.expert);
+  });
 }
 
 /// One more stage that brings nothing but the news that there are no tiles: a
@@ -318,7 +415,7 @@ void GroupedMatmulBuilder::postEnd(Value position) {
 
 /// All 128 threads copy rows of x; one of them also asks for the weights.
 void GroupedMatmulBuilder::gatherProducer() {
-  Value leader = b.equal(b.threadId(), 0);
+  Value leader = isLeader();
   auto rowsType =
       GatheredType::get(b.getContext(), ringType.getTiles()[tokensTile]);
   Value last = forEachTile([&](OutputTile tile, Value start) {
@@ -327,12 +424,12 @@ void GroupedMatmulBuilder::gatherProducer() {
         GatherRowsOp::create(b, rowsType, argument("x"),
                              spec.gatherIndex ? argument("index") : Value(),
                              tile.row, tile.end, spec.k, spec.gatherDivisor);
-    b.loop(0, kBlocks, {}, [&](Value block, ValueRange) -> SmallVector<Value> {
-      Value position = b.add(start, block);
+    b.loop(0, tile.blocks, {}, [&](Value i, ValueRange) -> SmallVector<Value> {
+      Value position = b.add(start, i), block = b.add(tile.firstBlock, i);
       sleepSometimes(position, 0);
       AcquireOp::create(b, ring, position);
       b.ifThen(leader, [&] {
-        postTile(tile, position, block);
+        postTile(tile, position, i);
         ExpectOp::create(b, ring, position, ArrayRef<int64_t>{weightsTile},
                          /*rows=*/Value());
         loadWeights(tile, position, block);
@@ -343,7 +440,7 @@ void GroupedMatmulBuilder::gatherProducer() {
       return {};
     });
   });
-  if (spec.tails) {
+  if (spec.tails || split) {
     AcquireOp::create(b, ring, last);
     b.ifThen(leader, [&] { postEnd(last); });
     CommitOp::create(b, ring, last);
@@ -358,7 +455,8 @@ void GroupedMatmulBuilder::gatherProducer() {
 /// second side; one group per fragment of 64 rows stays in flight: a stage is
 /// released when the groups after it have been issued.  The first block starts
 /// the sums, so they are never zeroed.
-SmallVector<Value> GroupedMatmulBuilder::multiply(Value start, Value firstRow,
+SmallVector<Value> GroupedMatmulBuilder::multiply(Value start, Value blocks,
+                                                  Value firstRow,
                                                   int64_t columns) {
   auto accType = AccumulatorType::get(b.getContext(), wgmmaRows, columns);
   int64_t lhs = spec.swap ? weightsTile : tokensTile;
@@ -373,11 +471,11 @@ SmallVector<Value> GroupedMatmulBuilder::multiply(Value start, Value firstRow,
     }
     return next;
   };
-  // With tails the tile was read from the first stage.
-  if (!spec.tails)
+  // With a note the tile was read from the first stage.
+  if (!spec.tails && !split)
     WaitFullOp::create(b, ring, start, spec.gather);
   SmallVector<Value> sums = issue(start, {});
-  sums = b.loop(1, kBlocks, sums,
+  sums = b.loop(1, blocks, sums,
                 [&](Value block, ValueRange carried) -> SmallVector<Value> {
                   Value position = b.add(start, block);
                   sleepSometimes(position, 1);
@@ -391,7 +489,7 @@ SmallVector<Value> GroupedMatmulBuilder::multiply(Value start, Value firstRow,
                                 accType.getColumns());
   for (Value &sum : sums)
     sum = MmaWaitOp::create(b, type, sum);
-  ReleaseOp::create(b, ring, b.add(start, kBlocks - 1), spec.cluster);
+  ReleaseOp::create(b, ring, b.add(start, b.sub(blocks, 1)), spec.cluster);
   return sums;
 }
 
@@ -409,8 +507,8 @@ Value GroupedMatmulBuilder::multiplyFp8(OutputTile tile, Value row, Value live,
   return multiplyScaled(b, product, place);
 }
 
-void GroupedMatmulBuilder::keepTurning(Value start) {
-  b.loop(0, kBlocks, {}, [&](Value block, ValueRange) -> SmallVector<Value> {
+void GroupedMatmulBuilder::keepTurning(Value start, Value blocks) {
+  b.loop(0, blocks, {}, [&](Value block, ValueRange) -> SmallVector<Value> {
     Value position = b.add(start, block);
     sleepSometimes(position, 2);
     WaitFullOp::create(b, ring, position, /*gathered=*/false);
@@ -480,14 +578,30 @@ Value GroupedMatmulBuilder::applyEpilogue(Value values, OutputTile tile,
 void GroupedMatmulBuilder::computeTile(OutputTile tile, Value live, Value start,
                                        Value firstRow, Value staging,
                                        int64_t columns) {
+  if (spec.fp8) {
+    Value row = spec.swap ? tile.row : b.add(tile.row, firstRow);
+    Value weightRow = spec.swap ? b.add(tile.column, firstRow) : tile.column;
+    return finishTile(
+        tile, live, firstRow, staging,
+        {multiplyFp8(tile, row, live, weightRow, start, firstRow)});
+  }
+  SmallVector<Value> sums = multiply(start, tile.blocks, firstRow, columns);
+  if (spec.split <= 1)
+    return finishTile(tile, live, firstRow, staging, sums);
+  Value consumer = b.shr(firstRow, 6);
+  Value isLast = split->leave(sums.front(), tile.part, consumer);
+  b.ifThen(isLast, [&] {
+    finishTile(tile, live, firstRow, staging,
+               {split->gather(sums.front(), tile.part, consumer)});
+  });
+}
+
+void GroupedMatmulBuilder::finishTile(OutputTile tile, Value live,
+                                      Value firstRow, Value staging,
+                                      SmallVector<Value> sums) {
   Value row = spec.swap ? tile.row : b.add(tile.row, firstRow);
   Value weightRow = spec.swap ? b.add(tile.column, firstRow) : tile.column;
   Value column = spec.isPaired() ? b.shr(weightRow, 1) : weightRow;
-  SmallVector<Value> sums;
-  if (spec.fp8)
-    sums = {multiplyFp8(tile, row, live, weightRow, start, firstRow)};
-  else
-    sums = multiply(start, firstRow, columns);
   for (auto [i, values] : llvm::enumerate(sums))
     values = applyEpilogue(values, tile, row, live,
                            i ? b.add(weightRow, i * wgmmaRows) : weightRow);
@@ -518,7 +632,9 @@ void GroupedMatmulBuilder::consumeTails(Value firstRow, Value staging) {
                 {s[Position], note.getA(), live, note.getC(), note.getD()}};
       },
       [&](ValueRange s) -> SmallVector<Value> {
-        OutputTile tile{s[Expert], s[Row], b.add(s[Row], s[Live]), s[Column]};
+        OutputTile tile{s[Expert], s[Row],   b.add(s[Row], s[Live]),
+                        s[Column], b.i32(0), b.i32(kBlocks),
+                        Value()};
         auto choose = [&](auto choose, ArrayRef<int64_t> sides) -> void {
           if (sides.size() == 1)
             return computeTile(tile, s[Live], s[Position], firstRow, staging,
@@ -535,6 +651,48 @@ void GroupedMatmulBuilder::consumeTails(Value firstRow, Value staging) {
       });
 }
 
+void GroupedMatmulBuilder::consumeTile(OutputTile tile, Value start,
+                                       Value firstRow, Value staging) {
+  Value row = spec.swap ? tile.row : b.add(tile.row, firstRow);
+  // Known to be uniform: branches on it must not look divergent to ptxas.
+  Value live = b.uniform(b.sub(tile.end, row));
+  auto compute = [&] {
+    computeTile(tile, live, start, firstRow, staging,
+                spec.swap ? spec.tileTokens : spec.tileWeights);
+  };
+  if (spec.skipDead)
+    b.ifElse(b.less(0, live), compute,
+             [&] { keepTurning(start, tile.blocks); });
+  else
+    compute();
+}
+
+void GroupedMatmulBuilder::consumeTickets(Value firstRow, Value staging) {
+  enum { Position, Row, Code, Column, Expert };
+  Value zero = b.i32(0);
+  b.loopWhile(
+      {zero, zero, zero, zero, zero},
+      [&](ValueRange s) -> std::pair<Value, SmallVector<Value>> {
+        sleepSometimes(s[Position], 1);
+        WaitFullOp::create(b, ring, s[Position], spec.gather);
+        auto note = ReadNoteOp::create(b, SmallVector<Type>(4, b.getI32Type()),
+                                       ring, s[Position]);
+        // Known to be uniform, as in consumeTails.
+        Value code = b.uniform(note.getB());
+        return {b.less(-1, code),
+                {s[Position], note.getA(), code, note.getC(), note.getD()}};
+      },
+      [&](ValueRange s) -> SmallVector<Value> {
+        auto [live, part] = split->decode(s[Code]);
+        Value blocks = split->getBlocks(part).count;
+        consumeTile({s[Expert], s[Row], b.add(s[Row], live), s[Column],
+                     /*firstBlock=*/Value(), blocks, part},
+                    s[Position], firstRow, staging);
+        return {b.add(s[Position], blocks), s[Row], s[Code], s[Column],
+                s[Expert]};
+      });
+}
+
 void GroupedMatmulBuilder::consumer() {
   Value consumer = b.sub(b.uniform(b.warpgroup()), 1);
   Value firstRow = b.mul(consumer, wgmmaRows * plan.fragments);
@@ -545,19 +703,12 @@ void GroupedMatmulBuilder::consumer() {
     DrainStoresOp::create(b);
     return;
   }
-  forEachTile([&](OutputTile tile, Value start) {
-    Value row = spec.swap ? tile.row : b.add(tile.row, firstRow);
-    // Known to be uniform: branches on it must not look divergent to ptxas.
-    Value live = b.uniform(b.sub(tile.end, row));
-    auto compute = [&] {
-      computeTile(tile, live, start, firstRow, staging,
-                  spec.swap ? spec.tileTokens : spec.tileWeights);
-    };
-    if (spec.skipDead)
-      b.ifElse(b.less(0, live), compute, [&] { keepTurning(start); });
-    else
-      compute();
-  });
+  if (split)
+    consumeTickets(firstRow, staging);
+  else
+    forEachTile([&](OutputTile tile, Value start) {
+      consumeTile(tile, start, firstRow, staging);
+    });
   DrainStoresOp::create(b);
 }
 

@@ -15,7 +15,7 @@ constexpr int64_t blockColumns = 64;
 struct GroupedMatmulPlan {
   int64_t stages, buffers;
   int64_t boxRows, boxColumns, boxes; ///< output boxes of one consumer's tile
-  int64_t ringOffset, sharedBytes;
+  int64_t ringOffset, ticketOffset, sharedBytes;
   int64_t fragments; ///< 64-row blocks of one consumer
   int64_t passTiles;
   /// Rows of x and w that one TMA load brings.

@@ -1,6 +1,7 @@
 // What a grouped matmul may be, and what follows from it for memory and
 // parameters.
 #include "GroupedMatmulFp8.h"
+#include "GroupedMatmulSplit.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
@@ -56,6 +57,9 @@ GroupedMatmulPlan moe::planGroupedMatmul(const GroupedMatmulSpec &spec) {
                         : spec.tileWeights;
   if (spec.quantize)
     perPair *= 2; // and two e4m3 to an element
+  // Two tickets on their way from the thread that draws them to all that
+  // gather.
+  int64_t ticketBytes = spec.split && spec.gather ? 16 : 0;
   int64_t stageBytes = (spec.tileTokens + spec.tileWeights) * 128 + 32;
   if (spec.tails) {
     plan.sides = getSides(spec.tileTokens, spec.tails);
@@ -77,7 +81,7 @@ GroupedMatmulPlan moe::planGroupedMatmul(const GroupedMatmulSpec &spec) {
   int64_t boxBytes = plan.boxRows * plan.boxColumns * 2;
   auto place = [&](int64_t buffers) {
     plan.ringOffset = llvm::alignTo(consumers * buffers * boxBytes, 1024);
-    return (maxSharedBytes - plan.ringOffset) / stageBytes;
+    return (maxSharedBytes - ticketBytes - plan.ringOffset) / stageBytes;
   };
   // With tails a tile has few, large boxes: a third and a fourth stage are
   // worth more.
@@ -88,6 +92,8 @@ GroupedMatmulPlan moe::planGroupedMatmul(const GroupedMatmulSpec &spec) {
   int64_t fitting = place(plan.buffers);
   plan.stages = spec.stages ? spec.stages : std::min(fitting, maxStages);
   plan.sharedBytes = plan.ringOffset + plan.stages * stageBytes;
+  plan.ticketOffset = plan.sharedBytes;
+  plan.sharedBytes += ticketBytes;
   return plan;
 }
 
@@ -189,7 +195,8 @@ LogicalResult moe::verifyGroupedMatmul(const GroupedMatmulSpec &spec,
                                        ErrorFn emitError) {
   if (failed(verifyProblem(spec, emitError)) ||
       failed(verifyTile(spec, emitError)) ||
-      failed(verifyScaled(spec, emitError)))
+      failed(verifyScaled(spec, emitError)) ||
+      failed(verifySplit(spec, emitError)))
     return failure();
   if (spec.passTiles < 0)
     return emitError() << "passes of " << spec.passTiles
@@ -242,6 +249,10 @@ KernelInterface moe::getGroupedMatmulInterface(const GroupedMatmulSpec &spec) {
       spec.getOutputColumns() / (spec.quantize ? 2 : 1), plan.boxRows,
       plan.boxColumns);
   pointer("offsets");
+  if (spec.split)
+    pointer("state");
+  if (spec.split > 1)
+    pointer("parts");
   if (spec.bias)
     pointer("bias");
   if (spec.rowScale)

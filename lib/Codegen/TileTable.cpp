@@ -19,6 +19,7 @@ void TileChoice::apply(GroupedMatmulSpec &spec) const {
   spec.skipDead = skipDead;
   spec.tails = tails;
   spec.cluster = cluster;
+  spec.split = split;
 }
 
 DictionaryAttr TileChoice::spell(MLIRContext *context) const {
@@ -88,13 +89,13 @@ const TileEntry *TileTable::find(int64_t k, int64_t n, bool paired,
 static bool checkKeys(const llvm::json::Object &tile, std::string &error) {
   constexpr StringRef flags[] = {"swap", "skip_dead", "gather"};
   constexpr StringRef numbers[] = {"rows",    "tokens", "weights", "tails",
-                                   "cluster", "us",     "experts"};
+                                   "cluster", "split",  "us",      "experts"};
   for (const auto &[key, value] : tile) {
     bool isFlag = llvm::is_contained(flags, StringRef(key));
     if (!isFlag && !llvm::is_contained(numbers, StringRef(key)))
       error = ("a tile has `" + StringRef(key) +
                "`, but rows, tokens, weights, swap, skip_dead, gather, tails, "
-               "cluster, us and experts are known")
+               "cluster, split, us and experts are known")
                   .str();
     else if (isFlag ? !value.getAsBoolean() : !value.getAsNumber())
       error = ("`" + StringRef(key) + "` of a tile is no " +
@@ -123,7 +124,8 @@ static bool readChoice(const llvm::json::Object &object, TileChoice &choice,
             object.getBoolean("skip_dead").value_or(false),
             object.getBoolean("gather").value_or(false),
             object.getInteger("tails").value_or(0),
-            object.getInteger("cluster").value_or(1)};
+            object.getInteger("cluster").value_or(1),
+            object.getInteger("split").value_or(0)};
   return true;
 }
 

@@ -138,6 +138,8 @@ static FailureOr<Kernel> readGroupedMatmul(Settings &settings, Location loc) {
   settings.read("swap", spec.swap);
   settings.read("skip-dead", spec.skipDead);
   settings.read("tails", spec.tails);
+  settings.read("split", spec.split);
+  settings.read("split-tiles", spec.splitTiles);
   settings.read("gather", spec.gather);
   settings.read("row-scale", spec.rowScale);
   settings.read("bias", spec.bias);
@@ -455,6 +457,8 @@ static FailureOr<std::string> describeTile(Settings &settings, Location loc) {
       choice->tails ? ", tails of " + std::to_string(choice->tails) : "";
   if (choice->cluster > 1)
     tails += ", clusters of " + std::to_string(choice->cluster);
+  if (choice->split)
+    tails += ", split " + std::to_string(choice->split);
   return llvm::formatv("{0} tokens x {1} weights{2}{3}{4}{5}\n",
                        choice->tileTokens, choice->tileWeights,
                        choice->swap ? ", swapped" : "",

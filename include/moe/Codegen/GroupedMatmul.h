@@ -31,6 +31,9 @@ enum class GroupedEpilogue {
 /// - scale[rows], bias[experts * n]: f32, only with `rowScale`, `bias`; bias is
 ///   ordered as w's rows
 /// - y[rows][n], or [n / 2] with swiglu
+/// - with `split` state, getSplitStateBytes(), zero before the first launch and
+///   after each, and parts, getSplitPartBytes(), which need not be kept; other
+///   launches may have them once this one has ended
 ///
 /// x, w and y are bf16; with `fp8` x and w are e4m3 with f32 scales, which an
 /// element is to be multiplied by:
@@ -69,6 +72,9 @@ struct GroupedMatmulSpec {
   /// device among multiples of this (0: off). `tileWeights` may be 128, 256 or
   /// 384 then.
   int64_t tails = 0;
+  /// CTAs draw tiles from a counter (0: each knows its own), of which the last
+  /// `splitTiles` are cut into so many slices of k (1: none is).
+  int64_t split = 0, splitTiles = 128;
   bool gather = false, rowScale = false, bias = false;
   bool gatherIndex = true;   ///< only with `gather`
   int64_t gatherDivisor = 1; ///< only with an index
@@ -99,6 +105,10 @@ struct GroupedMatmulSpec {
 mlir::LogicalResult
 verifyGroupedMatmul(const GroupedMatmulSpec &spec,
                     llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+
+/// Memory that a kernel with `split` needs.
+int64_t getSplitStateBytes(const GroupedMatmulSpec &spec);
+int64_t getSplitPartBytes(const GroupedMatmulSpec &spec);
 
 /// The parameters of the kernel that a verified spec gives.
 KernelInterface getGroupedMatmulInterface(const GroupedMatmulSpec &spec);

@@ -64,6 +64,7 @@ struct ConvertHopperToNVVM
     populateStorePatterns(converter, patterns);
     populateSchedulePatterns(converter, patterns);
     populateScalePatterns(converter, patterns);
+    populateSplitPatterns(converter, patterns);
     scf::populateSCFStructuralTypeConversionsAndLegality(converter, patterns,
                                                          target);
     // Helper functions may pass rings and fragments; kernels (llvm.func)

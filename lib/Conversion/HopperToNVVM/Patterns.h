@@ -26,6 +26,10 @@ void populateSchedulePatterns(const mlir::TypeConverter &converter,
 void populateScalePatterns(const mlir::TypeConverter &converter,
                            mlir::RewritePatternSet &patterns);
 
+/// Tiles that several CTAs share.
+void populateSplitPatterns(const mlir::TypeConverter &converter,
+                           mlir::RewritePatternSet &patterns);
+
 /// A converted accumulator, fragment or slice of these registers.
 mlir::Value packRegisters(DeviceBuilder &b, mlir::Type type,
                           llvm::ArrayRef<mlir::Value> values);

@@ -29,6 +29,7 @@ private:
   LogicalResult readTarget();
   LogicalResult makeRoom();
   LogicalResult moveRows();
+  void makeRoomForParts(ArrayRef<Bucket> buckets);
   LogicalResult launchFrom(ArrayRef<Bucket> rest);
   LogicalResult launch(const Bucket &bucket);
   FailureOr<DictionaryAttr> describe(ArrayRef<Candidate> candidates);
@@ -41,8 +42,9 @@ private:
   GroupedMatmulSpec spec;
   int64_t parts = 1, columns = 0, depth = 0; // of the op, unpadded
   Value rows, index, weights, bias, offsets, target;
-  Value moved;    // room for the rows that `index` names
-  Value expected; // rows by which a tile is chosen
+  Value moved;        // room for the rows that `index` names
+  Value state, parts; // of kernels that split tiles
+  Value expected;     // rows by which a tile is chosen
   // With fp8 weights: the rows, their scales, and what the next product reads.
   QuantizedRows quantized, quantizedTarget;
   Value weightScales;
@@ -315,6 +317,8 @@ static std::string nameOf(const GroupedMatmulSpec &spec) {
     name += llvm::formatv("_tails{0}", spec.tails);
   if (spec.cluster != 1)
     name += llvm::formatv("_cluster{0}", spec.cluster);
+  if (spec.split)
+    name += llvm::formatv("_split{0}", spec.split);
   if (spec.blockedWeights)
     name += "_blocked";
   if (spec.gather)
@@ -355,6 +359,8 @@ LogicalResult Conversion::launch(const Bucket &bucket) {
            {"w", weights},
            {"y", variant.quantize ? quantizedTarget.codes : target},
            {"offsets", offsets},
+           {"state", state},
+           {"parts", parts},
            {"bias", bias},
            {"x_scale", quantized.scales},
            {"w_scale", weightScales},
@@ -368,6 +374,24 @@ LogicalResult Conversion::launch(const Bucket &bucket) {
   move.rows = op.getRows();
   move.columns = columns;
   return launchQuantize(op, b, function, move, quantizedTarget);
+}
+
+/// Of the launches one runs: they share the memory of the largest.
+void Conversion::makeRoomForParts(ArrayRef<Bucket> buckets) {
+  int64_t stateBytes = 0, partBytes = 0;
+  for (const Bucket &bucket : buckets) {
+    if (!bucket.spec.split)
+      continue;
+    stateBytes = std::max(stateBytes, getSplitStateBytes(bucket.spec));
+    partBytes = std::max(partBytes, getSplitPartBytes(bucket.spec));
+  }
+  if (stateBytes)
+    state = function.zeroedScratch(
+        b, {0, 0, stateBytes},
+        MemRefType::get({stateBytes / 4}, b.getI32Type()));
+  if (partBytes)
+    parts = function.scratch(b, {0, 0, partBytes},
+                             MemRefType::get({partBytes / 4}, b.getF32Type()));
 }
 
 LogicalResult Conversion::launchFrom(ArrayRef<Bucket> rest) {
@@ -444,6 +468,7 @@ LogicalResult Conversion::run() {
       llvm::any_of(candidates, [](auto &c) { return c.buckets[0].moves; });
   if (someMove && failed(makeRoom()))
     return failure();
+  makeRoomForParts(buckets);
   expected = op.getRows();
   if (auto part = op->getAttrOfType<DenseI64ArrayAttr>("moe.part"))
     expected = arith::DivUIOp::create(b, timesFactor(b, expected, part[0]),

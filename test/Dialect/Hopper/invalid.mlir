@@ -319,3 +319,27 @@ func.func @several_buffers(%x: !hopper.fragment<64x128>, %out: !hopper.staging<2
       : !hopper.fragment<64x128>, !hopper.staging<2, <64x64xbf16>>
   return
 }
+
+// -----
+
+func.func @tiles_of_nothing(%offsets: !llvm.ptr) {
+  // expected-error @+1 {{'hopper.count_tiles' op has 0 experts, expected at least 1}}
+  %tiles = hopper.count_tiles %offsets experts 0 columns 4096 tile 32x128
+  return
+}
+
+// -----
+
+func.func @no_part(%counters: !llvm.ptr, %number: i32) {
+  // expected-error @+1 {{'hopper.arrive_part' op has 0 parts, expected at least 1}}
+  %last = hopper.arrive_part %counters[%number] of 0
+  return
+}
+
+// -----
+
+func.func @sum_of_nothing(%parts: !llvm.ptr, %first: i32) {
+  // expected-error @+1 {{'hopper.sum_parts' op has 0 parts, expected at least 1}}
+  %values = hopper.sum_parts %parts[%first] count 0 : !hopper.fragment<64x32>
+  return
+}

@@ -151,3 +151,18 @@ func.func @quantized_operands(%ring: !hopper.ring<3, <128x128xf8E4M3FN>, <256x12
       : !hopper.fragment<64x128>, !hopper.staging<1, <64x64xbf16>>
   return
 }
+
+// CHECK-LABEL: func.func @shared_tiles
+func.func @shared_tiles(%offsets: !llvm.ptr, %state: !llvm.ptr, %parts: !llvm.ptr, %values: !hopper.fragment<64x32>) {
+  // CHECK: %[[TILES:.*]] = hopper.count_tiles %{{.*}} experts 8 columns 4096 tile 32x128
+  %tiles = hopper.count_tiles %offsets experts 8 columns 4096 tile 32x128
+  // CHECK: %[[NUMBER:.*]] = hopper.draw_ticket %{{.*}}
+  %number = hopper.draw_ticket %state
+  // CHECK: hopper.store_part %{{.*}}, %{{.*}}[%[[NUMBER]]] : !hopper.fragment<64x32>
+  hopper.store_part %values, %parts[%number] : !hopper.fragment<64x32>
+  // CHECK: hopper.arrive_part %{{.*}}[%[[TILES]]] of 4
+  %last = hopper.arrive_part %state[%tiles] of 4
+  // CHECK: hopper.sum_parts %{{.*}}[%[[NUMBER]]] count 4 : !hopper.fragment<64x32>
+  %sum = hopper.sum_parts %parts[%number] count 4 : !hopper.fragment<64x32>
+  return
+}
