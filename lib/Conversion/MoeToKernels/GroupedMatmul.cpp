@@ -42,9 +42,9 @@ private:
   GroupedMatmulSpec spec;
   int64_t parts = 1, columns = 0, depth = 0; // of the op, unpadded
   Value rows, index, weights, bias, offsets, target;
-  Value moved;        // room for the rows that `index` names
-  Value state, parts; // of kernels that split tiles
-  Value expected;     // rows by which a tile is chosen
+  Value moved;                  // room for the rows that `index` names
+  Value splitState, splitParts; // of kernels that split tiles
+  Value expected;               // rows by which a tile is chosen
   // With fp8 weights: the rows, their scales, and what the next product reads.
   QuantizedRows quantized, quantizedTarget;
   Value weightScales;
@@ -359,8 +359,8 @@ LogicalResult Conversion::launch(const Bucket &bucket) {
            {"w", weights},
            {"y", variant.quantize ? quantizedTarget.codes : target},
            {"offsets", offsets},
-           {"state", state},
-           {"parts", parts},
+           {"state", splitState},
+           {"parts", splitParts},
            {"bias", bias},
            {"x_scale", quantized.scales},
            {"w_scale", weightScales},
@@ -386,12 +386,12 @@ void Conversion::makeRoomForParts(ArrayRef<Bucket> buckets) {
     partBytes = std::max(partBytes, getSplitPartBytes(bucket.spec));
   }
   if (stateBytes)
-    state = function.zeroedScratch(
+    splitState = function.zeroedScratch(
         b, {0, 0, stateBytes},
         MemRefType::get({stateBytes / 4}, b.getI32Type()));
   if (partBytes)
-    parts = function.scratch(b, {0, 0, partBytes},
-                             MemRefType::get({partBytes / 4}, b.getF32Type()));
+    splitParts = function.scratch(
+        b, {0, 0, partBytes}, MemRefType::get({partBytes / 4}, b.getF32Type()));
 }
 
 LogicalResult Conversion::launchFrom(ArrayRef<Bucket> rest) {

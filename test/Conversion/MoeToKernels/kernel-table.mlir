@@ -6,11 +6,14 @@
 // RUN: not moe-opt %t/layer.mlir --convert-moe-to-kernels=kernel-table=%t/none.json 2>&1 | FileCheck %s --check-prefix=NONE
 // RUN: not moe-opt %t/layer.mlir --convert-moe-to-kernels=kernel-table=%t/bad.json 2>&1 | FileCheck %s --check-prefix=BAD
 // RUN: not moe-opt %t/layer.mlir --convert-moe-to-kernels=kernel-table=%t/tile.json 2>&1 | FileCheck %s --check-prefix=TILE
+// RUN: moe-opt %t/layer.mlir --convert-moe-to-kernels=kernel-table=%t/tickets.json --canonicalize 2> %t/remarks | FileCheck %s --check-prefix=TICKETS
+// RUN: not moe-opt %t/layer.mlir --convert-moe-to-kernels=kernel-table=%t/split.json 2>&1 | FileCheck %s --check-prefix=SPLIT
 // RUN: not moe-opt %t/layer.mlir --place=ranks=1 --target=cpu --kernel-table=%t/table.json --compile-to=lowered 2>&1 | FileCheck %s --check-prefix=CPU
 // REMARK: remark: the table of a test has no weights of k 64, n 64: tiles follow general rules
 // REMARK-NOT: remark
 // NONE: error: cannot read the kernel table '{{.*}}none.json': No such file or directory
 // BAD: bad.json: a tile needs positive `rows`, `tokens` and `weights`
+// SPLIT: error: 'moe.grouped_matmul' op k of 64 is split into 2 slices, expected 0 (tiles in a fixed order) to 1, one for each block of 64
 // TILE: error: 'moe.grouped_matmul' op tile has 100 tokens, expected 128 (or swap)
 // CPU: error: --kernel-table is '{{.*}}table.json', but only --target=cuda chooses kernels: leave it out
 
@@ -31,6 +34,15 @@
 // CHECK: moert.launch 4 {{.*}} (%arg0,
 // CHECK: func.func @layer_bind
 // CHECK: moert.tensor_map {{.*}} columns 64 pitch 64 box[128, 64] blocked
+
+// Tickets are counted in words of their own, behind the planned arena, that are zero before the first run.
+// TICKETS: name = "zero_words"
+// TICKETS-SAME: name = "matmul_e2_n128_k64_16x128_swap_split1_blocked_swiglu"
+// TICKETS: func.func @layer(
+// TICKETS: %[[STATE:.*]] = memref.view %{{.*}}[%{{.*}}][] : memref<?xi8> to memref<32xi32>
+// TICKETS: moert.launch {{[0-9]+}} grid(%c-1) (%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %[[STATE]] : i32, i32, i32, memref<3xi32>, memref<32xi32>)
+// TICKETS: func.func @layer_bind
+// TICKETS: moert.launch 0 grid(%c-1) (%{{.*}}, %c32_i32 : memref<?xi32>, i32)
 
 //--- layer.mlir
 #w = #moe.checkpoint<names = ["w"], file_shape = [2, 2, 64, 64], map = affine_map<(e, p, i, h) -> (e, p, i, h)>>
@@ -61,5 +73,9 @@ moert.interface @layer on @ranks layer 0 experts 2 top_k 1 slots [0, 1]
   {"rows": 4, "tokens": 16, "weights": 128, "swap": true}, {"rows": 16, "tokens": 128, "weights": 64, "gather": true}]}]}
 //--- bad.json
 {"matrices": [{"k": 64, "n": 128, "paired": true, "tiles": [{"rows": 4}]}]}
+//--- tickets.json
+{"device": "a test", "matrices": [{"k": 64, "n": 128, "paired": true, "tiles": [{"rows": 4, "tokens": 16, "weights": 128, "swap": true, "split": 1}]}]}
+//--- split.json
+{"device": "a test", "matrices": [{"k": 64, "n": 128, "paired": true, "tiles": [{"rows": 4, "tokens": 16, "weights": 128, "swap": true, "split": 2}]}]}
 //--- tile.json
 {"device": "a test", "matrices": [{"k": 64, "n": 128, "paired": true, "tiles": [{"rows": 4, "tokens": 100, "weights": 128}]}]}
