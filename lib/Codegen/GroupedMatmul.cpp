@@ -10,7 +10,6 @@
 #include "moe/Codegen/ScalarMath.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -68,9 +67,6 @@ private:
   OutputTile ownPart(OutputTile tile);
   Value forEachTile(function_ref<void(OutputTile, Value)> body);
   Value forEachTicket(function_ref<void(OutputTile, Value)> body);
-  Value drawTicket();
-  Value takeTicket(Value drawn, Value turn);
-  Value isLeader() { return b.equal(b.threadId(), 0); }
   void producer();
   void gatherProducer();
   void postTile(OutputTile tile, Value position, Value block);
@@ -240,6 +236,10 @@ Value GroupedMatmulBuilder::forEachTicket(
     function_ref<void(OutputTile, Value)> body) {
   Value zero = b.i32(0);
   Type i32 = b.getI32Type();
+  // Two words for what gathering threads learn, in turn.
+  auto ticketWord = [&](Value turn) {
+    return b.atByte(shared, b.add(b.mul(turn, 4), plan.ticketOffset));
+  };
   SmallVector<Type> resultTypes{b.getI1Type(), i32, i32, i32, i32, i32};
   enum { Ticket, Expert, First, Position, Row, End, Column, Turn };
   auto last = b.loopWhile(
@@ -255,13 +255,13 @@ Value GroupedMatmulBuilder::forEachTicket(
                  s[Turn]}};
       },
       [&](ValueRange s) -> SmallVector<Value> {
-        Value drawn = drawTicket();
+        Value drawn = split->draw();
         Value part = split->getPart(s[Ticket]);
         KRange blocks = split->getBlocks(part);
         body({s[Expert], s[Row], s[End], s[Column], blocks.first, blocks.count,
               part},
              s[Position]);
-        return {takeTicket(drawn, s[Turn]),
+        return {split->take(drawn, ticketWord(s[Turn])),
                 s[Expert],
                 s[First],
                 b.add(s[Position], blocks.count),
@@ -271,33 +271,6 @@ Value GroupedMatmulBuilder::forEachTicket(
                 b.bitXor(s[Turn], 1)};
       });
   return last[Position];
-}
-
-/// One thread draws.
-Value GroupedMatmulBuilder::drawTicket() {
-  if (!spec.gather)
-    return split->draw();
-  auto drawn = scf::IfOp::create(b, TypeRange{b.getI32Type()}, isLeader(),
-                                 /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(drawn.thenBlock());
-  scf::YieldOp::create(b, split->draw());
-  b.setInsertionPointToStart(drawn.elseBlock());
-  scf::YieldOp::create(b, b.i32(0));
-  return drawn.getResult(0);
-}
-
-/// Gathering threads learn the ticket from a word in shared memory.  There are
-/// two, in turn: a fast thread writes the other one.
-Value GroupedMatmulBuilder::takeTicket(Value drawn, Value turn) {
-  if (!spec.gather)
-    return split->take(drawn);
-  constexpr int64_t ticketBarrier = 3; // after those of the consumers
-  Value word = b.atByte(shared, b.add(b.mul(turn, 4), plan.ticketOffset));
-  b.ifThen(isLeader(), [&] { b.store(split->take(drawn), word); });
-  NVVM::BarrierOp::create(b, Type(), b.i32(ticketBarrier), b.i32(128),
-                          NVVM::BarrierReductionAttr(), Value());
-  return b.load(b.getI32Type(), word);
 }
 
 /// Of the rows of a cluster's tile: the first half, rounded up to eight, or the
@@ -415,7 +388,7 @@ void GroupedMatmulBuilder::postEnd(Value position) {
 
 /// All 128 threads copy rows of x; one of them also asks for the weights.
 void GroupedMatmulBuilder::gatherProducer() {
-  Value leader = isLeader();
+  Value leader = b.equal(b.threadId(), 0);
   auto rowsType =
       GatheredType::get(b.getContext(), ringType.getTiles()[tokensTile]);
   Value last = forEachTile([&](OutputTile tile, Value start) {

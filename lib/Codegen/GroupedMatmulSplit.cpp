@@ -5,6 +5,7 @@
 #include "GroupedMatmulSplit.h"
 
 #include "dialects/Hopper/HopperDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -14,6 +15,8 @@ using namespace moe::hopper;
 
 /// Words of the state before the counters of parts: a line for the tickets.
 static constexpr int64_t firstCounter = 32;
+/// The named barrier of gathering threads, after those of the consumers.
+static constexpr int64_t ticketBarrier = consumers + 1;
 /// Bits of the live rows of a tile in a code.
 static constexpr int64_t liveBits = 16;
 
@@ -84,14 +87,34 @@ Value SplitWork::getTile(Value ticket) {
 }
 
 Value SplitWork::draw() {
-  return DrawTicketOp::create(b, b.getI32Type(), state);
+  Type i32 = b.getI32Type();
+  if (!spec.gather) // one thread is here
+    return DrawTicketOp::create(b, i32, state);
+  auto drawn = scf::IfOp::create(b, TypeRange{i32}, isLeader(),
+                                 /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(drawn.thenBlock());
+  Value number = DrawTicketOp::create(b, i32, state);
+  scf::YieldOp::create(b, number);
+  b.setInsertionPointToStart(drawn.elseBlock());
+  scf::YieldOp::create(b, b.i32(0));
+  return drawn.getResult(0);
 }
 
-Value SplitWork::take(Value drawn) {
-  // The first tickets are the CTAs' own numbers.
+Value SplitWork::finishDraw(Value drawn) {
   b.ifThen(b.equal(drawn, b.sub(tickets, 1)),
            [&] { b.store(b.i32(0), b.toGlobal(state)); });
+  // The first tickets are the CTAs' own numbers.
   return b.add(drawn, b.gridSize());
+}
+
+Value SplitWork::take(Value drawn, Value word) {
+  if (!spec.gather)
+    return finishDraw(drawn);
+  b.ifThen(isLeader(), [&] { b.store(finishDraw(drawn), word); });
+  NVVM::BarrierOp::create(b, Type(), b.i32(ticketBarrier), b.i32(128),
+                          NVVM::BarrierReductionAttr(), Value());
+  return b.load(b.getI32Type(), word);
 }
 
 KRange SplitWork::getBlocks(Value part) {

@@ -31,9 +31,12 @@ public:
   void count(mlir::Value offsets);
   mlir::Value getTile(mlir::Value ticket);
   mlir::Value getPart(mlir::Value ticket);
+  /// Draws, by the first thread.
   mlir::Value draw();
-  /// The ticket that `draw` gave, by the thread that drew it.
-  mlir::Value take(mlir::Value drawn);
+  /// The ticket that was drawn.  Gathering threads learn it from `word` in
+  /// shared memory, which has to be another one the next time: a fast thread
+  /// writes before a slow one has read.
+  mlir::Value take(mlir::Value drawn, mlir::Value word);
 
   KRange getBlocks(mlir::Value part);
   /// The live rows and the part in one number that is not negative, and back.
@@ -47,6 +50,8 @@ public:
   mlir::Value gather(mlir::Value sums, mlir::Value part, mlir::Value consumer);
 
 private:
+  mlir::Value isLeader() { return b.equal(b.threadId(), 0); }
+  mlir::Value finishDraw(mlir::Value drawn);
   mlir::Value getCell(mlir::Value part, mlir::Value consumer);
 
   DeviceBuilder &b;
