@@ -36,6 +36,8 @@ DictionaryAttr TileChoice::spell(MLIRContext *context) const {
     words.set("tails", b.getI64IntegerAttr(tails));
   if (cluster != 1)
     words.set("cluster", b.getI64IntegerAttr(cluster));
+  if (split)
+    words.set("split", b.getI64IntegerAttr(split));
   return words.getDictionary(context);
 }
 

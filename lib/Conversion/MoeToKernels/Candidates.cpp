@@ -23,12 +23,22 @@ static constexpr int64_t narrow = 768;
 
 static std::vector<TileChoice> listTiles(const GroupedMatmulSpec &spec) {
   std::vector<TileChoice> tiles;
-  for (int64_t tokens : {16, 32, 64, 128})
+  for (int64_t tokens : {16, 32, 64, 128}) {
     tiles.push_back(makeTile(tokens, 128, /*swap=*/true));
+    // Drawing tiles pays where weights are most of what moves.
+    if (tokens <= 64 && !spec.fp8) {
+      tiles.push_back(tiles.back());
+      tiles.back().split = 1;
+    }
+  }
   if (spec.n > 128) {
     tiles.push_back(makeTile(128, 256, false));
     tiles.push_back(tiles.back());
     tiles.back().skipDead = true;
+    if (!spec.fp8) {
+      tiles.push_back(tiles.back());
+      tiles.back().split = 1;
+    }
   }
   for (int64_t weights : {64, 128, 192})
     if (spec.n % weights == 0 && spec.n <= narrow)

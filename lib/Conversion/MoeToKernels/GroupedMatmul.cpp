@@ -468,7 +468,10 @@ LogicalResult Conversion::run() {
       llvm::any_of(candidates, [](auto &c) { return c.buckets[0].moves; });
   if (someMove && failed(makeRoom()))
     return failure();
-  makeRoomForParts(buckets);
+  SmallVector<Bucket> mayRun(buckets.begin(), buckets.end());
+  for (const Candidate &candidate : candidates)
+    llvm::append_range(mayRun, candidate.buckets);
+  makeRoomForParts(mayRun);
   expected = op.getRows();
   if (auto part = op->getAttrOfType<DenseI64ArrayAttr>("moe.part"))
     expected = arith::DivUIOp::create(b, timesFactor(b, expected, part[0]),
