@@ -6,6 +6,7 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/Twine.h"
 #include "llvm/Support/ErrorHandling.h"
+#include "llvm/Support/FormatVariadic.h"
 
 #include <cmath>
 
@@ -107,6 +108,9 @@ static bool checkKeys(const llvm::json::Object &tile, std::string &error) {
   return error.empty();
 }
 
+/// Per expert; times experts it stays a number of rows.
+static constexpr int64_t mostRows = int64_t(1) << 31;
+
 /// {"rows": 16, "tokens": 32, "weights": 128, "swap": true, ...}
 static bool readChoice(const llvm::json::Object &object, TileChoice &choice,
                        std::string &error) {
@@ -117,6 +121,13 @@ static bool readChoice(const llvm::json::Object &object, TileChoice &choice,
        weights = object.getInteger("weights");
   if (!rows || *rows <= 0 || !tokens || !weights) {
     error = "a tile needs positive `rows`, `tokens` and `weights`";
+    return false;
+  }
+  if (*rows > mostRows) {
+    error = llvm::formatv("a tile was measured at {0:e} rows, but at most {1} "
+                          "are expected",
+                          *rows, mostRows)
+                .str();
     return false;
   }
   choice = {*rows,

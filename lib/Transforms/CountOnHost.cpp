@@ -110,6 +110,7 @@ static bool replaceGather(coll::AllGatherOp gather) {
   auto type = counts ? dyn_cast<MemRefType>(counts.getType()) : MemRefType();
   auto word = dyn_cast<MemRefType>(gather.getSource().getType());
   if (!type || !word || !type.getElementType().isInteger(32) ||
+      !type.hasStaticShape() || type.getRank() == 0 || !word.hasStaticShape() ||
       word.getNumElements() != 1)
     return false;
   for (OpOperand &use : counts.getUses())

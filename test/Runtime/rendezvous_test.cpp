@@ -3,7 +3,9 @@
 #include "launch/rendezvous.h"
 
 #include <csignal>
+#include <cstring>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <thread>
@@ -270,6 +272,57 @@ TEST(Rendezvous, AFailureReachesAll) {
         };
       });
   EXPECT_EQ(told, 3);
+}
+
+// The first bytes of handshake.cpp's greetings and line.cpp's messages.
+static std::string greetingOfRank0(int32_t answer) {
+  std::string bytes(224, '\0');
+  const int32_t numbers[] = {0, 2, 77, answer};
+  std::memcpy(bytes.data(), "moert meeting 1", 15);
+  std::memcpy(bytes.data() + 16, numbers, sizeof(numbers));
+  std::memcpy(bytes.data() + 32, "test", 4);
+  return bytes;
+}
+static std::string failMessage(int32_t from, uint64_t status,
+                               const std::string &why) {
+  const uint32_t head[] = {2, static_cast<uint32_t>(from), 1, 0};
+  const uint64_t sizes[] = {status, why.size()};
+  std::string bytes(reinterpret_cast<const char *>(head), sizeof(head));
+  bytes.append(reinterpret_cast<const char *>(sizes), sizeof(sizes));
+  return bytes + why;
+}
+
+// What rank 1 makes of a rank 0 that says this.
+static Status statusAfter(const std::string &bytes, double joinSeconds = 5) {
+  Result<Socket> listener = listenOn(0, true);
+  RendezvousOptions options = optionsOf(1, 2, {portOf(*listener)});
+  options.joinSeconds = joinSeconds;
+  std::thread first([&] {
+    Socket socket;
+    if (waitFor(*listener, POLLIN, after(5)))
+      socket = acceptFrom(*listener);
+    (void)sendAll(socket, bytes.data(), bytes.size(), after(5));
+    ::usleep(300000); // longer than it is listened to
+  });
+  Joined joined = Rendezvous::join(std::move(options));
+  Status status = joined.status();
+  if (joined.ok() && waitForFailure(**joined, 5))
+    status = (*joined)->failure();
+  first.join();
+  return status;
+}
+
+TEST(Rendezvous, FailuresThatCannotBeAreStillFailures) {
+  Status status =
+      statusAfter(greetingOfRank0(0) + failMessage(-5, 99, "no luck"));
+  EXPECT_EQ(status.code(), MOERT_ERROR_ABORTED);
+  EXPECT_EQ(status.message(), "ended because rank 0 failed: no luck");
+}
+
+TEST(Rendezvous, AnAnswerThatIsNoneIsNoWelcome) {
+  Status status = statusAfter(greetingOfRank0(99), 0.1);
+  EXPECT_NE(status.message().find("was not found in time"), std::string::npos)
+      << status.message();
 }
 
 TEST(Rendezvous, LateAndOtherExchangesAreNamed) {

@@ -15,13 +15,17 @@ namespace moe {
 inline constexpr size_t maxInputBytes = size_t(256) << 20;
 inline constexpr size_t maxInputNesting = 256;
 
+bool isBytecode(llvm::MemoryBufferRef input);
+
 // Refuses an input that is larger, or nests deeper, than is read. Brackets,
-// chains of `->` and chains of `-` nest; strings and comments do not. Bytecode
-// is checked for its size only.
+// chains of `->` and chains of `-` nest; strings and comments do not. Refused
+// as well are numbers, expressions and aliases that are short to write and
+// take without end to read or to print. Bytecode is checked for its size only.
 llvm::Error checkInputLimits(llvm::MemoryBufferRef input);
 
 // Refuses bytecode whose reader does not come to an end: it crashes, or takes
-// more than 8 GiB or a minute. No thread may be running. Text passes.
+// more than 8 GiB or a minute; and what as text is larger than is read. No
+// thread may be running. Text passes.
 llvm::Error checkBytecode(llvm::MemoryBufferRef input,
                           const mlir::DialectRegistry &registry);
 

@@ -56,19 +56,19 @@ static std::vector<TileChoice> listTiles(const GroupedMatmulSpec &spec) {
   return tiles;
 }
 
-std::vector<Candidate> Tiles::listCandidates(Location loc,
-                                             const GroupedMatmulSpec &spec,
-                                             bool canMove) {
+std::vector<TileCandidate> Tiles::listCandidates(Location loc,
+                                                 const GroupedMatmulSpec &spec,
+                                                 bool canMove) {
   // What the generator refuses is no candidate.
   ScopedDiagnosticHandler silent(loc.getContext(),
                                  [](Diagnostic &) { return success(); });
-  std::vector<Candidate> candidates;
+  std::vector<TileCandidate> candidates;
   for (const TileChoice &tile : listTiles(spec)) {
     bool isChoice = spec.gather && spec.gatherIndex && canMove;
     for (bool gather : {false, true}) {
       if (!isChoice && gather != spec.gather)
         continue;
-      Candidate candidate;
+      TileCandidate candidate;
       candidate.choice = tile;
       candidate.choice.gather = gather && isChoice;
       Bucket bucket = makeBucket(spec, candidate.choice, canMove);

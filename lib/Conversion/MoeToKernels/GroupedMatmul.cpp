@@ -32,9 +32,9 @@ private:
   void makeRoomForParts(ArrayRef<Bucket> buckets);
   LogicalResult launchFrom(ArrayRef<Bucket> rest);
   LogicalResult launch(const Bucket &bucket);
-  FailureOr<DictionaryAttr> describe(ArrayRef<Candidate> candidates);
+  FailureOr<DictionaryAttr> describe(ArrayRef<TileCandidate> candidates);
   LogicalResult launchChosen(Value chosen, ArrayRef<Bucket> buckets,
-                             ArrayRef<Candidate> candidates);
+                             ArrayRef<TileCandidate> candidates);
 
   GroupedMatmulOp op;
   KernelOpBuilder &b;
@@ -411,14 +411,15 @@ LogicalResult Conversion::launchFrom(ArrayRef<Bucket> rest) {
 }
 
 /// What moe-run needs to write a table of what it has timed.
-FailureOr<DictionaryAttr> Conversion::describe(ArrayRef<Candidate> candidates) {
+FailureOr<DictionaryAttr>
+Conversion::describe(ArrayRef<TileCandidate> candidates) {
   FailureOr<TokenBytes> bound =
       boundInTokens(op.getRows(), function.getShares());
   if (failed(bound) || bound->constant)
     return op.emitOpError("has rows whose number is no multiple of the number "
                           "of tokens, but variants are timed by tokens");
   SmallVector<Attribute> tiles;
-  for (const Candidate &candidate : candidates)
+  for (const TileCandidate &candidate : candidates)
     tiles.push_back(candidate.choice.spell(op.getContext()));
   return b.getDictionaryAttr(
       {b.getNamedAttr("k", b.getI64IntegerAttr(spec.k)),
@@ -433,7 +434,7 @@ FailureOr<DictionaryAttr> Conversion::describe(ArrayRef<Candidate> candidates) {
 
 /// Variant 0 is what the table says, the others are the candidates.
 LogicalResult Conversion::launchChosen(Value chosen, ArrayRef<Bucket> buckets,
-                                       ArrayRef<Candidate> candidates) {
+                                       ArrayRef<TileCandidate> candidates) {
   OpBuilder::InsertionGuard guard(b);
   for (size_t i = 0; i < candidates.size(); ++i) {
     Value number = arith::ConstantOp::create(b, b.getI32IntegerAttr(i));
@@ -460,7 +461,7 @@ LogicalResult Conversion::run() {
                  succeeded(boundInTokens(op.getRows(), function.getShares()));
   SmallVector<Bucket> buckets =
       function.tiles().choose(op.getLoc(), spec, canMove);
-  std::vector<Candidate> candidates;
+  std::vector<TileCandidate> candidates;
   if (function.hasVariants())
     candidates = Tiles::listCandidates(op.getLoc(), spec, canMove);
   bool someMove =
@@ -469,7 +470,7 @@ LogicalResult Conversion::run() {
   if (someMove && failed(makeRoom()))
     return failure();
   SmallVector<Bucket> mayRun(buckets.begin(), buckets.end());
-  for (const Candidate &candidate : candidates)
+  for (const TileCandidate &candidate : candidates)
     llvm::append_range(mayRun, candidate.buckets);
   makeRoomForParts(mayRun);
   expected = op.getRows();

@@ -30,7 +30,7 @@ Bucket makeBucket(const GroupedMatmulSpec &spec, const TileChoice &choice,
 
 /// A variant that is to be timed: for few rows it begins early, for many it
 /// does not, as what a table chooses.
-struct Candidate {
+struct TileCandidate {
   TileChoice choice;
   std::vector<Bucket> buckets;
 };
@@ -47,9 +47,9 @@ public:
 
   /// Tiles worth timing for `spec`, each with what a table says of it. All are
   /// right; which is fastest depends on the device, the rows and the sizes.
-  static std::vector<Candidate> listCandidates(mlir::Location loc,
-                                               const GroupedMatmulSpec &spec,
-                                               bool canMove);
+  static std::vector<TileCandidate>
+  listCandidates(mlir::Location loc, const GroupedMatmulSpec &spec,
+                 bool canMove);
 
   /// For how many tokens at most kernels of a whole layer are made, ascending.
   std::vector<int64_t> fewTokens(const FewEntry &layer) const;

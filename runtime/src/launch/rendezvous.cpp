@@ -274,8 +274,13 @@ void Rendezvous::State::handle(int from, Message &message) {
   case Message::Fail: {
     // Rank 0 passes on what others say, others speak for themselves.
     int rank = me == 0 ? from : message.from;
-    auto code = static_cast<moert_status>(message.tag);
-    return noteFailure(rank, Status::error(code, message.payload));
+    bool isRank = rank >= 0 && rank < world;
+    bool isCode =
+        message.tag > MOERT_OK && message.tag <= MOERT_ERROR_INTERNAL;
+    moert_status code = isCode ? static_cast<moert_status>(message.tag)
+                               : MOERT_ERROR_INTERNAL;
+    return noteFailure(isRank ? rank : from,
+                       Status::error(code, message.payload));
   }
   case Message::Ask: {
     std::string text;

@@ -122,6 +122,21 @@ bool PassFuzzer::addPass(PassManager &manager, const fuzz::Seed &seed,
   }
 }
 
+/// Ops of upstream accept operands of compatible types, and print one of them.
+static bool hidesTypes(Operation *root) {
+  return root
+      ->walk([](Operation *op) {
+        if (!op->hasTrait<OpTrait::SameOperandsAndResultType>())
+          return WalkResult::advance();
+        Type type = op->getResult(0).getType();
+        return llvm::all_of(op->getOperandTypes(),
+                            [&](Type other) { return other == type; })
+                   ? WalkResult::advance()
+                   : WalkResult::interrupt();
+      })
+      .wasInterrupted();
+}
+
 void PassFuzzer::run(fuzz::Choices choices) {
   context.renew();
   size_t number = choices.below(seeds.size());
@@ -133,7 +148,7 @@ void PassFuzzer::run(fuzz::Choices choices) {
     fuzz::mutate(*module, choices);
   // By way of its text: only what can be written there can come from users.
   module = parse(print(*module, OpPrintingFlags().printGenericOpForm()));
-  if (!module)
+  if (!module || hidesTypes(*module))
     return;
   std::string text = print(*module, OpPrintingFlags());
   if (std::getenv("MOE_FUZZ_VERBOSE"))
