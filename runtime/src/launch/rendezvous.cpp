@@ -275,10 +275,9 @@ void Rendezvous::State::handle(int from, Message &message) {
     // Rank 0 passes on what others say, others speak for themselves.
     int rank = me == 0 ? from : message.from;
     bool isRank = rank >= 0 && rank < world;
-    bool isCode =
-        message.tag > MOERT_OK && message.tag <= MOERT_ERROR_INTERNAL;
-    moert_status code = isCode ? static_cast<moert_status>(message.tag)
-                               : MOERT_ERROR_INTERNAL;
+    bool isCode = message.tag > MOERT_OK && message.tag <= MOERT_ERROR_INTERNAL;
+    moert_status code =
+        isCode ? static_cast<moert_status>(message.tag) : MOERT_ERROR_INTERNAL;
     return noteFailure(isRank ? rank : from,
                        Status::error(code, message.payload));
   }
