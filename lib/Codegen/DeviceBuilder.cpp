@@ -131,6 +131,23 @@ void DeviceBuilder::awaitPredecessors() {
   NVVM::GriddepcontrolOp::create(*this, NVVM::GridDepActionKind::wait);
 }
 
+Value DeviceBuilder::assembly(Type result, ValueRange operands, StringRef text,
+                              StringRef constraints) {
+  Type type = result ? result : LLVM::LLVMVoidType::get(getContext());
+  auto op = LLVM::InlineAsmOp::create(
+      *this, result ? TypeRange(type) : TypeRange(), operands, text,
+      constraints, /*has_side_effects=*/true, /*is_align_stack=*/false,
+      LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
+      ArrayAttr());
+  return result ? op.getResult(0) : Value();
+}
+
+Value DeviceBuilder::countUp(Value pointer, StringRef order) {
+  std::string text =
+      ("atom." + order + ".gpu.global.add.u32 $0, [$1], 1;").str();
+  return assembly(getI32Type(), pointer, text, "=r,l,~{memory}");
+}
+
 Value DeviceBuilder::uniform(Value value) {
   return NVVM::ShflOp::create(*this, value.getType(), i32(-1), value, i32(0),
                               i32(31), NVVM::ShflKind::idx, UnitAttr());

@@ -38,17 +38,6 @@ Value FewRowsBuilder::shuffle(Value value, Operand distance,
                               b.get(distance), b.i32(clamp), kind, UnitAttr());
 }
 
-Value FewRowsBuilder::assembly(Type result, ValueRange operands, StringRef text,
-                               StringRef constraints) {
-  Type type = result ? result : LLVM::LLVMVoidType::get(b.getContext());
-  auto op = LLVM::InlineAsmOp::create(
-      b, result ? TypeRange(type) : TypeRange(), operands, text, constraints,
-      /*has_side_effects=*/true, /*is_align_stack=*/false,
-      LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
-      ArrayAttr());
-  return result ? op.getResult(0) : Value();
-}
-
 /// Up to some microseconds, different per role, warp, CTA and step.
 void FewRowsBuilder::sleepSometimes(Value position, int64_t role) {
   if (!spec.jitter)
@@ -205,8 +194,8 @@ Value FewRowsBuilder::decide() {
   b.ifThen(isControl(), [&] {
     Type i64 = b.getI64Type();
     Value state = argument("state");
-    assembly(Type(), {state, b.i64(1ull << 32)},
-             "red.release.gpu.global.add.u64 [$0], $1;", "l,l,~{memory}");
+    b.assembly(Type(), {state, b.i64(1ull << 32)},
+               "red.release.gpu.global.add.u64 [$0], $1;", "l,l,~{memory}");
     SmallVector<Value> verdict = b.loopWhile(
         {b.i32(spec.shares)},
         [&](ValueRange s) -> std::pair<Value, SmallVector<Value>> {
@@ -219,8 +208,8 @@ Value FewRowsBuilder::decide() {
           scf::YieldOp::create(b, ValueRange{b.boolean(false), s[0]});
           b.setInsertionPointToStart(poll.elseBlock());
           Value now =
-              assembly(i64, {state}, "ld.acquire.gpu.global.u64 $0, [$1];",
-                       "=l,l,~{memory}");
+              b.assembly(i64, {state}, "ld.acquire.gpu.global.u64 $0, [$1];",
+                         "=l,l,~{memory}");
           Value done = arith::TruncIOp::create(
               b, i32, arith::ShRUIOp::create(b, now, b.i64(32)));
           Value tickets = arith::TruncIOp::create(b, i32, now);
@@ -236,9 +225,10 @@ Value FewRowsBuilder::decide() {
                                 /*withElseRegion=*/true);
           OpBuilder::InsertionGuard guard(b);
           b.setInsertionPointToStart(draw.thenBlock());
-          Value old = assembly(i64, {state, b.i64(1)},
-                               "atom.relaxed.gpu.global.add.u64 $0, [$1], $2;",
-                               "=l,l,l,~{memory}");
+          Value old =
+              b.assembly(i64, {state, b.i64(1)},
+                         "atom.relaxed.gpu.global.add.u64 $0, [$1], $2;",
+                         "=l,l,l,~{memory}");
           scf::YieldOp::create(
               b, ValueRange{arith::TruncIOp::create(b, i32, old)});
           b.setInsertionPointToStart(draw.elseBlock());
@@ -256,9 +246,7 @@ Value FewRowsBuilder::decide() {
 /// The last CTA to come here, after which none looks at the state, clears it.
 void FewRowsBuilder::leave() {
   Value state = argument("state"), left = b.atByte(state, 8);
-  Value old = assembly(i32, {left, b.i32(1)},
-                       "atom.acq_rel.gpu.global.add.u32 $0, [$1], $2;",
-                       "=r,l,r,~{memory}");
+  Value old = b.countUp(left, "acq_rel");
   b.ifThen(b.equal(old, b.sub(b.gridSize(), 1)), [&] {
     b.store(b.i64(0), state);
     b.store(b.i64(0), left);

@@ -61,8 +61,6 @@ private:
   mlir::Value mulFloat(mlir::Value a, mlir::Value c) {
     return mlir::arith::MulFOp::create(b, a, c);
   }
-  mlir::Value assembly(mlir::Type result, mlir::ValueRange operands,
-                       llvm::StringRef text, llvm::StringRef constraints);
 
   void copyTokens();
   void readRouting();

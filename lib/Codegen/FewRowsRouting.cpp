@@ -52,9 +52,9 @@ Value FewRowsBuilder::readSlot(Value pair, Value inRange) {
 /// experts hit.
 void FewRowsBuilder::readRouting() {
   b.ifThen(b.equal(lane, 0), [&] {
-    Value old = assembly(b.getI64Type(), {argument("state"), b.i64(1)},
-                         "atom.relaxed.gpu.global.add.u64 $0, [$1], $2;",
-                         "=l,l,l,~{memory}");
+    Value old = b.assembly(b.getI64Type(), {argument("state"), b.i64(1)},
+                           "atom.relaxed.gpu.global.add.u64 $0, [$1], $2;",
+                           "=l,l,l,~{memory}");
     b.store(arith::TruncIOp::create(b, i32, old), at(plan.scalars, ticket));
   });
   if (spec.maxTokens > 1)

@@ -74,8 +74,8 @@ private:
   void loadTokens(OutputTile tile, Value boxes, Value position, Value block);
   void loadWeights(OutputTile tile, Value position, Value block);
   void consumer();
+  void forEachNote(function_ref<void(OutputTile, Value, Value)> body);
   void consumeTails(Value firstRow, Value staging);
-  void consumeTickets(Value firstRow, Value staging);
   void consumeTile(OutputTile tile, Value start, Value firstRow, Value staging);
   SmallVector<Value> multiply(Value start, Value blocks, Value firstRow,
                               int64_t columns);
@@ -587,10 +587,11 @@ void GroupedMatmulBuilder::finishTile(OutputTile tile, Value live,
                         argument("y"), column, row, live, spec.swap);
 }
 
-/// One body for each token side that a product may have, complete from the
-/// first product to the store: accumulators do not cross branches.
-void GroupedMatmulBuilder::consumeTails(Value firstRow, Value staging) {
-  enum { Position, Row, Live, Column, Expert };
+/// Calls `body` with each tile that the producer notes, how many of its rows
+/// are live, and the ring position where it begins.
+void GroupedMatmulBuilder::forEachNote(
+    function_ref<void(OutputTile, Value, Value)> body) {
+  enum { Position, Row, Code, Column, Expert };
   Value zero = b.i32(0);
   b.loopWhile(
       {zero, zero, zero, zero, zero},
@@ -600,28 +601,39 @@ void GroupedMatmulBuilder::consumeTails(Value firstRow, Value staging) {
         auto note = ReadNoteOp::create(b, SmallVector<Type>(4, b.getI32Type()),
                                        ring, s[Position]);
         // Known to be uniform: branches on it must not look divergent to ptxas.
-        Value live = b.uniform(note.getB());
-        return {b.less(-1, live),
-                {s[Position], note.getA(), live, note.getC(), note.getD()}};
+        Value code = b.uniform(note.getB());
+        return {b.less(-1, code),
+                {s[Position], note.getA(), code, note.getC(), note.getD()}};
       },
       [&](ValueRange s) -> SmallVector<Value> {
-        OutputTile tile{s[Expert], s[Row],   b.add(s[Row], s[Live]),
-                        s[Column], b.i32(0), b.i32(kBlocks),
-                        Value()};
-        auto choose = [&](auto choose, ArrayRef<int64_t> sides) -> void {
-          if (sides.size() == 1)
-            return computeTile(tile, s[Live], s[Position], firstRow, staging,
-                               sides.front());
-          size_t half = sides.size() / 2;
-          b.ifElse(
-              b.less(sides[half - 1], s[Live]),
-              [&] { choose(choose, sides.drop_front(half)); },
-              [&] { choose(choose, sides.take_front(half)); });
-        };
-        choose(choose, plan.sides);
-        return {b.add(s[Position], kBlocks), s[Row], s[Live], s[Column],
+        Value live = s[Code], part, blocks = b.i32(kBlocks);
+        if (split) {
+          std::tie(live, part) = split->decode(s[Code]);
+          blocks = split->getBlocks(part).count;
+        }
+        body({s[Expert], s[Row], b.add(s[Row], live), s[Column],
+              /*firstBlock=*/Value(), blocks, part},
+             live, s[Position]);
+        return {b.add(s[Position], blocks), s[Row], s[Code], s[Column],
                 s[Expert]};
       });
+}
+
+/// One body for each token side that a product may have, complete from the
+/// first product to the store: accumulators do not cross branches.
+void GroupedMatmulBuilder::consumeTails(Value firstRow, Value staging) {
+  forEachNote([&](OutputTile tile, Value live, Value start) {
+    auto choose = [&](auto choose, ArrayRef<int64_t> sides) -> void {
+      if (sides.size() == 1)
+        return computeTile(tile, live, start, firstRow, staging, sides.front());
+      size_t half = sides.size() / 2;
+      b.ifElse(
+          b.less(sides[half - 1], live),
+          [&] { choose(choose, sides.drop_front(half)); },
+          [&] { choose(choose, sides.take_front(half)); });
+    };
+    choose(choose, plan.sides);
+  });
 }
 
 void GroupedMatmulBuilder::consumeTile(OutputTile tile, Value start,
@@ -640,44 +652,17 @@ void GroupedMatmulBuilder::consumeTile(OutputTile tile, Value start,
     compute();
 }
 
-void GroupedMatmulBuilder::consumeTickets(Value firstRow, Value staging) {
-  enum { Position, Row, Code, Column, Expert };
-  Value zero = b.i32(0);
-  b.loopWhile(
-      {zero, zero, zero, zero, zero},
-      [&](ValueRange s) -> std::pair<Value, SmallVector<Value>> {
-        sleepSometimes(s[Position], 1);
-        WaitFullOp::create(b, ring, s[Position], spec.gather);
-        auto note = ReadNoteOp::create(b, SmallVector<Type>(4, b.getI32Type()),
-                                       ring, s[Position]);
-        // Known to be uniform, as in consumeTails.
-        Value code = b.uniform(note.getB());
-        return {b.less(-1, code),
-                {s[Position], note.getA(), code, note.getC(), note.getD()}};
-      },
-      [&](ValueRange s) -> SmallVector<Value> {
-        auto [live, part] = split->decode(s[Code]);
-        Value blocks = split->getBlocks(part).count;
-        consumeTile({s[Expert], s[Row], b.add(s[Row], live), s[Column],
-                     /*firstBlock=*/Value(), blocks, part},
-                    s[Position], firstRow, staging);
-        return {b.add(s[Position], blocks), s[Row], s[Code], s[Column],
-                s[Expert]};
-      });
-}
-
 void GroupedMatmulBuilder::consumer() {
   Value consumer = b.sub(b.uniform(b.warpgroup()), 1);
   Value firstRow = b.mul(consumer, wgmmaRows * plan.fragments);
   Value staging =
       StagingOp::create(b, stagingType, shared, /*offset=*/0, consumer);
-  if (spec.tails) {
+  if (spec.tails)
     consumeTails(firstRow, staging);
-    DrainStoresOp::create(b);
-    return;
-  }
-  if (split)
-    consumeTickets(firstRow, staging);
+  else if (split)
+    forEachNote([&](OutputTile tile, Value, Value start) {
+      consumeTile(tile, start, firstRow, staging);
+    });
   else
     forEachTile([&](OutputTile tile, Value start) {
       consumeTile(tile, start, firstRow, staging);

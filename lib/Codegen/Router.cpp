@@ -349,13 +349,8 @@ void RouterBuilder::selectIfLast() {
   NVVM::BarrierOp::create(b); // all logits are written, partials read
   b.ifThen(b.equal(thread, 0), [&] {
     Value counter = b.atElement(argument("state"), i32, tokenBlock);
-    auto add = LLVM::InlineAsmOp::create(
-        b, TypeRange{i32}, ValueRange{counter, b.i32(1)},
-        "atom.acq_rel.gpu.global.add.u32 $0, [$1], $2;", "=r,l,r,~{memory}",
-        /*has_side_effects=*/true,
-        /*is_align_stack=*/false, LLVM::tailcallkind::TailCallKind::None,
-        LLVM::AsmDialectAttr(), ArrayAttr());
-    Value last = b.equal(add.getResult(0), getExpertBlocks(spec) - 1);
+    Value before = b.countUp(counter, "acq_rel");
+    Value last = b.equal(before, getExpertBlocks(spec) - 1);
     b.ifThen(last, [&] { b.store(b.i32(0), counter); });
     b.store(b.select(last, 1, 0), flag);
   });

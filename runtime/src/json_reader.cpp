@@ -232,3 +232,7 @@ void JsonObject::finish() {
            concat("is unknown",
                   suggest(item.key(), {known.begin(), known.end()})));
 }
+
+std::string moert::element(std::string_view list, size_t index) {
+  return concat(list, "[", index, "]");
+}

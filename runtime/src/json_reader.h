@@ -59,6 +59,9 @@ private:
   std::set<std::string> known;
 };
 
+// "list[3]": the path to an element of a list.
+std::string element(std::string_view list, size_t index);
+
 } // namespace moert
 
 #endif

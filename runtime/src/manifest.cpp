@@ -92,10 +92,6 @@ private:
 
 } // namespace
 
-static std::string element(std::string_view list, size_t index) {
-  return concat(list, "[", index, "]");
-}
-
 static std::vector<int> narrow(const std::vector<int64_t> &values) {
   return {values.begin(), values.end()};
 }

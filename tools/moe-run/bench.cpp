@@ -1,10 +1,10 @@
 #include "bench.h"
 
-#include "atomic_file.h"
 #include "cuda/graph.h"
 #include "input_sets.h"
 #include "launch.h"
 #include "launch/rendezvous.h"
+#include "whole_file.h"
 
 #include <algorithm>
 #include <array>
@@ -75,12 +75,7 @@ Status Bench::open() {
   session = std::move(*made);
   if (!plan.weights.empty())
     return session->loadWeights(plan.weights).in("--weights");
-  if (function->weights.empty())
-    return {};
-  RandomWeights random(*function, plan.seed);
-  return session->makeWeights([&](size_t weight, int rank, void *slice) {
-    return random.fill(weight, rank, slice);
-  });
+  return makeRandomWeights(*session, plan.seed);
 }
 
 // All processes must run as often: rank 0 says how often.
@@ -242,10 +237,7 @@ Status Bench::writeJson() const {
       {"seed", plan.seed},
       {"weights", plan.weights.empty() ? "random" : plan.weights},
       {"cases", cases}};
-  std::string text = json.dump(1) + "\n";
-  std::string_view pieces[] = {text};
-  std::string error = writeFileAtomically(plan.json, pieces);
-  return error.empty() ? Status() : Status::error(MOERT_ERROR_IO, error);
+  return writeWhole(plan.json, json.dump(1) + "\n");
 }
 
 Status Bench::perform() {

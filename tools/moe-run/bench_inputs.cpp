@@ -128,6 +128,26 @@ Result<std::vector<OwnedTensor>> moert::makeInputs(const Function &function,
   return inputs;
 }
 
+namespace {
+
+// Normal weights of variance 1 / the last dimension.
+class RandomWeights {
+public:
+  RandomWeights(const Function &function, uint64_t seed);
+  Status fill(size_t weight, int rank, void *slice) const;
+
+private:
+  // As many elements as there are normals.
+  void makeBlock(const Weight &weight, char *block) const;
+
+  const Function &function;
+  uint64_t seed;
+  bool isQuantized = false;
+  std::vector<float> normals; // read in turn, from another start for each slice
+};
+
+} // namespace
+
 RandomWeights::RandomWeights(const Function &function, uint64_t seed)
     : function(function), seed(seed),
       normals(makeNormals(NormalCount, seed * 2654435761u + 1)) {
@@ -191,4 +211,13 @@ Status RandomWeights::fill(size_t index, int rank, void *slice) const {
     left -= size;
   }
   return {};
+}
+
+Status moert::makeRandomWeights(Session &session, uint64_t seed) {
+  if (session.function().weights.empty())
+    return {};
+  RandomWeights weights(session.function(), seed);
+  return session.makeWeights([&](size_t weight, int rank, void *slice) {
+    return weights.fill(weight, rank, slice);
+  });
 }

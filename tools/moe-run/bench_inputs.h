@@ -18,21 +18,9 @@ Result<std::vector<OwnedTensor>> makeInputs(const Function &function,
                                             int64_t tokens, Routing routing,
                                             uint64_t seed);
 
-// Normal weights of variance 1 / the last dimension.
-class RandomWeights {
-public:
-  RandomWeights(const Function &function, uint64_t seed);
-  Status fill(size_t weight, int rank, void *slice) const;
-
-private:
-  // As many elements as there are normals.
-  void makeBlock(const Weight &weight, char *block) const;
-
-  const Function &function;
-  uint64_t seed;
-  bool isQuantized = false;
-  std::vector<float> normals; // read in turn, from another start for each slice
-};
+// Weights for all ranks here, where the function has any: normal, of variance 1
+// / the last dimension.
+Status makeRandomWeights(Session &session, uint64_t seed);
 
 } // namespace moert
 

@@ -5,13 +5,13 @@
 #include "calibrate.h"
 
 #include "aligned_buffer.h"
-#include "atomic_file.h"
 #include "comm/plan.h"
 #include "cuda/context.h"
 #include "device.h"
 #include "launch.h"
 #include "launch/rendezvous.h"
 #include "net/socket.h"
+#include "whole_file.h"
 
 #include <algorithm>
 #include <array>
@@ -421,10 +421,7 @@ nlohmann::ordered_json Calibration::file() const {
 }
 
 Status Calibration::write() const {
-  std::string text = file().dump(2) + "\n";
-  std::string_view piece = text;
-  std::string error = writeFileAtomically(plan.output, {&piece, 1});
-  return error.empty() ? Status() : Status::error(MOERT_ERROR_IO, error);
+  return writeWhole(plan.output, file().dump(2) + "\n");
 }
 
 void Calibration::print() const {

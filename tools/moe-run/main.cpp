@@ -94,11 +94,15 @@ void CommandLine::addJob(CLI::App &to, JobFlags &job) {
                 "HOST:PORT where rank 0 is met [by the launcher]");
 }
 
+static auto optionsOf(CLI::App &app) {
+  return [&app](const char *name, std::string &value, const char *text) {
+    return app.add_option(name, value, text);
+  };
+}
+
 void CommandLine::addBench() {
   bench = app.add_subcommand("bench", "times a layer");
-  auto option = [&](const char *name, std::string &value, const char *text) {
-    return bench->add_option(name, value, text);
-  };
+  auto option = optionsOf(*bench);
   option("artifact", benchFlags.artifact, "the artifact")->required();
   option("--function", benchFlags.function,
          "which function, where there are several");
@@ -142,9 +146,7 @@ void CommandLine::addCalibrate() {
 void CommandLine::addTune() {
   tune = app.add_subcommand(
       "tune", "times all kernels of an artifact compiled with --variants=all");
-  auto option = [&](const char *name, std::string &value, const char *text) {
-    return tune->add_option(name, value, text);
-  };
+  auto option = optionsOf(*tune);
   option("artifact", tuneFlags.artifact, "the artifact")->required();
   option("--table", tuneFlags.table,
          "the table of kernels to write, for moe-opt --kernel-table")

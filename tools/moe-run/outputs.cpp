@@ -1,7 +1,7 @@
 #include "outputs.h"
 
-#include "atomic_file.h"
 #include "launch/rendezvous.h"
+#include "whole_file.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -209,8 +209,5 @@ Status moert::writeStats(const std::string &path, const Session &session,
                                  {"peak_resident_bytes", peak},
                                  {"counters", counters},
                                  {"calls", describeCalls(session, facts)}};
-  std::string text = json.dump(1) + "\n";
-  std::string_view pieces[] = {text};
-  std::string error = writeFileAtomically(path, pieces);
-  return error.empty() ? Status() : Status::error(MOERT_ERROR_IO, error);
+  return writeWhole(path, json.dump(1) + "\n");
 }

@@ -1,8 +1,8 @@
 #include "trace_file.h"
 
-#include "atomic_file.h"
 #include "launch/rendezvous.h"
 #include "net/socket.h"
+#include "whole_file.h"
 
 #include <algorithm>
 #include <cstring>
@@ -141,6 +141,5 @@ Status TraceFile::write(const std::string &path) const {
     pieces.push_back(events[i]);
   }
   pieces.push_back("\n]}\n");
-  std::string error = writeFileAtomically(path, pieces);
-  return error.empty() ? Status() : Status::error(MOERT_ERROR_IO, error);
+  return writeWhole(path, pieces);
 }

@@ -4,11 +4,11 @@
 // best.
 #include "tune.h"
 
-#include "atomic_file.h"
 #include "checked.h"
 #include "cuda/graph.h"
 #include "input_sets.h"
 #include "tune_table.h"
+#include "whole_file.h"
 
 #include <algorithm>
 #include <cmath>
@@ -122,12 +122,7 @@ Status Tuning::open() {
   if (!made.ok())
     return made.status();
   session = std::move(*made);
-  if (function->weights.empty())
-    return {};
-  RandomWeights weights(*function, plan.seed);
-  return session->makeWeights([&](size_t weight, int rank, void *slice) {
-    return weights.fill(weight, rank, slice);
-  });
+  return makeRandomWeights(*session, plan.seed);
 }
 
 std::string Tuning::describe(size_t choice, int32_t variant) const {
@@ -429,12 +424,6 @@ std::string Tuning::deviceText() const {
   return concat("one ", session->onDevice().name(), driver, ", ", date);
 }
 
-static Status writeText(const std::string &path, const std::string &text) {
-  std::string_view pieces[] = {text};
-  std::string error = writeFileAtomically(path, pieces);
-  return error.empty() ? Status() : Status::error(MOERT_ERROR_IO, error);
-}
-
 Status Tuning::writeTimes() const {
   nlohmann::ordered_json times = nlohmann::ordered_json::array();
   for (const Point &point : points)
@@ -451,13 +440,13 @@ Status Tuning::writeTimes() const {
                                  {"device", deviceText()},
                                  {"seed", plan.seed},
                                  {"times", times}};
-  return writeText(plan.json, json.dump(1) + "\n");
+  return writeWhole(plan.json, json.dump(1) + "\n");
 }
 
 Status Tuning::write() const {
   if (!plan.json.empty())
     MOERT_TRY(writeTimes());
-  return writeText(plan.table, table.text(deviceText()));
+  return writeWhole(plan.table, table.text(deviceText()));
 }
 
 Status Tuning::perform() {

@@ -10,10 +10,6 @@ using namespace moert;
 static constexpr JsonLimits TableLimits = {64 << 20, 8};
 static constexpr int64_t MostSize = int64_t(1) << 40;
 
-static std::string element(std::string_view list, size_t index) {
-  return concat(list, "[", index, "]");
-}
-
 void KernelTable::readMatrix(const Json &json, std::string path,
                              std::string &problem) {
   JsonObject object(json, std::move(path), problem);
@@ -102,6 +98,8 @@ void KernelTable::setFew(const Choice &layer,
   });
   known.insert(known.end(), few.begin(), few.end());
   std::sort(known.begin(), known.end());
+  // A kernel is kept and chosen, where its own number was not measured.
+  known.erase(std::unique(known.begin(), known.end()), known.end());
 }
 
 // The size of a tile first, where and how it was measured last.

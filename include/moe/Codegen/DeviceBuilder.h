@@ -77,6 +77,12 @@ public:
   /// lets the next one of the stream do the same, and waits until all that came
   /// before is done.  Nothing else may be read or written before it.
   void awaitPredecessors();
+  /// Inline assembly with side effects; `result` may be null.
+  mlir::Value assembly(mlir::Type result, mlir::ValueRange operands,
+                       llvm::StringRef text, llvm::StringRef constraints);
+  /// Adds 1 to a word in global memory, gives what was there.  Assembly: the
+  /// memory order of llvm.atomicrmw gets lost.  `order` is PTX's word.
+  mlir::Value countUp(mlir::Value pointer, llvm::StringRef order);
   /// The value of lane 0, known to be uniform in the warp.
   mlir::Value uniform(mlir::Value value);
 

@@ -13,19 +13,6 @@ using namespace moe::hopper;
 static constexpr int64_t quad = 4;
 static constexpr int64_t groupThreads = 128;
 
-/// Adds 1 to a word; gives what was there before.  Inline: the memory order of
-/// llvm.atomicrmw gets lost.
-static Value addOne(DeviceBuilder &b, Value word, StringRef order) {
-  std::string text =
-      ("atom." + order + ".gpu.global.add.u32 $0, [$1], 1;").str();
-  return LLVM::InlineAsmOp::create(
-             b, b.getI32Type(), ValueRange{b.toGlobal(word)}, text,
-             "=r,l,~{memory}", /*has_side_effects=*/true,
-             /*is_align_stack=*/false, LLVM::tailcallkind::TailCallKind::None,
-             LLVM::AsmDialectAttr(), ArrayAttr())
-      .getResult(0);
-}
-
 /// The barrier of a warpgroup, which tells all whether any thread's word is not
 /// zero.  Inline: nvvm's op has reductions for barrier 0 only.
 static Value meetAndAsk(DeviceBuilder &b, Value group, Value word) {
@@ -33,12 +20,7 @@ static Value meetAndAsk(DeviceBuilder &b, Value group, Value word) {
                      "barrier.red.or.pred q, $1, " +
                      std::to_string(groupThreads) +
                      ", p;\nselp.b32 $0, 1, 0, q;\n}";
-  return LLVM::InlineAsmOp::create(
-             b, b.getI32Type(), ValueRange{group, word}, text,
-             "=r,r,r,~{memory}", /*has_side_effects=*/true,
-             /*is_align_stack=*/false, LLVM::tailcallkind::TailCallKind::None,
-             LLVM::AsmDialectAttr(), ArrayAttr())
-      .getResult(0);
+  return b.assembly(b.getI32Type(), {group, word}, text, "=r,r,r,~{memory}");
 }
 
 /// Where this thread's first four registers of a part lie; the next four are
@@ -94,7 +76,8 @@ struct DrawTicketPattern : OpConversionPattern<DrawTicketOp> {
   matchAndRewrite(DrawTicketOp op, OpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
     DeviceBuilder b(op.getLoc(), rewriter);
-    rewriter.replaceOp(op, addOne(b, adaptor.getCounter(), "relaxed"));
+    rewriter.replaceOp(op,
+                       b.countUp(b.toGlobal(adaptor.getCounter()), "relaxed"));
     return success();
   }
 };
@@ -131,17 +114,17 @@ struct ArrivePartPattern : OpConversionPattern<ArrivePartOp> {
     Type i32 = b.getI32Type();
     Value group = b.warpgroup();
     createGroupBarrier(b, group);
-    Value counter =
-        b.atElement(adaptor.getCounters(), i32, adaptor.getNumber());
+    Value counter = b.toGlobal(
+        b.atElement(adaptor.getCounters(), i32, adaptor.getNumber()));
     Value leader = b.equal(b.bitAnd(b.threadId(), groupThreads - 1), 0);
     auto arrival = scf::IfOp::create(b, TypeRange{i32}, leader,
                                      /*withElseRegion=*/true);
     {
       OpBuilder::InsertionGuard guard(b);
       b.setInsertionPointToStart(arrival.thenBlock());
-      Value before = addOne(b, counter, "acq_rel");
+      Value before = b.countUp(counter, "acq_rel");
       Value isLast = b.equal(before, op.getCount() - 1);
-      b.ifThen(isLast, [&] { b.store(b.i32(0), b.toGlobal(counter)); });
+      b.ifThen(isLast, [&] { b.store(b.i32(0), counter); });
       scf::YieldOp::create(b,
                            ValueRange{arith::ExtUIOp::create(b, i32, isLast)});
       b.setInsertionPointToStart(arrival.elseBlock());

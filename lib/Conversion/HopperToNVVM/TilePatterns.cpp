@@ -70,12 +70,7 @@ struct MmaPattern : OpConversionPattern<MmaOp> {
         std::to_string(shape.getK()) + ".f32." + type + "." + type + " {" +
         registers + "}, " + operand(0) + ", " + operand(1) + ", p, 1, 1" +
         (isBF16 ? ", 0, 0" : "") + ";\n}";
-    auto product = LLVM::InlineAsmOp::create(
-        b, acc.getType(), operands, text, constraints,
-        /*has_side_effects=*/true, /*is_align_stack=*/false,
-        LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
-        ArrayAttr());
-    return product.getResult(0);
+    return b.assembly(acc.getType(), operands, text, constraints);
   }
 
   LogicalResult
@@ -155,13 +150,9 @@ struct MmaWaitPattern : OpConversionPattern<MmaWaitOp> {
       constraints += "=f,";
     for (size_t i = 0; i < values.size(); ++i)
       constraints += std::to_string(i) + (i + 1 < values.size() ? "," : "");
-    auto wait = LLVM::InlineAsmOp::create(
-        b, adaptor.getAcc().getType(), values,
-        "wgmma.wait_group.sync.aligned 0;", constraints,
-        /*has_side_effects=*/true, /*is_align_stack=*/false,
-        LLVM::tailcallkind::TailCallKind::None, LLVM::AsmDialectAttr(),
-        ArrayAttr());
-    rewriter.replaceOp(op, wait.getResult(0));
+    rewriter.replaceOp(op, b.assembly(adaptor.getAcc().getType(), values,
+                                      "wgmma.wait_group.sync.aligned 0;",
+                                      constraints));
     return success();
   }
 };

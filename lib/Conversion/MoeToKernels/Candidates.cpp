@@ -63,8 +63,8 @@ std::vector<TileCandidate> Tiles::listCandidates(Location loc,
   ScopedDiagnosticHandler silent(loc.getContext(),
                                  [](Diagnostic &) { return success(); });
   std::vector<TileCandidate> candidates;
+  bool isChoice = spec.gather && spec.gatherIndex && canMove;
   for (const TileChoice &tile : listTiles(spec)) {
-    bool isChoice = spec.gather && spec.gatherIndex && canMove;
     for (bool gather : {false, true}) {
       if (!isChoice && gather != spec.gather)
         continue;

@@ -235,6 +235,12 @@ Value DeviceFunction::variant(ImplicitLocOpBuilder &b,
   return memref::LoadOp::create(b, word, ValueRange{constantIndex(b, 0)});
 }
 
+Value DeviceFunction::isVariant(ImplicitLocOpBuilder &b, Value chosen,
+                                int64_t number) {
+  Value same = arith::ConstantOp::create(b, b.getI32IntegerAttr(number));
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, chosen, same);
+}
+
 //===----------------------------------------------------------------------===//
 // Tensor maps
 //===----------------------------------------------------------------------===//

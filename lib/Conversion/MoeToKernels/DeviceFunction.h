@@ -77,6 +77,9 @@ public:
   /// from stands in `description` (`moert.variants`).
   mlir::Value variant(mlir::ImplicitLocOpBuilder &b,
                       mlir::DictionaryAttr description);
+  /// Whether `chosen`, which `variant` gave, is this one.
+  static mlir::Value isVariant(mlir::ImplicitLocOpBuilder &b,
+                               mlir::Value chosen, int64_t number);
 
   KernelTable &kernels() { return table; }
   Tiles &tiles() { return choices; }

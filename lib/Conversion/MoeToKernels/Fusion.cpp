@@ -312,9 +312,8 @@ static SmallVector<FewKernel> listKernels(WholeLayer layer,
              {named("experts", sizes.experts), named("top_k", sizes.topK),
               named("hidden", sizes.hidden), named("inner", sizes.inner),
               b.getNamedAttr("few", b.getI64ArrayAttr(few))}));
-  auto isChosen = [&](int64_t variant) -> Value {
-    Value number = arith::ConstantOp::create(b, b.getI32IntegerAttr(variant));
-    return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, chosen, number);
+  auto isChosen = [&](int64_t variant) {
+    return DeviceFunction::isVariant(b, chosen, variant);
   };
   Value isTable = isChosen(0);
   for (auto [index, most] : llvm::enumerate(ArrayRef(few).drop_front())) {

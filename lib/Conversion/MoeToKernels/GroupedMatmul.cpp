@@ -437,9 +437,7 @@ LogicalResult Conversion::launchChosen(Value chosen, ArrayRef<Bucket> buckets,
                                        ArrayRef<TileCandidate> candidates) {
   OpBuilder::InsertionGuard guard(b);
   for (size_t i = 0; i < candidates.size(); ++i) {
-    Value number = arith::ConstantOp::create(b, b.getI32IntegerAttr(i));
-    Value isIt =
-        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, chosen, number);
+    Value isIt = DeviceFunction::isVariant(b, chosen, i);
     auto branch = scf::IfOp::create(b, isIt, /*withElseRegion=*/true);
     b.setInsertionPointToStart(branch.thenBlock());
     ArrayRef<Bucket> launched = buckets;

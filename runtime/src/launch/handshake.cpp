@@ -16,7 +16,6 @@ constexpr size_t JobBytes = 128, HostBytes = 64;
 constexpr double AnswerSeconds = 2; // for a program that does not know us
 
 enum class Answer : int32_t { Welcome, OtherJob, OtherWorld, RankTaken };
-constexpr int32_t Answers = 4;
 
 // Both directions begin alike, so that each can tell the other from a stranger.
 struct Greeting {
@@ -55,8 +54,8 @@ Greeting greetingOf(const MeetingPoint &point, Answer answer) {
 bool isOurs(const Greeting &greeting) {
   auto answer = static_cast<int32_t>(greeting.answer);
   return std::memcmp(greeting.magic, Magic, sizeof(Magic)) == 0 &&
-         answer >= 0 && answer < Answers && greeting.job[JobBytes - 1] == 0 &&
-         greeting.host[HostBytes - 1] == 0;
+         answer >= 0 && answer <= static_cast<int32_t>(Answer::RankTaken) &&
+         greeting.job[JobBytes - 1] == 0 && greeting.host[HostBytes - 1] == 0;
 }
 
 // A connection that has not said yet who it is.

@@ -36,7 +36,7 @@ for kind in ("bfly", "up", "idx"):
 ASSEMBLY = {
     "ex2.approx.ftz.f32": ("ex2", "float", "float"),
     "atom.relaxed.gpu.global.add.u64": ("add64", "i64", "ptr, i64"),
-    "atom.acq_rel.gpu.global.add.u32": ("add32", "i32", "ptr, i32"),
+    "atom.acq_rel.gpu.global.add.u32 $0, [$1], 1;": ("count32", "i32", "ptr"),
     "red.release.gpu.global.add.u64": ("reduce64", "void", "ptr, i64"),
     "ld.acquire.gpu.global.u64": ("load64", "i64", "ptr"),
 }

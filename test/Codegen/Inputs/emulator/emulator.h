@@ -355,8 +355,8 @@ float emulate_rcp(float x) { return 1.0f / x; }
 uint64_t emulate_add64(uint64_t *target, uint64_t value) {
   return std::exchange(*target, *target + value);
 }
-uint32_t emulate_add32(uint32_t *target, uint32_t value) {
-  return std::exchange(*target, *target + value);
+uint32_t emulate_count32(uint32_t *target) {
+  return std::exchange(*target, *target + 1);
 }
 void emulate_reduce64(uint64_t *target, uint64_t value) { *target += value; }
 /// A poll: others must come to move.
