@@ -21,6 +21,9 @@ def Hopper_Dialect : Dialect {
 
     Created by the kernel builders of `lib/Codegen`; removed by
     `convert-hopper-to-nvvm`, which has one pattern per op.
+
+    Discardable attribute: `hopper.objects` on a `gpu.module`, its compiled code
+    (array of #gpu.object), from `moe-compile-kernel` to `moe-serialize-kernels`.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
   let useDefaultTypePrinterParser = 1;

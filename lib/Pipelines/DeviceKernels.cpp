@@ -42,6 +42,8 @@ std::optional<std::string> moe::findCudaToolkit() {
 
 void moe::addDeviceKernelPasses(OpPassManager &manager, DeviceFormat format,
                                 StringRef toolkit) {
+  manager.addPass(createOrderKernelsPass());
+  // A thread leads a kernel from here to its machine code.
   OpPassManager &device = manager.nest<gpu::GPUModuleOp>();
   device.addPass(createConvertHopperToNVVMPass());
   // Before the loops lose their form: hoists addresses, shares ring positions.
@@ -57,7 +59,8 @@ void moe::addDeviceKernelPasses(OpPassManager &manager, DeviceFormat format,
   device.addPass(createCSEPass());
   if (format == DeviceFormat::LLVM)
     return;
-  manager.addPass(createSerializeKernelsPass(format, toolkit));
+  device.addPass(createCompileKernelPass(format, toolkit));
+  manager.addPass(createSerializeKernelsPass());
 }
 
 namespace {

@@ -25,10 +25,17 @@ std::optional<std::string> findCudaToolkit();
 void addDeviceKernelPasses(mlir::OpPassManager &manager, DeviceFormat format,
                            llvm::StringRef toolkit = {});
 
-/// The last of these passes: every gpu.module becomes a gpu.binary of `format`,
-/// PTX or Cubin.
-std::unique_ptr<mlir::Pass> createSerializeKernelsPass(DeviceFormat format,
-                                                       llvm::StringRef toolkit);
+/// The first of these passes: gpu.modules that take longest come first.
+std::unique_ptr<mlir::Pass> createOrderKernelsPass();
+
+/// Compiles a gpu.module in the llvm and nvvm dialects to `format`, PTX or
+/// Cubin: attaches an array of #gpu.object as kCompiledObjects.
+std::unique_ptr<mlir::Pass> createCompileKernelPass(DeviceFormat format,
+                                                    llvm::StringRef toolkit);
+inline constexpr llvm::StringLiteral kCompiledObjects = "hopper.objects";
+
+/// The last of these passes: every compiled gpu.module becomes a gpu.binary.
+std::unique_ptr<mlir::Pass> createSerializeKernelsPass();
 
 /// Registers the pipeline `lower-device-kernels{format=llvm|ptx|cubin}`.
 void registerDeviceKernelPipeline();
