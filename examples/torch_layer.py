@@ -20,7 +20,7 @@ class Options(ctypes.Structure):
     """moert_session_options."""
     _fields_ = [("size", ctypes.c_size_t), ("function", ctypes.c_char_p), ("communicator", ctypes.c_char_p), ("max_tokens", ctypes.c_int64),
                 ("threads", ctypes.c_int32), ("check_replicas", ctypes.c_int32), ("timeout_seconds", ctypes.c_double),
-                ("log", ctypes.c_void_p), ("log_user", ctypes.c_void_p)]
+                ("log", ctypes.c_void_p), ("log_user", ctypes.c_void_p), ("devices", ctypes.c_void_p), ("device_count", ctypes.c_size_t)]
 
 
 class Tensor(ctypes.Structure):

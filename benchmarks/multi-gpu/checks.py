@@ -1,4 +1,5 @@
-"""Golden layers over NCCL: within 2e-2 of transformers with its routing given, three runs with the same bits, which are those of one process."""
+"""Golden layers over NCCL: within 2e-2 of transformers with its routing given, three runs with the same bits, which are those of one process, however its ranks
+are spread over GPUs."""
 import os
 import re
 import tempfile
@@ -18,8 +19,31 @@ def golden_command(case, options):
             "--repeat", "3"]
 
 
-def check(case, options, number):
-    """A result with `problem`, none if all is well."""
+# One process for all ranks, beside that whose ranks share a GPU.
+IN_ONE = {"over NCCL": ["--device=cuda", "--comm=nccl"], "with ranks on all GPUs": ["--device=cuda:all", "--comm=local"]}
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def in_one_process(case, command, options, folder, expected):
+    """A problem for each way that has one."""
+    found = []
+    for way, flags in IN_ONE.items():
+        path = os.path.join(folder, "one.safetensors")
+        try:
+            jobs.run([*command, *flags, "--output", f"y={path}"], 1, "local", options.limit)
+            if read(path) != expected:
+                found.append(f"other bits in one process {way}")
+        except jobs.Failed as problem:
+            found.append(f"in one process {way}: {problem}")
+    return found
+
+
+def check(case, options, number, is_first):
+    """A result with `problem`, none if all is well. The first of a layout is tried in one process that has all GPUs as well."""
     command, begin = golden_command(case, options), time.monotonic()
     result = {"case": case.name, "family": case.layer, "layout": case.layout, "problem": None}
     on = "cuda:0" if options.share else f"cuda:{number % case.ranks}"
@@ -30,9 +54,11 @@ def check(case, options, number):
             said = jobs.run([*command, *device, f"--comm={options.comm}", "--output", f"y={mine}"], case.ranks, options.comm, options.limit, options.share)
             result["error"] = error_of(said)
             jobs.run([*command, *local, "--comm=local", "--output", f"y={alone}"], 1, "local", options.limit)
-            with open(mine, "rb") as one, open(alone, "rb") as other:
-                if one.read() != other.read():
-                    result["problem"] = "other bits than in one process"
+            problems = [] if read(mine) == read(alone) else ["other bits than in one process"]
+            if is_first and options.comm == "nccl" and not options.share:
+                problems += in_one_process(case, command, options, folder, read(mine))
+                result["in_one_process"] = list(IN_ONE)
+            result["problem"] = "; ".join(problems) or None
         except jobs.Failed as problem:
             result["problem"] = str(problem)
     result["seconds"] = round(time.monotonic() - begin, 2)
@@ -47,9 +73,11 @@ def error_of(text):
 
 def check_golden(cases, options, until):
     """Several at the same time; what does not begin before `until` is named."""
+    firsts = {case.layout: case for case in reversed(cases)}
+
     def one(numbered):
         number, case = numbered
-        return check(case, options, number) if time.monotonic() < until else {"case": case.name, "layout": case.layout, "problem": "not run: no time left"}
+        return check(case, options, number, firsts[case.layout] is case) if time.monotonic() < until else {"case": case.name, "layout": case.layout, "problem": "not run: no time left"}
 
     results = []
     with ThreadPoolExecutor(options.at_once) as pool:
@@ -64,7 +92,7 @@ LONG = ("FixedSizesOnEveryGroupAndType", "CountedRowsOnEveryGroupAndType", "Many
 
 
 def conformance(options, ranks, until):
-    """The communicators' own suite: a stream for each rank in one process, then one process for each over NCCL."""
+    """The communicators' own suite: in one process (a stream for each rank on one GPU and on all, over NCCL with a GPU each), then one process for each over NCCL."""
     pieces = ["-" + ":".join(f"*{name}*" for name in LONG), *(f"*{name}*" for name in LONG)]
     results = []
     for comm, count in (("local", 1), ("nccl", ranks)):

@@ -24,7 +24,9 @@ def golden_lines(entries):
         late = sum(1 for entry in of if (entry["problem"] or "").startswith("not run"))
         good = sum(1 for entry in of if not entry["problem"])
         rows.append([layout, f"{good} of {len(of) - late}" + (f", {late} not run" if late else ""), f"{max(errors):.1e}" if errors else "-"])
-    return ["Golden layers: within 2e-2 of transformers, the same bits in three runs and in one process.", ""] + rows_of(["layout", "right", "largest error"], rows)
+    ways = sorted({way for entry in entries for way in entry.get("in_one_process", [])})
+    also = f"; the first of each layout in one process {' and '.join(ways)} as well" if ways else ""
+    return [f"Golden layers: within 2e-2 of transformers, the same bits in three runs and in one process{also}.", ""] + rows_of(["layout", "right", "largest error"], rows)
 
 
 def collective_lines(measured):

@@ -4,7 +4,9 @@
 
 #include "session.h"
 
+#include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <new>
 
@@ -87,8 +89,12 @@ void moert_session_options_init(moert_session_options *options) {
   options->size = sizeof(*options);
 }
 
-static SessionOptions convert(const moert_session_options &given) {
+static Result<SessionOptions> convert(const moert_session_options &given) {
   SessionOptions options;
+  if (given.device_count && !given.devices)
+    return missing("options.devices");
+  for (size_t i = 0; i < given.device_count; ++i)
+    options.device.numbers.push_back(given.devices[i]);
   if (given.function)
     options.function = given.function;
   if (given.communicator)
@@ -117,12 +123,19 @@ moert_status moert_session_open(moert_artifact_t *artifact,
     if (!artifact || !options || !session)
       return missing(!artifact ? "artifact" : !options ? "options" : "session");
     *session = nullptr;
-    if (options->size != sizeof(*options))
+    // Callers that were compiled before there were devices say less.
+    constexpr size_t before = offsetof(moert_session_options, devices);
+    if (options->size != sizeof(*options) && options->size != before)
       return Status::error(MOERT_ERROR_INVALID_ARGUMENT, "options.size is ",
                            options->size, ", this runtime expects ",
                            sizeof(*options));
+    moert_session_options given = {};
+    std::memcpy(&given, options, options->size);
+    Result<SessionOptions> wanted = convert(given);
+    if (!wanted.ok())
+      return wanted.status();
     Result<std::unique_ptr<Session>> opened =
-        Session::open(artifact->artifact, convert(*options));
+        Session::open(artifact->artifact, std::move(*wanted));
     if (!opened.ok())
       return opened.status();
     *session = new moert_session{std::move(*opened)};

@@ -6,6 +6,7 @@
 #include "artifact.h"
 #include "comm/mover.h"
 #include "device_memory.h"
+#include "launch/discovery.h"
 #include "moert/abi.h"
 #include "trace.h"
 
@@ -70,6 +71,8 @@ public:
   // else one thread drives a rank's queue.
   virtual bool isHost() const = 0;
   virtual std::string name() const = 0;
+  // Makes it that of the calling thread, for libraries that go by that.
+  virtual Status enter() = 0;
   // For the thread that works for a rank, or any other.
   virtual Result<Memory> allocate(int64_t size, std::string_view what) = 0;
   // Null on the host. `maps` is the number of the function's tensor maps.
@@ -79,10 +82,31 @@ public:
   virtual Result<std::unique_ptr<Mover>> makeMover(Queue *queue, int rank) = 0;
 };
 
-// The device of this name, "cpu" or "cuda", ready for the artifact's kernels;
-// empty: that which the artifact is for. `number` is which of several.
-Result<std::shared_ptr<Device>> openDevice(const std::string &name, int number,
-                                           const Artifact &artifact);
+// What a user asks for: "cpu" or "cuda", empty where the artifact says it, and
+// which of several GPUs.
+struct DeviceChoice {
+  std::string name;
+  std::vector<int> numbers; // ranks take them in turn; empty: what fits
+  bool all = false;         // each that the process sees
+};
+
+// What they are for.
+struct DeviceUse {
+  int ranks = 1;                // of this process
+  bool oneEach = false;         // no two ranks of this process may share one
+  std::optional<Launch> launch; // this process is one of several
+};
+
+// A device for each rank of this process, ready for the artifact's kernels.
+// Ranks share objects where they share devices. `log` is told how data moves
+// between devices that cannot reach each other.
+Result<std::vector<std::shared_ptr<Device>>>
+openDevices(const DeviceChoice &choice, const DeviceUse &use,
+            const Artifact &artifact,
+            const std::function<void(const std::string &)> &log);
+// "NVIDIA H200", "2 x NVIDIA H200".
+std::string
+describeDevices(const std::vector<std::shared_ptr<Device>> &devices);
 
 } // namespace moert
 

@@ -1,7 +1,6 @@
 #include "session.h"
 
 #include "checked.h"
-#include "cuda/context.h"
 #include "launch/processes.h"
 #include "weights.h"
 
@@ -62,12 +61,8 @@ Status Session::start() {
   runFunction = reinterpret_cast<moert_run_fn>(*run);
   prepareFunction = reinterpret_cast<moert_prepare_fn>(*prepareSymbol);
 
-  Result<std::shared_ptr<Device>> opened =
-      openDevice(options.device, deviceNumber(), *artifact);
-  if (!opened.ok())
-    return opened.status();
-  device = *opened;
-  if (!device->isHost()) {
+  MOERT_TRY(openDevices());
+  if (!isOnHost()) {
     Result<void *> bindSymbol = program->symbol(fn->bind);
     if (!bindSymbol.ok())
       return bindSymbol.status();
@@ -80,7 +75,7 @@ Status Session::start() {
   if (!workers.ok())
     return workers.status();
   pool = std::move(*workers);
-  if (!device->isHost())
+  if (!isOnHost())
     MOERT_TRY(bind());
   if (!fn->weights.empty())
     return {};
@@ -89,12 +84,18 @@ Status Session::start() {
   return prepare([](Rank &, int) {}, none);
 }
 
-// Of several GPUs each process of a host takes its own, as far as there are.
-int Session::deviceNumber() const {
-  bool isOne = options.communicator == "local" || !options.launch;
-  if (options.deviceNumber >= 0 || isOne)
-    return std::max(0, options.deviceNumber);
-  return cuda::deviceFor(*options.launch);
+Status Session::openDevices() {
+  DeviceUse use;
+  use.ranks = ranks();
+  use.oneEach = options.communicator == "nccl";
+  if (isOneOfSeveral(options.communicator, options.launch))
+    use.launch = options.launch;
+  Result<std::vector<std::shared_ptr<Device>>> opened =
+      moert::openDevices(options.device, use, *artifact, options.log);
+  if (!opened.ok())
+    return opened.status();
+  devices = std::move(*opened);
+  return {};
 }
 
 Status Session::forAll(const Status &status) const {
@@ -105,23 +106,28 @@ Status Session::forAll(const Status &status) const {
 
 // The processes of the job meet, and make sure that they do the same.
 Status Session::joinWorld() {
-  if (device->isHost() && options.communicator == "nccl")
+  if (isOnHost() && options.communicator == "nccl")
     return Status::error(MOERT_ERROR_UNSUPPORTED,
                          "the communicator nccl moves the memory of GPUs, the "
                          "artifact is for the cpu; use mpi");
-  Result<std::unique_ptr<World>> opened =
-      openWorld(topology, {options.communicator, options.launch, options.mpi,
-                           options.timeoutSeconds, options.onFailure});
+  Result<std::unique_ptr<World>> opened = openWorld(
+      topology,
+      {.communicator = options.communicator,
+       .launch = options.launch,
+       .mpi = options.mpi,
+       .timeoutSeconds = options.timeoutSeconds,
+       .onFailure = options.onFailure,
+       .enter = [of = devices](int rank) { return of[rank]->enter(); }});
   if (!opened.ok())
     return opened.status();
   world = std::move(*opened);
   if (!world->rendezvous())
     return {};
-  if (!device->isHost() && options.communicator == "mpi")
+  if (!isOnHost() && options.communicator == "mpi")
     return Status::error(MOERT_ERROR_UNSUPPORTED,
                          "the communicator mpi moves host memory, the artifact "
                          "is for ",
-                         device->name(), "; use nccl");
+                         deviceName(), "; use nccl");
   std::string name = concat("'", artifact->path(), "' with function `",
                             fn->name, "` for ", options.maxTokens, " tokens");
   return checkSame(
@@ -134,19 +140,19 @@ Status Session::makeRanks() {
   MOERT_TRY(joinWorld());
   threadsPerRank = options.threads ? options.threads
                                    : defaultThreads(world->ranksOnProcessors());
-  if (!device->isHost())
+  if (!isOnHost())
     threadsPerRank = 1; // it puts work into the queue
   // Where threads share processors, one that waits must leave its own.
   threadsLook =
-      device->isHost() &&
+      isOnHost() &&
       int64_t(world->ranksOnProcessors()) * threadsPerRank <= processorCount();
   members.resize(static_cast<size_t>(ranks()));
   for (int rank : ranksHere()) {
-    Result<std::unique_ptr<Queue>> queue = device->makeQueue(*fn);
+    Device &device = onDevice(rank);
+    Result<std::unique_ptr<Queue>> queue = device.makeQueue(*fn);
     if (!queue.ok())
       return queue.status().in(concat("rank ", rank));
-    Result<std::unique_ptr<Mover>> mover =
-        device->makeMover(queue->get(), rank);
+    Result<std::unique_ptr<Mover>> mover = device.makeMover(queue->get(), rank);
     if (!mover.ok())
       return mover.status().in(concat("rank ", rank));
     auto member = std::make_unique<Rank>(
@@ -175,12 +181,12 @@ Status Session::allocate() {
   packed.resize(arenas.size());
   packedPointers.resize(arenas.size());
   for (int rank : ranksHere()) {
-    Result<Memory> arena = device->allocate(*arenaBytes, "the arena");
+    Result<Memory> arena = onDevice(rank).allocate(*arenaBytes, "the arena");
     if (!arena.ok())
       return arena.status().in(concat("rank ", rank));
     arenas[rank] = std::move(*arena);
     for (int64_t bytes : fn->packedBytes) {
-      Result<Memory> buffer = device->allocate(bytes, "packed weights");
+      Result<Memory> buffer = onDevice(rank).allocate(bytes, "packed weights");
       if (!buffer.ok())
         return buffer.status().in(concat("rank ", rank));
       packedPointers[rank].push_back(buffer->data());
@@ -352,7 +358,7 @@ Status Session::packWeights(const SliceFill &fill) {
   auto allocate = [&](int rank) -> Status {
     for (size_t i = 0; i < count; ++i) {
       const Weight &weight = fn->weights[i];
-      Result<Memory> buffer = device->allocate(
+      Result<Memory> buffer = onDevice(rank).allocate(
           weight.sliceBytes(), "a slice of `" + weight.name + "`");
       if (!buffer.ok())
         return buffer.status();
@@ -363,7 +369,7 @@ Status Session::packWeights(const SliceFill &fill) {
   };
   auto fillOne = [&](Rank &rank, size_t i) -> Status {
     void *slice = pointers[rank.number][i];
-    if (device->isHost())
+    if (isOnHost())
       return fill(i, rank.number, slice);
     int64_t bytes = fn->weights[i].sliceBytes();
     Result<AlignedBuffer> host = AlignedBuffer::allocate(

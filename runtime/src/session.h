@@ -19,9 +19,8 @@ namespace moert {
 
 struct SessionOptions {
   std::string function;               // empty: the only one
-  std::string communicator = "local"; // "local" or "mpi"
-  std::string device;    // "cpu" or "cuda"; empty: what the artifact is for
-  int deviceNumber = -1; // which of several GPUs; -1: the process's own
+  std::string communicator = "local"; // "local", "mpi" or "nccl"
+  DeviceChoice device;
   int64_t maxTokens = 0;
   int threads = 0; // per rank; 0: cores / ranks. One on cuda
   bool checkReplicas = false;
@@ -92,7 +91,12 @@ public:
     return *members[static_cast<size_t>(rank)]->trace;
   }
   const SessionMemory &memory() const { return held; }
-  Device &onDevice() const { return *device; }
+  // Ranks of other processes are taken to be where those of this one are.
+  Device &onDevice(int rank) const {
+    return *devices[static_cast<size_t>(rank)];
+  }
+  bool isOnHost() const { return devices.front()->isHost(); }
+  std::string deviceName() const { return describeDevices(devices); }
   // A rank's queue; null on cpu.
   Queue *queue(int rank) const {
     return members[static_cast<size_t>(rank)]->queue.get();
@@ -124,7 +128,7 @@ private:
   Status start();
   Status makeRanks();
   Status joinWorld();
-  int deviceNumber() const;
+  Status openDevices();
   Status allocate();
   Status bind();
   Status checkReady() const;
@@ -158,7 +162,7 @@ private:
   SessionOptions options;
   const Function *fn = nullptr;
   std::shared_ptr<Program> program;
-  std::shared_ptr<Device> device;
+  std::vector<std::shared_ptr<Device>> devices; // by rank
   moert_run_fn runFunction = nullptr;
   moert_prepare_fn prepareFunction = nullptr;
   moert_bind_fn bindFunction = nullptr; // not on cpu

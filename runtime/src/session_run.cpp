@@ -100,8 +100,8 @@ Status Session::stage(int rank, const char *what, const TensorSpec &spec,
                       Memory &memory) {
   if (memory.data())
     return {};
-  Result<Memory> made =
-      device->allocate(stagedBytes(spec), concat(what, " `", spec.name, "`"));
+  Result<Memory> made = onDevice(rank).allocate(
+      stagedBytes(spec), concat(what, " `", spec.name, "`"));
   if (!made.ok())
     return made.status().in(concat("rank ", rank));
   memory = std::move(*made);
@@ -116,7 +116,7 @@ Status Session::stageOutput(int rank, size_t output) {
 // Device memory for tensors that the caller has on the host, for the session's
 // most tokens: made at the first such run.
 Status Session::stage() {
-  if (device->isHost())
+  if (isOnHost())
     return {};
   for (int rank : ranksHere()) {
     for (size_t i = 0; i < fn->inputs.size(); ++i)
@@ -214,16 +214,16 @@ Status Session::call(const std::vector<HostTensor> &inputs,
     MOERT_TRY(
         placeOutput(i, findTensor(outputs, fn->outputs[i].name), *tokens));
   MOERT_TRY(stage());
-  if (device->isHost())
+  if (isOnHost())
     for (Call &call : calls) {
       call.inputs = call.hostInputs;
       call.outputs = call.hostOutputs;
     }
 
   MOERT_TRY(runOnAll([&](Rank &rank, int thread) -> int32_t {
-    return device->isHost() ? runRank(rank, thread) : runOnDevice(rank, thread);
+    return isOnHost() ? runRank(rank, thread) : runOnDevice(rank, thread);
   }));
-  if (options.trace && !device->isHost())
+  if (options.trace && !isOnHost())
     for (int rank : ranksHere()) {
       Queue &queue = *members[rank]->queue;
       MOERT_TRY(queue.enter());
@@ -279,7 +279,7 @@ Status Session::gatherOutputs(const std::vector<HostTensor> &outputs) {
 
 Status Session::enqueue(void *stream, const std::vector<HostTensor> &inputs,
                         const std::vector<HostTensor> &outputs) {
-  if (device->isHost())
+  if (isOnHost())
     return Status::error(MOERT_ERROR_INVALID_ARGUMENT,
                          "the device cpu has no streams; run with host "
                          "tensors, or compile with --target=cuda");
@@ -345,7 +345,7 @@ Status Session::setVariants(const std::vector<int32_t> &chosen) {
 }
 
 Status Session::wait() {
-  if (device->isHost())
+  if (isOnHost())
     return {};
   for (int rank : ranksHere()) {
     Queue &queue = *members[rank]->queue;

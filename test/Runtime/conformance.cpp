@@ -521,7 +521,7 @@ TEST_P(CommunicatorTest, LateRanksAreNamed) {
         Status status = exchange.run(communicator);
         EXPECT_TRUE(status.code() == MOERT_ERROR_TIMEOUT ||
                     status.code() == MOERT_ERROR_ABORTED);
-        EXPECT_NE(status.message().find("waited 0.2 s: "), std::string::npos)
+        EXPECT_NE(status.message().find("waited 1 s: "), std::string::npos)
             << status.message();
         // Who gives up first names who it waits for.
         bool namesThree = status.message().find("rank 3 is in no collective") !=
@@ -531,7 +531,7 @@ TEST_P(CommunicatorTest, LateRanksAreNamed) {
             std::string::npos;
         EXPECT_TRUE(namesThree || namesZero) << status.message();
       },
-      0.2);
+      1); // memory of a GPU takes its time
 }
 
 TEST_P(CommunicatorTest, ImpossibleCallsAreRefused) {

@@ -60,15 +60,14 @@ private:
 
 Status Bench::open() {
   MOERT_TRY(openFunction(plan.artifact, plan.function, artifact, function));
-  MOERT_TRY(job.join(plan.device.empty() ? artifact->manifest().target.kind
-                                         : plan.device));
+  MOERT_TRY(job.join(plan.device.name.empty() ? artifact->manifest().target.kind
+                                              : plan.device.name));
   SessionOptions options;
   job.fill(options);
   options.function = function->name;
   options.maxTokens = *std::max_element(plan.tokens.begin(), plan.tokens.end());
   options.threads = plan.threads;
   options.device = plan.device;
-  options.deviceNumber = plan.deviceNumber;
   Result<std::unique_ptr<Session>> made = Session::open(artifact, options);
   if (!made.ok())
     return made.status();
@@ -191,8 +190,7 @@ Status Bench::measure(int64_t tokens, Routing routing) {
   Measurement result;
   result.tokens = tokens;
   result.routing = routing;
-  bool onStream =
-      !session->onDevice().isHost() && session->ranksHere().size() == 1;
+  bool onStream = !session->isOnHost() && session->ranksHere().size() == 1;
   Result<std::vector<double>> samples =
       onStream ? timeOnStream(result) : timeOnHost(result);
   if (!samples.ok())
@@ -230,7 +228,7 @@ Status Bench::writeJson() const {
       {"artifact", plan.artifact},
       {"function", function->name},
       {"producer", artifact->manifest().producer},
-      {"device", session->onDevice().name()},
+      {"device", session->deviceName()},
       {"ranks", session->ranks()},
       {"threads", session->threads()},
       {"sets", plan.sets},
@@ -245,7 +243,7 @@ Status Bench::perform() {
   Watchdog watchdog(*session, job.prefix());
   if (job.isFirst() && !plan.quiet) {
     std::printf("`%s` on %s, %d ranks%s; microseconds a call\n",
-                function->name.c_str(), session->onDevice().name().c_str(),
+                function->name.c_str(), session->deviceName().c_str(),
                 session->ranks(),
                 job.isProcess() ? " (the slowest counts)" : "");
     std::printf("%8s  %-9s %-7s %12s %12s %12s\n", "tokens", "routing", "how",

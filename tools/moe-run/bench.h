@@ -14,8 +14,8 @@ struct BenchFlags : JobFlags {
 };
 
 struct BenchPlan : JobPlan {
-  std::string artifact, weights, function, json, device;
-  int deviceNumber = -1;
+  std::string artifact, weights, function, json;
+  DeviceChoice device;
   std::vector<int64_t> tokens = {1, 16, 64, 256, 4096, 16384};
   std::vector<Routing> routings = {Routing::Balanced};
   int threads = 0;

@@ -6,7 +6,6 @@
 
 #include "aligned_buffer.h"
 #include "comm/plan.h"
-#include "cuda/context.h"
 #include "device.h"
 #include "launch.h"
 #include "launch/rendezvous.h"
@@ -81,11 +80,17 @@ private:
   // Least of one call's times, as rank 0 sees it.
   Status time(CollectiveKind kind, int64_t count, double &result);
   double best() const;
+  bool onDevice() const { return !devices.empty(); }
+  std::string deviceName() const {
+    return onDevice() ? describeDevices(devices) : "cpu";
+  }
   // A device adds up only what an artifact has a kernel for.
-  bool canAdd() const { return !device || !kernels->manifest().sums.empty(); }
+  bool canAdd() const {
+    return !onDevice() || !kernels->manifest().sums.empty();
+  }
   moert_dtype dtype() const {
-    return device && canAdd() ? kernels->manifest().sums.front().dtype
-                              : MOERT_F32;
+    return onDevice() && canAdd() ? kernels->manifest().sums.front().dtype
+                                  : MOERT_F32;
   }
   nlohmann::ordered_json file() const;
   std::string where() const;
@@ -104,7 +109,7 @@ private:
   std::string communicator;
   std::shared_ptr<Artifact> kernels; // of a device
   const Function *function = nullptr;
-  std::shared_ptr<Device> device; // null on the host
+  std::vector<std::shared_ptr<Device>> devices; // by rank; none on the host
   std::unique_ptr<World> world;
   std::vector<Member> members;
   std::vector<ProductRate> products;
@@ -142,8 +147,9 @@ Status Calibration::onRanks(const std::function<Status(Member &)> &body) {
 }
 
 Result<Memory> Calibration::buffer(Member &member, int64_t bytes) const {
-  if (device) {
-    Result<Memory> memory = device->allocate(bytes, "a buffer");
+  if (onDevice()) {
+    Result<Memory> memory =
+        devices[static_cast<size_t>(member.rank)]->allocate(bytes, "a buffer");
     if (memory.ok())
       MOERT_TRY(member.queue->fill(memory->data(), 0, bytes));
     return memory;
@@ -173,19 +179,21 @@ Status Calibration::openDevices() {
         "on cuda sums are kernels of an artifact: one that is compiled with "
         "--target=cuda for ",
         ranks, " ranks is expected among the arguments");
-  int number = plan.deviceNumber;
-  if (number < 0)
-    number = job.isProcess() ? cuda::deviceFor(*plan.launch) : 0;
-  Result<std::shared_ptr<Device>> opened =
-      openDevice(plan.device, number, *kernels);
+  DeviceUse use;
+  use.ranks = ranks;
+  use.oneEach = communicator == "nccl";
+  if (job.isProcess())
+    use.launch = plan.launch;
+  Result<std::vector<std::shared_ptr<Device>>> opened =
+      moert::openDevices(plan.device, use, *kernels, note);
   if (!opened.ok())
     return opened.status();
-  device = *opened;
+  devices = std::move(*opened);
   return {};
 }
 
 Status Calibration::join() {
-  MOERT_TRY(job.join(plan.device));
+  MOERT_TRY(job.join(plan.device.name));
   SessionOptions options;
   job.fill(options);
   communicator = options.communicator;
@@ -198,17 +206,26 @@ Status Calibration::join() {
   } else if (plan.ranks) {
     ranks = plan.ranks;
   }
-  bool onHost = plan.device == "cpu";
+  bool onHost = plan.device.name == "cpu";
   if ((onHost && communicator == "nccl") || (!onHost && communicator == "mpi"))
-    return Status::error(MOERT_ERROR_UNSUPPORTED, "the communicator ",
-                         communicator,
-                         " does not move the memory of --device=", plan.device,
-                         "; use ", onHost ? "mpi or local" : "nccl or local");
+    return Status::error(
+        MOERT_ERROR_UNSUPPORTED, "the communicator ", communicator,
+        " does not move the memory of --device=", plan.device.name, "; use ",
+        onHost ? "mpi or local" : "nccl or local");
   if (!onHost)
     MOERT_TRY(openDevices());
-  Result<std::unique_ptr<World>> opened = openWorld(
-      Topology({ranks}, {{0}}), {communicator, options.launch, options.mpi,
-                                 options.timeoutSeconds, options.onFailure});
+  Result<std::unique_ptr<World>> opened =
+      openWorld(Topology({ranks}, {{0}}),
+                {.communicator = communicator,
+                 .launch = options.launch,
+                 .mpi = options.mpi,
+                 .timeoutSeconds = options.timeoutSeconds,
+                 .onFailure = options.onFailure,
+                 .enter = [this](int rank) {
+                   return onDevice()
+                              ? devices[static_cast<size_t>(rank)]->enter()
+                              : Status();
+                 }});
   if (!opened.ok())
     return opened.status();
   world = std::move(*opened);
@@ -216,13 +233,14 @@ Status Calibration::join() {
     Member member;
     member.rank = rank;
     std::unique_ptr<Mover> mover;
-    if (device) {
-      Result<std::unique_ptr<Queue>> queue = device->makeQueue(*function);
+    if (onDevice()) {
+      Device &device = *devices[static_cast<size_t>(rank)];
+      Result<std::unique_ptr<Queue>> queue = device.makeQueue(*function);
       if (!queue.ok())
         return queue.status();
       member.queue = std::move(*queue);
       Result<std::unique_ptr<Mover>> made =
-          device->makeMover(member.queue.get(), rank);
+          device.makeMover(member.queue.get(), rank);
       if (!made.ok())
         return made.status();
       mover = std::move(*made);
@@ -248,7 +266,7 @@ Status Calibration::meet() {
 
 Status Calibration::measureMemory() {
   std::vector<double> times(members.size());
-  int64_t size = device ? DeviceCopyBytes : CopyBytes;
+  int64_t size = onDevice() ? DeviceCopyBytes : CopyBytes;
   Status done = onRanks([&](Member &member) -> Status {
     Result<Memory> from = buffer(member, size), to = buffer(member, size);
     if (!from.ok() || !to.ok())
@@ -376,7 +394,7 @@ std::string Calibration::where() const {
     text +=
         concat(" on ", hosts, " hosts, whose network is part of each figure");
   return concat(text, ", communicator ", communicator, ", device ",
-                device ? device->name() : "cpu");
+                deviceName());
 }
 
 nlohmann::ordered_json Calibration::file() const {
@@ -391,7 +409,7 @@ nlohmann::ordered_json Calibration::file() const {
       {"name", plan.name},
       {"base", plan.base},
       {"device",
-       {{"name", device ? device->name() : "host processor"},
+       {{"name", onDevice() ? devices.front()->name() : "host processor"},
         {"memory_TBps", rounded(memoryBytesPerSecond / 1e12)}}},
       {"domain", {{"devices", ranks}, {"GBps", rounded(best() / 1e9)}}},
       {"nodes", {{"devices", ranks}, {"count", 1}}}};

@@ -13,9 +13,9 @@ struct CalibrateFlags : JobFlags {
 };
 
 struct CalibratePlan : JobPlan {
-  std::string output, base = "cpu-8", name = "calibrated", device = "cpu";
+  std::string output, base = "cpu-8", name = "calibrated";
   std::vector<std::string> artifacts;
-  int deviceNumber = -1;
+  DeviceChoice device = {.name = "cpu", .numbers = {}};
   int ranks = 0; // 0: those of the launcher, or 8 threads
 };
 

@@ -63,8 +63,9 @@ Result<ProductRate> moert::measureProducts(const CalibratePlan &plan,
   bench.artifact = artifact;
   bench.function = function->name;
   bench.communicator = "local";
-  bench.device = plan.device;
-  bench.deviceNumber = plan.deviceNumber;
+  bench.device.name = plan.device.name;
+  if (!plan.device.numbers.empty()) // one rank
+    bench.device.numbers = {plan.device.numbers.front()};
   bench.sets = 1;
   bench.quiet = true;
   double seconds = 0;

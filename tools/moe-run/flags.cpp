@@ -133,21 +133,38 @@ static Status fillJob(const JobFlags &flags, JobPlan &plan) {
   return {};
 }
 
-// "cuda:1" is a device and which of several.
-template <typename Plan>
-static Status parseDevice(const std::string &text, Plan &plan) {
+// The parts between commas.
+static std::vector<std::string> partsOf(const std::string &text) {
+  std::vector<std::string> parts;
+  std::istringstream in(text + ",");
+  for (std::string part; std::getline(in, part, ',');)
+    parts.push_back(part);
+  return parts;
+}
+
+// "cuda:1" is a device and which of several; "cuda:0,1" and "cuda:all" several.
+static Status parseDevice(const std::string &text, DeviceChoice &device) {
   size_t colon = text.find(':');
-  plan.device = text.substr(0, colon);
-  if (!text.empty() && plan.device != "cpu" && plan.device != "cuda")
+  device.name = text.substr(0, colon);
+  if (!text.empty() && device.name != "cpu" && device.name != "cuda")
     return invalid("--device is '", printable(text), "'",
-                   suggest(plan.device, {"cpu", "cuda"}));
+                   suggest(device.name, {"cpu", "cuda"}));
   if (colon == std::string::npos)
     return {};
-  if (plan.device == "cpu" || colon + 1 == text.size())
-    return invalid("--device is '", printable(text),
-                   "', expected cpu, cuda or cuda:N");
-  return parseInteger("--device=cuda:", text.substr(colon + 1), 0, 1023,
-                      plan.deviceNumber);
+  std::string list = text.substr(colon + 1);
+  device.all = list == "all";
+  if (device.name == "cuda" && device.all)
+    return {};
+  for (const std::string &part : partsOf(list)) {
+    if (device.name == "cpu" || part.empty())
+      return invalid("--device is '", printable(text),
+                     "', expected cpu, cuda, cuda:N, several such as cuda:0,1 "
+                     "or cuda:all");
+    int number = 0;
+    MOERT_TRY(parseInteger("--device=cuda:", part, 0, 1023, number));
+    device.numbers.push_back(number);
+  }
+  return {};
 }
 
 static Status fillPlan(const RunFlags &flags, RunPlan &plan) {
@@ -167,7 +184,7 @@ static Status fillPlan(const RunFlags &flags, RunPlan &plan) {
     return invalid("--rtol needs --expect");
   if (flags.equalNan && flags.expects.empty())
     return invalid("--equal-nan needs --expect");
-  MOERT_TRY(parseDevice(flags.device, plan));
+  MOERT_TRY(parseDevice(flags.device, plan.device));
   plan.artifact = flags.artifact;
   plan.weights = flags.weights;
   plan.function = flags.function;
@@ -183,15 +200,6 @@ Result<RunPlan> moert::parseFlags(const RunFlags &flags) {
   RunPlan plan;
   MOERT_TRY(fillPlan(flags, plan));
   return plan;
-}
-
-// The parts between commas.
-static std::vector<std::string> partsOf(const std::string &text) {
-  std::vector<std::string> parts;
-  std::istringstream in(text + ",");
-  for (std::string part; std::getline(in, part, ',');)
-    parts.push_back(part);
-  return parts;
 }
 
 static Status parseRoutings(const std::string &text,
@@ -227,8 +235,8 @@ static Status parseTokens(const std::string &text, int64_t least,
 
 Result<TunePlan> moert::parseTuneFlags(const TuneFlags &flags) {
   TunePlan plan;
-  MOERT_TRY(parseDevice(flags.device, plan));
-  if (plan.device == "cpu")
+  MOERT_TRY(parseDevice(flags.device, plan.device));
+  if (plan.device.name == "cpu")
     return invalid("--device is 'cpu', but kernels of a GPU are tuned: cuda or "
                    "cuda:N is expected");
   MOERT_TRY(parseTokens(flags.tokens, 1, plan.tokens));
@@ -247,7 +255,7 @@ Result<TunePlan> moert::parseTuneFlags(const TuneFlags &flags) {
 Result<BenchPlan> moert::parseBenchFlags(const BenchFlags &flags) {
   BenchPlan plan;
   MOERT_TRY(fillJob(flags, plan));
-  MOERT_TRY(parseDevice(flags.device, plan));
+  MOERT_TRY(parseDevice(flags.device, plan.device));
   MOERT_TRY(parseRoutings(flags.routing, plan.routings));
   MOERT_TRY(parseTokens(flags.tokens, 0, plan.tokens));
   MOERT_TRY(parseInteger("--threads", flags.threads, 1, 1024, plan.threads));
@@ -263,9 +271,9 @@ Result<BenchPlan> moert::parseBenchFlags(const BenchFlags &flags) {
 Result<CalibratePlan> moert::parseCalibrateFlags(const CalibrateFlags &flags) {
   CalibratePlan plan;
   MOERT_TRY(fillJob(flags, plan));
-  MOERT_TRY(parseDevice(flags.device, plan));
-  if (plan.device.empty())
-    plan.device = "cpu";
+  MOERT_TRY(parseDevice(flags.device, plan.device));
+  if (plan.device.name.empty())
+    plan.device.name = "cpu";
   MOERT_TRY(parseInteger("--ranks", flags.ranks, 1, 256, plan.ranks));
   plan.output = flags.output;
   plan.artifacts = flags.artifacts;

@@ -52,7 +52,7 @@ Status moert::moveToDevice(Session &session, int64_t tokens,
       begin = session.shareBegin(spec, rank, tokens) * spec.rowBytes();
       bytes = session.shareSize(spec, rank, tokens) * spec.rowBytes();
     }
-    Result<Memory> memory = session.onDevice().allocate(bytes, host.name);
+    Result<Memory> memory = session.onDevice(rank).allocate(bytes, host.name);
     if (!memory.ok())
       return memory.status();
     if (isInput)

@@ -21,7 +21,7 @@ public:
   // other processes of a failed job leaves time to say which has failed.
   Status join(const std::string &device);
   // One of several processes that run the artifact together.
-  bool isProcess() const { return plan.launch && communicator != "local"; }
+  bool isProcess() const { return isOneOfSeveral(communicator, plan.launch); }
   // Results are rank 0's to write and to check.
   bool isFirst() const { return !isProcess() || plan.launch->rank == 0; }
   void fill(SessionOptions &options) const;

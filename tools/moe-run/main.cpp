@@ -55,8 +55,10 @@ CommandLine::CommandLine() {
                "NaN is as expected where NaN is expected");
   app.add_option("--function", flags.function,
                  "which function, where there are several");
-  app.add_option("--device", flags.device,
-                 "cpu, cuda or cuda:N [what the artifact is for]");
+  app.add_option(
+      "--device", flags.device,
+      "cpu, cuda, cuda:N, cuda:0,1 or cuda:all: GPUs that the ranks of this "
+      "process take in turn [what the artifact is for]");
   app.add_option("--threads", flags.threads,
                  "threads a rank [cores / ranks, at least 1]");
   app.add_option("--max-tokens", flags.maxTokens,
@@ -85,7 +87,8 @@ void CommandLine::addJob(CLI::App &to, JobFlags &job) {
                 "seconds that a collective waits for other ranks [300]");
   to.add_option("--comm", job.communicator,
                 "how ranks reach each other: local, threads of this process; "
-                "mpi or nccl, one process a rank [what fits the launcher]");
+                "mpi, one process a rank; nccl, the same, or threads with a "
+                "GPU each where no launcher is [what fits the launcher]");
   to.add_option("--rank", job.launch.rank,
                 "number of this process [by the launcher]");
   to.add_option("--world-size", job.launch.world,
@@ -107,7 +110,8 @@ void CommandLine::addBench() {
   option("--function", benchFlags.function,
          "which function, where there are several");
   option("--device", benchFlags.device,
-         "cpu, cuda or cuda:N [what the artifact is for]");
+         "cpu, cuda, cuda:N, cuda:0,1 or cuda:all: GPUs that the ranks of this "
+         "process take in turn [what the artifact is for]");
   option("--weights", benchFlags.weights,
          "checkpoint [random weights of variance 1 / fan-in]");
   option("--tokens", benchFlags.tokens,
@@ -135,7 +139,7 @@ void CommandLine::addCalibrate() {
   calibrate->add_option("--ranks", calibrateFlags.ranks,
                         "ranks that are threads of this process [8]");
   calibrate->add_option("--device", calibrateFlags.device,
-                        "cpu, cuda or cuda:N [cpu]");
+                        "cpu, cuda, cuda:N, cuda:0,1 or cuda:all [cpu]");
   addJob(*calibrate, calibrateFlags);
   calibrate->add_option("--base", calibrateFlags.base,
                         "machine that gives what is not measured [cpu-8]");

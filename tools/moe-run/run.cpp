@@ -173,7 +173,6 @@ Status Invocation::openSession() {
   options.maxTokens = plan.maxTokens.value_or(tokens);
   options.threads = plan.threads;
   options.device = plan.device;
-  options.deviceNumber = plan.deviceNumber;
   options.checkReplicas = true;
   options.trace = !plan.trace.empty();
   Result<std::unique_ptr<Session>> opened = Session::open(artifact, options);
@@ -264,12 +263,10 @@ Status Invocation::runAll() {
     MOERT_TRY(session->gatherOutputs(hostTensors(outputs)));
   if (!job.isFirst())
     return {};
-  std::printf("`%s`: %d ranks of %d threads, %lld tokens%s\n",
-              function->name.c_str(), session->ranks(), session->threads(),
-              static_cast<long long>(tokens),
-              session->onDevice().isHost()
-                  ? ""
-                  : (" on " + session->onDevice().name()).c_str());
+  std::printf(
+      "`%s`: %d ranks of %d threads, %lld tokens%s\n", function->name.c_str(),
+      session->ranks(), session->threads(), static_cast<long long>(tokens),
+      session->isOnHost() ? "" : (" on " + session->deviceName()).c_str());
   if (plan.repeat > 1 && failures.empty())
     std::printf("%lld runs gave the same bits\n",
                 static_cast<long long>(plan.repeat));
@@ -313,8 +310,8 @@ void Invocation::compareExpected() {
 
 Status Invocation::perform() {
   MOERT_TRY(openFunction(plan.artifact, plan.function, artifact, function));
-  MOERT_TRY(job.join(plan.device.empty() ? artifact->manifest().target.kind
-                                         : plan.device));
+  MOERT_TRY(job.join(plan.device.name.empty() ? artifact->manifest().target.kind
+                                              : plan.device.name));
   MOERT_TRY(checkNames());
   MOERT_TRY(readInputs());
   MOERT_TRY(readExpected());

@@ -36,8 +36,7 @@ struct RunFlags : JobFlags {
 
 struct RunPlan : JobPlan {
   std::string artifact, weights, function, recordRouting, json, trace;
-  std::string device;
-  int deviceNumber = -1;
+  DeviceChoice device;
   std::vector<TensorSource> inputs, expects;
   std::vector<std::pair<std::string, std::string>> outputs; // name, path
   double rtol = 1e-5;

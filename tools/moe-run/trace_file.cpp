@@ -112,9 +112,9 @@ std::string TraceFile::describe(const Session &session, int rank) const {
   for (size_t thread = 0; thread < trace.threads.size(); ++thread)
     addTrack(text, rank, thread, concat("thread ", thread),
              trace.threads[thread], zero);
-  if (!session.onDevice().isHost())
+  if (!session.isOnHost())
     addTrack(text, rank, trace.threads.size(),
-             "stream on " + session.onDevice().name(), trace.stream, zero);
+             "stream on " + session.onDevice(rank).name(), trace.stream, zero);
   return text;
 }
 

@@ -117,7 +117,6 @@ Status Tuning::open() {
   options.function = function->name;
   options.maxTokens = *std::max_element(plan.tokens.begin(), plan.tokens.end());
   options.device = plan.device;
-  options.deviceNumber = plan.deviceNumber;
   Result<std::unique_ptr<Session>> made = Session::open(artifact, options);
   if (!made.ok())
     return made.status();
@@ -421,7 +420,7 @@ std::string Tuning::deviceText() const {
   char date[16];
   std::time_t now = std::time(nullptr);
   std::strftime(date, sizeof(date), "%Y-%m-%d", std::gmtime(&now));
-  return concat("one ", session->onDevice().name(), driver, ", ", date);
+  return concat("one ", session->deviceName(), driver, ", ", date);
 }
 
 Status Tuning::writeTimes() const {

@@ -13,8 +13,8 @@ struct TuneFlags {
 };
 
 struct TunePlan {
-  std::string artifact, function, device;
-  int deviceNumber = -1;
+  std::string artifact, function;
+  DeviceChoice device;
   std::vector<int64_t> tokens = {1, 2, 4, 8, 16, 64, 256, 1024, 4096, 16384};
   std::string table;        // to write
   std::string keep;         // whose entries stay where nothing is measured

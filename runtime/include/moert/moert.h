@@ -69,8 +69,9 @@ typedef void (*moert_log_fn)(void *user, const char *line);
 typedef struct moert_session_options {
   size_t size;          /* sizeof(moert_session_options) */
   const char *function; /* NULL: the artifact's only function */
-  /* NULL or "local": all ranks are threads of this process; "mpi": this process
-     is one rank, of an MPI world of as many */
+  /* NULL or "local": all ranks are threads of this process; "nccl": the same,
+     with a CUDA device for each; "mpi": this process is one rank, of an MPI
+     world of as many */
   const char *communicator;
   int64_t
       max_tokens; /* most tokens, over all ranks, of any run; sizes the arena */
@@ -81,6 +82,11 @@ typedef struct moert_session_options {
   moert_log_fn
       log; /* NULL: silent. Called from any thread, one call at a time */
   void *log_user;
+  /* Numbers of CUDA devices among those that the process sees, which the ranks
+     take in turn. NULL: "local" has all ranks on device 0, "nccl" has rank 0 on
+     device 0, rank 1 on device 1, and so on */
+  const int32_t *devices;
+  size_t device_count;
 } moert_session_options;
 
 /* Fills in the defaults. */

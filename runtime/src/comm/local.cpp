@@ -14,12 +14,12 @@ class HostMover final : public Mover {
 public:
   Status publish() override { return {}; }
   Status await(int) override { return {}; }
-  Status copy(void *target, const void *source, int64_t size) override {
+  Status copy(void *target, const void *source, int64_t size, int) override {
     std::memcpy(target, source, static_cast<size_t>(size));
     return {};
   }
   Status sum(moert_dtype dtype, std::span<const void *const> sources,
-             void *target, int64_t count) override {
+             std::span<const int>, void *target, int64_t count) override {
     sumInOrder(dtype, sources, target, count);
     return {};
   }
@@ -280,7 +280,7 @@ Status LocalWorld::receive(const Collective &call, int rank, Mover &mover) {
   lock.unlock();
   MOERT_TRY(mover.await(peer));
   if (int64_t size = call.count * static_cast<int64_t>(dtypeSize(call.dtype)))
-    MOERT_TRY(mover.copy(call.recv, offered.send, size));
+    MOERT_TRY(mover.copy(call.recv, offered.send, size, peer));
   MOERT_TRY(mover.publish());
   lock.lock();
   line.taken = true;
@@ -301,6 +301,7 @@ Status LocalEndpoint::meet(const Collective &call, bool isFirst) {
 Status LocalEndpoint::moveBlocks(const Collective &call) {
   const std::vector<Collective> &calls =
       world.cells[world.topology.cell(call.group, rank)]->calls;
+  const std::vector<int> &ranks = world.topology.members(call.group, rank);
   int members = static_cast<int>(calls.size());
   int me = world.topology.indexIn(call.group, rank);
   for (int from = 0; from < members; ++from) {
@@ -308,7 +309,8 @@ Status LocalEndpoint::moveBlocks(const Collective &call) {
     Block source = sendBlock(calls[from], members, from, me);
     if (source.size > 0)
       MOERT_TRY(mover->copy(at(call.recv, target.offset),
-                            at(calls[from].send, source.offset), source.size));
+                            at(calls[from].send, source.offset), source.size,
+                            ranks[from]));
   }
   return {};
 }
@@ -325,7 +327,9 @@ Status LocalEndpoint::sumBlocks(const Collective &call) {
   for (int from = 0; from < members; ++from)
     sources.push_back(
         at(calls[from].send, sendBlock(calls[from], members, from, me).offset));
-  return mover->sum(call.dtype, sources, at(call.recv, target.offset),
+  return mover->sum(call.dtype, sources,
+                    world.topology.members(call.group, rank),
+                    at(call.recv, target.offset),
                     target.size / static_cast<int64_t>(dtypeSize(call.dtype)));
 }
 
@@ -334,13 +338,15 @@ Status LocalEndpoint::finishAllReduce(const Collective &call) {
   MOERT_TRY(meet(call, /*isFirst=*/false));
   const std::vector<Collective> &calls =
       world.cells[world.topology.cell(call.group, rank)]->calls;
+  const std::vector<int> &ranks = world.topology.members(call.group, rank);
   int members = static_cast<int>(calls.size());
   int me = world.topology.indexIn(call.group, rank);
   for (int from = 0; from < members; ++from) {
     Block share = reduceShare(call, members, from);
     if (from != me && share.size > 0)
       MOERT_TRY(mover->copy(at(call.recv, share.offset),
-                            at(calls[from].recv, share.offset), share.size));
+                            at(calls[from].recv, share.offset), share.size,
+                            ranks[from]));
   }
   return {};
 }

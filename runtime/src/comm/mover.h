@@ -23,10 +23,13 @@ public:
   virtual Status publish() = 0;
   // What comes next sees what `rank` had published.
   virtual Status await(int rank) = 0;
-  virtual Status copy(void *target, const void *source, int64_t size) = 0;
-  // As sumInOrder (comm/sum.h).
+  // From memory of the rank `from`.
+  virtual Status copy(void *target, const void *source, int64_t size,
+                      int from) = 0;
+  // As sumInOrder (comm/sum.h); `sources` are memory of these ranks.
   virtual Status sum(moert_dtype dtype, std::span<const void *const> sources,
-                     void *target, int64_t count) = 0;
+                     std::span<const int> ranks, void *target,
+                     int64_t count) = 0;
   // Where it puts its work; null on the host.
   virtual Queue *queue() { return nullptr; }
 };

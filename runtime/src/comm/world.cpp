@@ -16,17 +16,27 @@ static std::string libraryOf(const WorldOptions &options) {
   return {};
 }
 
+bool moert::isOneOfSeveral(const std::string &communicator,
+                           const std::optional<Launch> &launch) {
+  // One process alone, started by whomever, has a device for each rank.
+  bool isAlone = communicator == "nccl" && launch && launch->world == 1;
+  return communicator != "local" && launch && !isAlone;
+}
+
 Result<std::unique_ptr<World>> moert::openWorld(const Topology &topology,
                                                 WorldOptions options) {
   if (options.communicator == "local")
     return std::unique_ptr<World>(
         new LocalWorld(topology, options.timeoutSeconds));
   if (options.communicator == "nccl") {
+    if (!isOneOfSeveral(options.communicator, options.launch))
+      options.launch.reset();
     Result<std::unique_ptr<NcclWorld>> world =
         NcclWorld::join(topology, {.launch = std::move(options.launch),
                                    .timeoutSeconds = options.timeoutSeconds,
                                    .startSeconds = options.timeoutSeconds,
-                                   .onFailure = std::move(options.onFailure)});
+                                   .onFailure = std::move(options.onFailure),
+                                   .enter = std::move(options.enter)});
     if (!world.ok())
       return world.status();
     return std::unique_ptr<World>(std::move(*world));

@@ -40,7 +40,13 @@ struct WorldOptions {
   std::string mpi; // see MpiLibrary::open; empty: what the launcher is
   double timeoutSeconds = 300;                        // of one collective
   std::function<void(const std::string &)> onFailure; // see Rendezvous
+  // Makes the device of a rank of this process that of the calling thread.
+  std::function<Status(int rank)> enter;
 };
+
+// Whether ranks are in other processes as well.
+bool isOneOfSeveral(const std::string &communicator,
+                    const std::optional<Launch> &launch);
 
 // By all processes of the job.
 Result<std::unique_ptr<World>> openWorld(const Topology &topology,

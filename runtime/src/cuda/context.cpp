@@ -18,12 +18,6 @@ Result<int> moert::cuda::deviceCount() {
   return driver.ok() ? countDevices(**driver) : Result<int>(driver.status());
 }
 
-int moert::cuda::deviceFor(const Launch &launch) {
-  int local = launch.localRank >= 0 ? launch.localRank : launch.rank;
-  Result<int> count = deviceCount();
-  return count.ok() && *count > 0 ? local % *count : 0;
-}
-
 Result<std::shared_ptr<Context>> Context::open(int device) {
   Result<std::shared_ptr<const Driver>> driver = Driver::open();
   if (!driver.ok())
@@ -32,9 +26,10 @@ Result<std::shared_ptr<Context>> Context::open(int device) {
   if (!count.ok())
     return count.status();
   if (device < 0 || device >= *count)
-    return Status::error(MOERT_ERROR_INVALID_ARGUMENT,
-                         "there is no CUDA device ", device,
-                         ", this process sees ", *count);
+    return Status::error(
+        MOERT_ERROR_INVALID_ARGUMENT, "there is no CUDA device ", device,
+        ", this process sees ", *count,
+        *count > 0 ? concat("; the last is ", *count - 1) : std::string());
   std::shared_ptr<Context> context(new Context);
   context->api = *driver;
   context->number = device;
@@ -69,6 +64,24 @@ Context::~Context() {
 
 Status Context::enter() const {
   return check(api->contextSetCurrent(primary), "cannot use the CUDA context");
+}
+
+// Stays so as long as the process has the primary contexts, as others in it
+// (PyTorch) do: who was first does not matter.
+Result<bool> Context::reach(const Context &other) const {
+  std::string what = concat("cannot let CUDA device ", number,
+                            " read the memory of device ", other.number);
+  int can = 0;
+  MOERT_TRY(check(api->deviceCanAccessPeer(&can, handle, other.handle), what));
+  if (!can)
+    return false;
+  MOERT_TRY(enter());
+  int code = api->contextEnablePeerAccess(other.primary, 0);
+  if (code == TooManyPeers)
+    return false;
+  if (code != PeerAccessAlreadyEnabled)
+    MOERT_TRY(check(code, what));
+  return true;
 }
 
 // "sm_90a": what ends with a letter runs on just this capability, anything else

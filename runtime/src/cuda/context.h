@@ -5,7 +5,6 @@
 
 #include "cuda/driver.h"
 #include "device_memory.h"
-#include "launch/discovery.h"
 
 namespace moert::cuda {
 
@@ -23,6 +22,10 @@ public:
 
   // Makes the context that of the calling thread.
   Status enter() const;
+  ContextHandle get() const { return primary; }
+  // Lets this device read the other's memory. False where the two cannot, and
+  // copies go by way of the host.
+  Result<bool> reach(const Context &other) const;
   // Refuses an artifact's `sm_90a` that this device cannot run.
   Status checkArch(const std::string &arch) const;
   // Device memory; not initialised, aligned to 256 bytes.
@@ -48,9 +51,6 @@ private:
 
 // The number of GPUs; an error where there is no driver.
 Result<int> deviceCount();
-// The GPU of one of several processes: that of its number on this host, GPUs
-// being shared where there are fewer. 0 where there is no driver.
-int deviceFor(const Launch &launch);
 
 } // namespace moert::cuda
 

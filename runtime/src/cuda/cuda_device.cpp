@@ -10,44 +10,49 @@ using namespace moert::cuda;
 
 namespace {
 
-// What the ranks of one process show each other: for each the event behind
-// which its buffers are ready to be read, or have been read.
-class RankEvents {
+// What the ranks of one process show each other: where each one's buffers are,
+// and the event behind which they are ready to be read, or have been read.
+struct Shown {
+  std::shared_ptr<Context> context;
+  Event event;
+};
+class ShownByRanks {
 public:
-  void add(int rank, Event event) {
+  void add(int rank, Shown shown) {
     std::lock_guard<std::mutex> lock(mutex);
-    events.insert_or_assign(rank, std::move(event));
+    all.insert_or_assign(rank, std::move(shown));
   }
-  const Event &of(int rank) const {
+  const Shown &of(int rank) const {
     std::lock_guard<std::mutex> lock(mutex);
-    return events.at(rank);
+    return all.at(rank);
   }
 
 private:
   mutable std::mutex mutex;
-  std::map<int, Event> events;
+  std::map<int, Shown> all;
 };
 
 // Data moves on the stream of the rank that takes it.
 class StreamMover final : public Mover {
 public:
-  StreamMover(StreamQueue &queue, std::shared_ptr<RankEvents> events, int rank)
-      : stream(queue), events(std::move(events)), rank(rank) {}
+  StreamMover(StreamQueue &queue, std::shared_ptr<ShownByRanks> shown, int rank)
+      : stream(queue), shown(std::move(shown)), rank(rank) {}
 
-  Status publish() override { return stream.record(events->of(rank)); }
+  Status publish() override { return stream.record(shown->of(rank).event); }
   Status await(int other) override {
-    return other == rank ? Status() : stream.await(events->of(other));
+    return other == rank ? Status() : stream.await(shown->of(other).event);
   }
-  Status copy(void *target, const void *source, int64_t size) override {
-    return stream.copy(target, source, size);
+  Status copy(void *target, const void *source, int64_t size,
+              int from) override {
+    return stream.copyFrom(*shown->of(from).context, target, source, size);
   }
   Status sum(moert_dtype dtype, std::span<const void *const> sources,
-             void *target, int64_t count) override;
+             std::span<const int> ranks, void *target, int64_t count) override;
   Queue *queue() override { return &stream; }
 
 private:
   StreamQueue &stream;
-  std::shared_ptr<RankEvents> events;
+  std::shared_ptr<ShownByRanks> shown;
   int rank;
   Memory gathered; // grows to the largest sum that was asked for
 };
@@ -55,11 +60,14 @@ private:
 class CudaDevice final : public Device {
 public:
   CudaDevice(std::shared_ptr<Context> context,
-             std::shared_ptr<const Kernels> kernels)
-      : context(std::move(context)), kernels(std::move(kernels)) {}
+             std::shared_ptr<const Kernels> kernels,
+             std::shared_ptr<ShownByRanks> shown)
+      : context(std::move(context)), kernels(std::move(kernels)),
+        shown(std::move(shown)) {}
 
   bool isHost() const override { return false; }
   std::string name() const override { return context->name(); }
+  Status enter() override { return context->enter(); }
   Result<Memory> allocate(int64_t size, std::string_view what) override {
     return context->allocate(size, what);
   }
@@ -69,23 +77,24 @@ public:
 private:
   std::shared_ptr<Context> context;
   std::shared_ptr<const Kernels> kernels;
-  std::shared_ptr<RankEvents> events = std::make_shared<RankEvents>();
+  std::shared_ptr<ShownByRanks> shown; // of all devices together
 };
 
 } // namespace
 
 // The kernel adds blocks that stand one after another, each aligned.
 Status StreamMover::sum(moert_dtype dtype, std::span<const void *const> sources,
-                        void *target, int64_t count) {
+                        std::span<const int> ranks, void *target,
+                        int64_t count) {
   int64_t size = static_cast<int64_t>(dtypeSize(dtype));
   int64_t members = static_cast<int64_t>(sources.size());
   int64_t stride = StreamQueue::sumStride(count);
   MOERT_TRY(stream.grow(gathered, stride * size * members,
                         "what a sum takes from other ranks"));
-  for (int64_t i = 0; i < members; ++i)
-    MOERT_TRY(
-        stream.copy(static_cast<char *>(gathered.data()) + i * stride * size,
-                    sources[static_cast<size_t>(i)], count * size));
+  for (size_t i = 0; i < sources.size(); ++i)
+    MOERT_TRY(copy(static_cast<char *>(gathered.data()) +
+                       static_cast<int64_t>(i) * stride * size,
+                   sources[i], count * size, ranks[i]));
   return stream.sum(dtype, target, gathered.data(), count, members);
 }
 
@@ -102,21 +111,55 @@ Result<std::unique_ptr<Mover>> CudaDevice::makeMover(Queue *queue, int rank) {
   Result<Event> event = Event::make(context, /*isTimed=*/false);
   if (!event.ok())
     return event.status();
-  events->add(rank, std::move(*event));
+  shown->add(rank, {context, std::move(*event)});
   return std::unique_ptr<Mover>(std::make_unique<StreamMover>(
-      static_cast<StreamQueue &>(*queue), events, rank));
+      static_cast<StreamQueue &>(*queue), shown, rank));
 }
 
-Result<std::shared_ptr<Device>>
-moert::cuda::openDevice(int number, const Artifact &artifact) {
-  Result<std::shared_ptr<Context>> context = Context::open(number);
-  if (!context.ok())
-    return context.status();
-  MOERT_TRY((*context)->checkArch(artifact.manifest().target.arch));
-  Result<std::shared_ptr<const Kernels>> kernels =
-      Kernels::load(*context, artifact);
-  if (!kernels.ok())
-    return kernels.status();
-  return std::shared_ptr<Device>(
-      std::make_shared<CudaDevice>(*context, *kernels));
+// Copies between devices that cannot reach each other are slow, and right.
+static Status connect(const std::map<int, std::shared_ptr<Context>> &contexts,
+                      const std::function<void(const std::string &)> &log) {
+  for (const auto &[number, context] : contexts)
+    for (const auto &[otherNumber, other] : contexts) {
+      if (number == otherNumber)
+        continue;
+      Result<bool> reaches = context->reach(*other);
+      if (!reaches.ok())
+        return reaches.status();
+      if (!*reaches)
+        log(concat("CUDA device ", number,
+                   " cannot reach the memory of device ", otherNumber,
+                   ": what moves between them takes the way by "
+                   "the host"));
+    }
+  return {};
+}
+
+Result<std::vector<std::shared_ptr<Device>>>
+moert::cuda::openDevices(const std::vector<int> &numbers,
+                         const Artifact &artifact, bool connected,
+                         const std::function<void(const std::string &)> &log) {
+  auto shown = std::make_shared<ShownByRanks>();
+  std::map<int, std::shared_ptr<Context>> contexts;
+  std::map<int, std::shared_ptr<Device>> opened;
+  std::vector<std::shared_ptr<Device>> devices;
+  for (int number : numbers) {
+    std::shared_ptr<Device> &device = opened[number];
+    if (!device) {
+      Result<std::shared_ptr<Context>> context = Context::open(number);
+      if (!context.ok())
+        return context.status();
+      MOERT_TRY((*context)->checkArch(artifact.manifest().target.arch));
+      Result<std::shared_ptr<const Kernels>> kernels =
+          Kernels::load(*context, artifact);
+      if (!kernels.ok())
+        return kernels.status();
+      contexts.emplace(number, *context);
+      device = std::make_shared<CudaDevice>(*context, *kernels, shown);
+    }
+    devices.push_back(device);
+  }
+  if (connected)
+    MOERT_TRY(connect(contexts, log));
+  return devices;
 }

@@ -6,9 +6,13 @@
 
 namespace moert::cuda {
 
-// Opens a GPU and loads the artifact's kernels.
-Result<std::shared_ptr<Device>> openDevice(int number,
-                                           const Artifact &artifact);
+// Opens GPUs and loads the artifact's kernels on each: one for each number, the
+// same for equal ones. Each may read the others' memory if they are
+// `connected`, and `log` is told where they cannot.
+Result<std::vector<std::shared_ptr<Device>>>
+openDevices(const std::vector<int> &numbers, const Artifact &artifact,
+            bool connected,
+            const std::function<void(const std::string &)> &log);
 
 } // namespace moert::cuda
 

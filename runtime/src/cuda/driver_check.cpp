@@ -29,6 +29,9 @@ static_assert(InvalidImage == CUDA_ERROR_INVALID_IMAGE);
 static_assert(NoBinaryForGpu == CUDA_ERROR_NO_BINARY_FOR_GPU);
 static_assert(UnsupportedPtxVersion == CUDA_ERROR_UNSUPPORTED_PTX_VERSION);
 static_assert(NotReady == CUDA_ERROR_NOT_READY);
+static_assert(PeerAccessAlreadyEnabled ==
+              CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED);
+static_assert(TooManyPeers == CUDA_ERROR_TOO_MANY_PEERS);
 static_assert(MultiprocessorCount == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
 static_assert(ComputeCapabilityMajor ==
               CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);

@@ -170,6 +170,19 @@ Status StreamQueue::copy(void *target, const void *source, int64_t bytes) {
                concat("cannot copy ", bytes, " bytes on the device"));
 }
 
+Status StreamQueue::copyFrom(const Context &there, void *target,
+                             const void *source, int64_t bytes) {
+  if (there.device() == context->device())
+    return copy(target, source, bytes);
+  if (bytes <= 0)
+    return {};
+  return check(context->driver().copyBetweenDevices(
+                   address(target), context->get(), address(source),
+                   there.get(), static_cast<size_t>(bytes), current),
+               concat("cannot copy ", bytes, " bytes from CUDA device ",
+                      there.device(), " to device ", context->device()));
+}
+
 Status StreamQueue::fill(void *target, int32_t value, int64_t bytes) {
   if (bytes <= 0)
     return {};

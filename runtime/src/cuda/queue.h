@@ -39,6 +39,10 @@ public:
     return static_cast<int32_t *>(status.data());
   }
 
+  // From memory of a device that may be another.
+  Status copyFrom(const Context &there, void *target, const void *source,
+                  int64_t bytes);
+
   const std::shared_ptr<Context> &on() const { return context; }
   StreamHandle stream() const { return current; }
   // Makes memory at least so large, which no capture can.

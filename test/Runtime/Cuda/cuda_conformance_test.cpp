@@ -1,19 +1,22 @@
-// The suite on a GPU; no compiler, CUDA header or artifact is needed where it
-// runs. Started alone: ranks are threads with a stream each. Started as one of
-// several processes (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT, or by a
-// launcher): they are the ranks, NCCL moves the data, and each takes the GPU of
-// its number on its host, as far as there are.
+// The suite on GPUs; no compiler, CUDA header or artifact is needed where it
+// runs. Started alone: ranks are threads with a stream each, on one GPU, on all
+// that there are, and with a GPU each over NCCL. Started as one of several
+// processes (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT, or by a launcher):
+// they are the ranks, NCCL moves the data, and each takes the GPU of its number
+// on its host, as far as there are.
 //
 //   cuda-conformance [--measure=FILE] [--gtest_...]
 //
 // --measure: times the collectives instead, and rank 0 writes them as JSON.
 #include "comm/nccl.h"
 #include "cuda/context.h"
+#include "cuda/device_choice.h"
 #include "measure.h"
 #include "on_streams.h"
 #include "staged.h"
 
 #include <cstdlib>
+#include <numeric>
 #include <optional>
 
 using namespace moert;
@@ -41,7 +44,7 @@ static const bool usesFakes = false;
 
 namespace {
 
-// What this process has all the time: a GPU and, as one of several, the others.
+// What this process has all the time: GPUs and, as one of several, the others.
 class Process {
 public:
   static Process &get() {
@@ -54,7 +57,8 @@ public:
   bool isOneOfSeveral() const { return launch.has_value(); }
   int size() const { return launch ? launch->world : 1; }
   int rank() const { return launch ? launch->rank : 0; }
-  const std::shared_ptr<Device> &device() const { return gpu; }
+  const std::shared_ptr<Device> &device() const { return gpus.front(); }
+  const Devices &devices() const { return gpus; }
 
   // All processes are here.
   Status meet() { return others->allGather("a test", "").status(); }
@@ -64,7 +68,7 @@ public:
 
 private:
   std::optional<Launch> launch;
-  std::shared_ptr<Device> gpu;
+  Devices gpus; // alone: all that there are
   int number = 0;
   std::unique_ptr<Rendezvous> others;
 };
@@ -80,12 +84,18 @@ Status Process::start() {
   Result<int> count = cuda::deviceCount();
   if (!count.ok())
     return count.status();
-  number = launch ? cuda::deviceFor(*launch) : 0;
-  Result<std::shared_ptr<Device>> device =
-      openSummingDevice(number, f32Image, bf16Image);
-  if (!device.ok())
-    return device.status();
-  gpu = std::move(*device);
+  DeviceUse use;
+  use.launch = launch;
+  use.ranks = launch ? 1 : *count;
+  use.oneEach = true;
+  Result<std::vector<int>> numbers = cuda::chooseDevices({}, use);
+  if (!numbers.ok())
+    return numbers.status();
+  number = numbers->front();
+  Result<Devices> opened = openSummingDevices(*numbers, f32Image, bf16Image);
+  if (!opened.ok())
+    return opened.status();
+  gpus = std::move(*opened);
   if (!launch)
     return {};
   RendezvousOptions options;
@@ -100,12 +110,12 @@ Status Process::start() {
 }
 
 std::string Process::describe() const {
-  std::string text = concat(gpu->name(), ", CUDA device ", number);
-  if (!launch)
-    return text;
   Result<std::shared_ptr<const cuda::NcclLibrary>> nccl =
       cuda::NcclLibrary::open();
-  return concat(text, ", NCCL ", nccl.ok() ? (*nccl)->version() : "missing",
+  std::string version = nccl.ok() ? (*nccl)->version() : "missing";
+  if (!launch)
+    return concat(describeDevices(gpus), ", NCCL ", version);
+  return concat(device()->name(), ", CUDA device ", number, ", NCCL ", version,
                 ", process ", launch->rank, " of ", launch->world);
 }
 
@@ -132,9 +142,32 @@ Result<std::unique_ptr<NcclWorld>> Process::join(const Topology &topology,
   return NcclWorld::join(topology, std::move(options));
 }
 
-static void runOnThreads(const Topology &topology, double timeoutSeconds,
-                         const RankBody &body) {
-  runOnStreams(Process::get().device(), topology, timeoutSeconds, body);
+static void runOnOne(const Topology &topology, double timeoutSeconds,
+                     const RankBody &body) {
+  runOnStreams({Process::get().device()}, topology, timeoutSeconds, body);
+}
+
+static void runOnAll(const Topology &topology, double timeoutSeconds,
+                     const RankBody &body) {
+  runOnStreams(Process::get().devices(), topology, timeoutSeconds, body);
+}
+
+static Result<std::unique_ptr<NcclWorld>> joinHere(const Topology &topology,
+                                                   double timeoutSeconds) {
+  NcclOptions options;
+  options.timeoutSeconds = timeoutSeconds;
+  options.startSeconds = 60;
+  options.enter = [](int rank) {
+    return Process::get().devices()[static_cast<size_t>(rank)]->enter();
+  };
+  return NcclWorld::join(topology, std::move(options));
+}
+
+static void runOnNccl(const Topology &topology, double timeoutSeconds,
+                      const RankBody &body) {
+  Result<std::unique_ptr<NcclWorld>> world = joinHere(topology, timeoutSeconds);
+  ASSERT_TRUE(world.ok()) << world.status().message();
+  runOnThreads(Process::get().devices(), topology, **world, body);
 }
 
 static void runOnProcesses(const Topology &topology, double timeoutSeconds,
@@ -161,25 +194,42 @@ static void runOnProcesses(const Topology &topology, double timeoutSeconds,
   EXPECT_TRUE((*mine)->finish().ok());
 }
 
-static CommunicatorBackend backend() {
-  if (!Process::get().isOneOfSeveral())
-    return {.name = "streams",
-            .supports = [](int) { return true; },
-            .run = runOnThreads,
-            .adds = addsOnDevice};
-  return {.name = "nccl",
-          .supports = [](int ranks) { return ranks <= Process::get().size(); },
-          .run = runOnProcesses,
-          .comparesCalls = false,
-          .adds = addsOnDevice};
+static bool hasOneEach(int ranks) {
+  return ranks <= static_cast<int>(Process::get().devices().size());
 }
 
-INSTANTIATE_TEST_SUITE_P(Cuda, CommunicatorTest, testing::Values(backend()),
+static std::vector<CommunicatorBackend> backends() {
+  if (Process::get().isOneOfSeveral())
+    return {
+        {.name = "nccl",
+         .supports = [](int ranks) { return ranks <= Process::get().size(); },
+         .run = runOnProcesses,
+         .comparesCalls = false,
+         .adds = addsOnDevice}};
+  std::vector<CommunicatorBackend> all = {{.name = "streams",
+                                           .supports = [](int) { return true; },
+                                           .run = runOnOne,
+                                           .adds = addsOnDevice}};
+  if (cuda::NcclLibrary::open().ok())
+    all.push_back({.name = "ncclHere",
+                   .supports = hasOneEach,
+                   .run = runOnNccl,
+                   .comparesCalls = false,
+                   .adds = addsOnDevice});
+  if (hasOneEach(2))
+    all.push_back({.name = "devices",
+                   .supports = [](int) { return true; },
+                   .run = runOnAll,
+                   .adds = addsOnDevice});
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Cuda, CommunicatorTest, testing::ValuesIn(backends()),
                          testing::PrintToStringParamName());
 
 TEST(Cuda, TypesWithoutAKernelAreNamed) {
   Topology topology({1}, {{0}});
-  backend().run(topology, 60, [&](Communicator &communicator, int) {
+  backends().front().run(topology, 60, [&](Communicator &communicator, int) {
     int32_t value = 1, sum = 0;
     Status status = communicator.collective(
         {.dtype = MOERT_I32, .count = 1, .send = &value, .recv = &sum});
@@ -189,10 +239,12 @@ TEST(Cuda, TypesWithoutAKernelAreNamed) {
 
 // Calls are not compared over NCCL, but nobody waits for ever.
 TEST(Nccl, WhoHasEndedIsNamedWhenTheTimeIsOver) {
-  if (!Process::get().isOneOfSeveral())
-    GTEST_SKIP() << "one process";
+  bool isAlone = !Process::get().isOneOfSeveral();
+  if (isAlone && !hasOneEach(2))
+    GTEST_SKIP() << "one process with one GPU";
   Topology topology({2}, {{0}});
-  runOnProcesses(topology, 1, [&](Communicator &communicator, int rank) {
+  auto run = isAlone ? runOnNccl : runOnProcesses;
+  run(topology, 1, [&](Communicator &communicator, int rank) {
     if (rank == 1)
       return communicator.leave();
     float value = 1, all[2] = {};
@@ -201,7 +253,7 @@ TEST(Nccl, WhoHasEndedIsNamedWhenTheTimeIsOver) {
                                              .send = &value,
                                              .recv = all});
     EXPECT_EQ(status.message(),
-              "all_gather on group 0, collective 1 of this process, waited 1 "
+              "all_gather on group 0, collective 1 of this rank, waited 1 "
               "s: rank 1 has ended its program");
   });
 }

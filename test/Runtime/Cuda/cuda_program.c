@@ -29,8 +29,9 @@ EXPORT int32_t scale_prepare(moert_context *ctx, int32_t thread,
   return ctx->entries->launch(ctx, 0, 1, args);
 }
 
-// A first element of 100 asks for what is wrong: a kernel that is none (101), a
-// slot that is none (102).
+// A first element of 100 asks for what is wrong, of 3 tokens: a kernel that is
+// none (101), a slot that is none (102); of 11 tokens: that rank 1 fails before
+// the collective (103), leaves it out (104).
 EXPORT int32_t scale(moert_context *ctx, int32_t thread, int32_t threads,
                      int64_t tokens, int64_t max_tokens, void *const *inputs,
                      void *const *outputs, void *const *packed, void *arena) {
@@ -40,6 +41,14 @@ EXPORT int32_t scale(moert_context *ctx, int32_t thread, int32_t threads,
   const void *args[] = {&inputs[0],  &slot,   &outputs[0], &outputs[1],
                         &outputs[2], &tokens, &ctx->status};
   (void)thread, (void)threads, (void)max_tokens;
+  if (ctx->total_tokens == 11 && ctx->coordinates[0] == 1) {
+    if ((status = entries->read(ctx, &first, inputs[0], 4)))
+      return status;
+    if (first == 103)
+      return entries->fail(ctx, MOERT_FAIL_EXPERT_ID, 9, 5);
+    if (first == 104)
+      return 0;
+  }
   // So that what the collective left of the last run is not taken for this one.
   if ((status = entries->fill(ctx, arena, 0xff, 64)) ||
       (status =

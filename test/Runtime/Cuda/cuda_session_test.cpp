@@ -2,68 +2,16 @@
 // (fake_cuda.cpp): memory, the order of calls, what streams wait for, local
 // collectives, failures. Generated kernels are not run here.
 #include "cuda/graph.h"
-#include "moert/artifact.h"
-#include "session.h"
-#include "temporary_folder.h"
+#include "cuda_session.h"
 #include "test_artifact.h"
 
 #include <cstdlib>
 #include <dlfcn.h>
-#include <fstream>
-#include <gtest/gtest.h>
-#include <iterator>
 
 using namespace moert;
 using namespace moert::test;
 
 namespace {
-
-std::string replaced(std::string text, const std::string &from,
-                     const std::string &to) {
-  size_t at = text.find(from);
-  EXPECT_NE(at, std::string::npos) << from;
-  return text.replace(at, from.size(), to);
-}
-
-// The manifest of the hand-written program, for cuda.
-std::string cudaManifest(int ranks) {
-  std::string text = testManifest(ranks);
-  text = replaced(text, R"({"kind": "cpu", "cpu": "x86-64"})",
-                  R"({"kind": "cuda", "cpu": "x86-64", "arch": "sm_90a"})");
-  auto kernel = [](std::string name, std::string params) {
-    return R"({"name": ")" + name + R"(", "entry": "kernels/all.cubin", )" +
-           R"("function": ")" + name + R"(", "threads": 32, "cluster": 1, )" +
-           R"("shared_bytes": 0, "ctas_per_sm": 1, "params": [)" + params +
-           "]}";
-  };
-  text = replaced(
-      text, R"("functions": [)",
-      R"("kernels": [)" + kernel("pack", R"("ptr", "ptr", "ptr")") + ",\n" +
-          kernel("scale",
-                 R"("ptr", "map", "ptr", "ptr", "ptr", "i64", "ptr")") +
-          ",\n" + kernel("sum_f32", R"("ptr", "ptr", "i64", "i64", "i32")") +
-          R"(], "sums": [{"dtype": "f32", "kernel": 2}], "functions": [)");
-  text = replaced(text, R"("prepare": "scale_prepare")",
-                  R"("prepare": "scale_prepare", "bind": "scale_bind",
-                     "tensor_maps": 1)");
-  // The second function is for CPUs alone.
-  size_t second = text.find(R"(, {
-  "name": "misbehave")");
-  return text.substr(0, second) + "]}\n";
-}
-
-std::string cudaArtifact(const std::string &manifest,
-                         const std::string &image = "fake") {
-  std::ifstream file(MOERT_TEST_CUDA_PROGRAM, std::ios::binary);
-  std::string program{std::istreambuf_iterator<char>(file),
-                      std::istreambuf_iterator<char>()};
-  ArtifactEntry entries[] = {{std::string(ManifestEntryName), manifest},
-                             {std::string(ProgramEntryName), program},
-                             {"kernels/all.cubin", image}};
-  std::string bytes, error = encodeArtifact(entries, bytes);
-  EXPECT_EQ(error, "");
-  return bytes;
-}
 
 int64_t allocations() {
   void *library = ::dlopen(MOERT_FAKE_CUDA, RTLD_NOW | RTLD_LOCAL);
@@ -72,84 +20,6 @@ int64_t allocations() {
   int64_t result = count();
   ::dlclose(library);
   return result;
-}
-
-class CudaSession : public testing::Test {
-protected:
-  void SetUp() override { ::setenv("MOERT_CUDA_LIB", MOERT_FAKE_CUDA, 1); }
-  void TearDown() override { ::unsetenv("MOERT_CUDA_LIB"); }
-
-  Result<std::unique_ptr<Session>> open(const std::string &bytes,
-                                        SessionOptions options = {}) {
-    Result<std::shared_ptr<Artifact>> artifact = Artifact::openMemory(bytes);
-    if (!artifact.ok())
-      return artifact.status();
-    if (options.maxTokens == 0)
-      options.maxTokens = 16;
-    options.timeoutSeconds = 20;
-    options.checkReplicas = true;
-    return Session::open(*artifact, options);
-  }
-  std::string openError(const std::string &bytes, SessionOptions options = {}) {
-    return open(bytes, options).status().message();
-  }
-};
-
-// x, its three outputs, and what they should be.
-struct Tensors {
-  int64_t tokens;
-  std::vector<float> x, y, weights;
-  std::vector<int32_t> ids;
-
-  explicit Tensors(int64_t tokens, float first = 1) : tokens(tokens) {
-    for (int64_t i = 0; i < 4 * tokens; ++i)
-      x.push_back(i % 4 ? static_cast<float>(i) : first);
-    y.resize(x.size());
-    weights.resize(x.size() / 2);
-    ids.resize(x.size() / 2);
-  }
-  std::vector<HostTensor> inputs() {
-    return {{"x", MOERT_F32, {tokens, 4}, x.data()}};
-  }
-  std::vector<HostTensor> outputs() {
-    return {{"y", MOERT_F32, {tokens, 4}, y.data()},
-            {"expert_ids", MOERT_I32, {tokens, 2}, ids.data()},
-            {"expert_weights", MOERT_F32, {tokens, 2}, weights.data()}};
-  }
-};
-
-// Element c of expert e's row is e + c, of the bias 10 c.
-Status setWeights(Session &session, int ranks) {
-  int experts = std::min(5, 2 * ranks);
-  return session.makeWeights([=](size_t weight, int rank, void *host) {
-    float *out = static_cast<float *>(host);
-    for (int slot = 0; slot < 2 && weight == 0; ++slot)
-      for (int c = 0; c < 4; ++c) {
-        int expert = 2 * rank + slot;
-        out[4 * slot + c] =
-            expert < experts ? static_cast<float>(expert + c) : 0;
-      }
-    for (int c = 0; c < 4 && weight == 1; ++c)
-      out[c] = rank == 0 ? 10.0f * static_cast<float>(c) : 0;
-    return Status();
-  });
-}
-
-void checkRun(Session &session, int ranks, int64_t tokens) {
-  int experts = std::min(5, 2 * ranks);
-  Tensors tensors(tokens);
-  Status status = session.run(tensors.inputs(), tensors.outputs());
-  ASSERT_TRUE(status.ok()) << status.message();
-  for (size_t i = 0; i < tensors.y.size(); ++i) {
-    int c = static_cast<int>(i % 4);
-    float sum =
-        static_cast<float>(10 * c + experts * c + experts * (experts - 1) / 2);
-    ASSERT_EQ(tensors.y[i], tensors.x[i] * sum) << tokens << " tokens, " << i;
-  }
-  for (int32_t i = 0; i < 2 * tokens; ++i) {
-    ASSERT_EQ(tensors.ids[i], 1 + i % 2);
-    ASSERT_EQ(tensors.weights[i], i % 2 ? 0.25f : 0.75f);
-  }
 }
 
 } // namespace
@@ -252,8 +122,7 @@ TEST_F(CudaSession, WhatDoesNotFitIsNamed) {
   auto onDevice = [](const char *device, int number) {
     SessionOptions options;
     options.function = "scale";
-    options.device = device;
-    options.deviceNumber = number;
+    options.device = {.name = device, .numbers = {number}};
     return options;
   };
   EXPECT_EQ(openError(cudaArtifact(manifest), onDevice("cpu", 0)),
@@ -265,7 +134,7 @@ TEST_F(CudaSession, WhatDoesNotFitIsNamed) {
   EXPECT_EQ(openError(cudaArtifact(manifest), onDevice("gpu", 0)),
             "there is no device 'gpu'; choose from: cpu, cuda");
   EXPECT_EQ(openError(cudaArtifact(manifest), onDevice("", 2)),
-            "there is no CUDA device 2, this process sees 2");
+            "there is no CUDA device 2, this process sees 2; the last is 1");
   EXPECT_EQ(openError(cudaArtifact(replaced(manifest, "sm_90a", "sm_100a"))),
             "the artifact is for sm_100a, CUDA device 0 (Fake) is sm_90; "
             "compile for it with --target=cuda");

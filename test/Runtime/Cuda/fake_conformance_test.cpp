@@ -11,11 +11,11 @@ using namespace moert::test;
 static void runOnFake(const Topology &topology, double timeoutSeconds,
                       const RankBody &body) {
   ::setenv("MOERT_CUDA_LIB", MOERT_FAKE_CUDA, 1);
-  Result<std::shared_ptr<Device>> device =
-      openSummingDevice(0, {"fake", "sum_f32"}, {"fake", "sum_bf16"});
+  Result<Devices> devices =
+      openSummingDevices({0}, {"fake", "sum_f32"}, {"fake", "sum_bf16"});
   ::unsetenv("MOERT_CUDA_LIB");
-  ASSERT_TRUE(device.ok()) << device.status().message();
-  runOnStreams(*device, topology, timeoutSeconds, body);
+  ASSERT_TRUE(devices.ok()) << devices.status().message();
+  runOnStreams(*devices, topology, timeoutSeconds, body);
 }
 
 INSTANTIATE_TEST_SUITE_P(Fake, CommunicatorTest,

@@ -2,8 +2,10 @@
 // memory, kernels are the functions below, and streams are as lazy as the
 // contract of the real ones allows. Nothing of a stream is done before somebody
 // waits for it, so that work which should have waited for another stream, and
-// did not, finds old data. What it cannot show: generated kernels, timing, real
-// concurrency.
+// did not, finds old data. Each of FAKE_CUDA_DEVICES devices [2] has memory of
+// its own, which work of another device must not touch but by a copy between
+// devices, even where it could. What it cannot show: generated kernels, timing,
+// real concurrency.
 #include "cuda/driver.h"
 
 #include <chrono>
@@ -20,17 +22,22 @@ using namespace moert::cuda;
 
 namespace {
 
-constexpr int InvalidValue = 1, NotFound = 500, CaptureUnsupported = 900;
+constexpr int InvalidValue = 1, InvalidDevice = 101, InvalidContext = 201,
+              InvalidHandle = 400, NotFound = 500, IllegalAddress = 700,
+              CaptureUnsupported = 900;
+constexpr int MostDevices = 16;
 
 // False: not done yet, to be called again.
 using Work = std::function<bool()>;
 struct Stream {
+  int device = 0;
   std::vector<Work> work;
   size_t done = 0;
   bool capturing = false;
   std::vector<Work> captured;
 };
 struct Event {
+  int device = 0;
   Stream *stream = nullptr;
   size_t position = 0;
   int64_t time = 0; // one step of the clock is one recorded event
@@ -43,23 +50,73 @@ struct Map {
   void *base;
 };
 
+// A device and its primary context.
+struct Device {
+  int number = 0;
+  Stream defaultStream;
+  bool reaches[MostDevices] = {};
+};
+// Of memory that somebody has allocated.
+struct Extent {
+  size_t size = 0;
+  int device = -1; // host memory
+};
+
+int deviceCount() {
+  const char *text = std::getenv("FAKE_CUDA_DEVICES");
+  return text ? std::atoi(text) : 2;
+}
+
 std::mutex mutex; // the whole driver is one lock
-Stream defaultStream;
-std::vector<Stream *> streams = {&defaultStream};
+std::vector<Stream *> streams;
+std::vector<Device> &devices() {
+  static std::vector<Device> all = [] {
+    std::vector<Device> made(MostDevices);
+    for (int i = 0; i < MostDevices; ++i)
+      made[i].number = made[i].defaultStream.device = i;
+    return made;
+  }();
+  return all;
+}
 int64_t allocations = 0;
-std::map<void *, size_t> pinned;
+std::map<void *, Extent> owned;
+thread_local Device *current = nullptr;
+
+// Null where nobody has allocated it: whatever a test takes for memory.
+const Extent *extentOf(const void *pointer) {
+  auto after = owned.upper_bound(const_cast<void *>(pointer));
+  if (after == owned.begin())
+    return nullptr;
+  const auto &[begin, extent] = *std::prev(after);
+  bool isInside = static_cast<const char *>(pointer) <
+                  static_cast<const char *>(begin) + extent.size;
+  return isInside ? &extent : nullptr;
+}
 
 bool isPinned(void *pointer) {
   std::lock_guard<std::mutex> lock(mutex);
-  auto after = pinned.upper_bound(pointer);
-  if (after == pinned.begin())
-    return false;
-  const auto &[begin, size] = *std::prev(after);
-  return static_cast<char *>(pointer) < static_cast<char *>(begin) + size;
+  const Extent *extent = extentOf(pointer);
+  return extent && extent->device < 0;
+}
+
+// Whether work of a device may touch it.
+bool isOn(int device, const void *pointer) {
+  std::lock_guard<std::mutex> lock(mutex);
+  const Extent *extent = extentOf(pointer);
+  return !extent || extent->device < 0 || extent->device == device;
+}
+bool isOn(int device, DevicePointer pointer) {
+  return isOn(device, reinterpret_cast<void *>(pointer));
+}
+
+Device &deviceOf(ContextHandle context) {
+  return *reinterpret_cast<Device *>(context);
 }
 
 Stream &of(StreamHandle handle) {
-  return handle ? *reinterpret_cast<Stream *>(handle) : defaultStream;
+  return handle    ? *reinterpret_cast<Stream *>(handle)
+         : current ? current->defaultStream
+                   : devices()[0].defaultStream;
 }
 
 // Does a stream's work up to a position; earlier work of others that it waits
@@ -193,6 +250,12 @@ constexpr KernelEntry anyKernel = {"", [](void **) {}, {}};
 bool isSpoiled = false;
 constexpr KernelEntry spoiler = {"", [](void **) { isSpoiled = true; }, {}};
 
+// A kernel as one device has it.
+struct Function {
+  const KernelEntry *kernel = nullptr;
+  int device = 0;
+};
+
 bool acceptsAny() { return std::getenv("FAKE_CUDA_ANY") != nullptr; }
 
 } // namespace
@@ -218,7 +281,7 @@ EXPORT int cuGetErrorString(int, const char **text) {
 }
 
 EXPORT int cuDeviceGetCount(int *count) {
-  *count = 2;
+  *count = deviceCount();
   return Success;
 }
 EXPORT int cuDeviceGet(DeviceHandle *device, int number) {
@@ -236,19 +299,40 @@ EXPORT int cuDeviceGetAttribute(int *value, int attribute, DeviceHandle) {
                                                  : 0;
   return Success;
 }
-EXPORT int cuDevicePrimaryCtxRetain(ContextHandle *context, DeviceHandle) {
-  static char one;
-  *context = reinterpret_cast<ContextHandle>(&one);
+EXPORT int cuDevicePrimaryCtxRetain(ContextHandle *context,
+                                    DeviceHandle device) {
+  *context =
+      reinterpret_cast<ContextHandle>(&devices()[static_cast<size_t>(device)]);
   return Success;
 }
 EXPORT int cuDevicePrimaryCtxRelease_v2(DeviceHandle) { return Success; }
-EXPORT int cuCtxSetCurrent(ContextHandle) { return Success; }
+EXPORT int cuCtxSetCurrent(ContextHandle context) {
+  current = &deviceOf(context);
+  return Success;
+}
+EXPORT int cuDeviceCanAccessPeer(int *can, DeviceHandle, DeviceHandle) {
+  *can = std::getenv("FAKE_CUDA_APART") ? 0 : 1;
+  return Success;
+}
+EXPORT int cuCtxEnablePeerAccess(ContextHandle context, unsigned flags) {
+  Device &peer = deviceOf(context);
+  if (!current || flags != 0)
+    return current ? InvalidValue : InvalidContext;
+  if (&peer == current)
+    return InvalidDevice;
+  std::lock_guard<std::mutex> lock(mutex);
+  return std::exchange(current->reaches[peer.number], true)
+             ? PeerAccessAlreadyEnabled
+             : Success;
+}
 
 EXPORT int cuMemGetInfo_v2(size_t *free, size_t *total) {
   *free = *total = size_t(1) << 40;
   return Success;
 }
 EXPORT int cuMemAlloc_v2(DevicePointer *pointer, size_t size) {
+  if (!current)
+    return InvalidContext;
   if (size > size_t(1) << 40)
     return OutOfMemory;
   void *memory = std::malloc(size);
@@ -258,6 +342,7 @@ EXPORT int cuMemAlloc_v2(DevicePointer *pointer, size_t size) {
   std::memset(memory, acceptsAny() ? 0 : 0xa5, size);
   std::lock_guard<std::mutex> lock(mutex);
   ++allocations;
+  owned[memory] = {size, current->number};
   *pointer = address(memory);
   return Success;
 }
@@ -266,25 +351,30 @@ EXPORT int cuMemFree_v2(DevicePointer pointer) {
   // As the driver: what was enqueued before comes before.
   for (Stream *stream : streams)
     (void)advance(*stream, stream->work.size());
+  for (Device &device : devices())
+    (void)advance(device.defaultStream, device.defaultStream.work.size());
   --allocations;
+  owned.erase(reinterpret_cast<void *>(pointer));
   std::free(reinterpret_cast<void *>(pointer));
   return Success;
 }
 EXPORT int cuMemHostAlloc(void **pointer, size_t size, unsigned) {
   *pointer = std::malloc(size);
   std::lock_guard<std::mutex> lock(mutex);
-  pinned[*pointer] = size;
+  owned[*pointer] = {size, -1};
   return *pointer ? Success : OutOfMemory;
 }
 EXPORT int cuMemFreeHost(void *pointer) {
   std::lock_guard<std::mutex> lock(mutex);
-  pinned.erase(pointer);
+  owned.erase(pointer);
   std::free(pointer);
   return Success;
 }
 // Pageable memory may change once the call has returned.
 EXPORT int cuMemcpyHtoDAsync_v2(DevicePointer target, const void *source,
                                 size_t size, StreamHandle stream) {
+  if (!isOn(of(stream).device, target))
+    return IllegalAddress;
   std::string bytes(static_cast<const char *>(source), size);
   return put(stream, [target, bytes = std::move(bytes)] {
     std::memcpy(reinterpret_cast<void *>(target), bytes.data(), bytes.size());
@@ -293,6 +383,8 @@ EXPORT int cuMemcpyHtoDAsync_v2(DevicePointer target, const void *source,
 // To pageable memory it returns when all is done.
 EXPORT int cuMemcpyDtoHAsync_v2(void *target, DevicePointer source, size_t size,
                                 StreamHandle stream) {
+  if (!isOn(of(stream).device, source))
+    return IllegalAddress;
   put(stream, [=] {
     std::memcpy(target, reinterpret_cast<void *>(source), size);
     constexpr size_t status = 4;
@@ -304,6 +396,19 @@ EXPORT int cuMemcpyDtoHAsync_v2(void *target, DevicePointer source, size_t size,
 }
 EXPORT int cuMemcpyDtoDAsync_v2(DevicePointer target, DevicePointer source,
                                 size_t size, StreamHandle stream) {
+  if (!isOn(of(stream).device, target) || !isOn(of(stream).device, source))
+    return IllegalAddress;
+  return put(stream, [=] {
+    std::memcpy(reinterpret_cast<void *>(target),
+                reinterpret_cast<void *>(source), size);
+  });
+}
+EXPORT int cuMemcpyPeerAsync(DevicePointer target, ContextHandle there,
+                             DevicePointer source, ContextHandle here,
+                             size_t size, StreamHandle stream) {
+  if (!isOn(deviceOf(there).number, target) ||
+      !isOn(deviceOf(here).number, source))
+    return IllegalAddress;
   return put(stream, [=] {
     std::memcpy(reinterpret_cast<void *>(target),
                 reinterpret_cast<void *>(source), size);
@@ -311,14 +416,19 @@ EXPORT int cuMemcpyDtoDAsync_v2(DevicePointer target, DevicePointer source,
 }
 EXPORT int cuMemsetD8Async(DevicePointer target, unsigned char value,
                            size_t size, StreamHandle stream) {
+  if (!isOn(of(stream).device, target))
+    return IllegalAddress;
   return put(stream, [=] {
     std::memset(reinterpret_cast<void *>(target), value, size);
   });
 }
 
 EXPORT int cuStreamCreate(StreamHandle *stream, unsigned) {
+  if (!current)
+    return InvalidContext;
   std::lock_guard<std::mutex> lock(mutex);
   streams.push_back(new Stream);
+  streams.back()->device = current->number;
   *stream = reinterpret_cast<StreamHandle>(streams.back());
   return Success;
 }
@@ -357,7 +467,9 @@ EXPORT int cuStreamEndCapture(StreamHandle handle, GraphHandle *graph) {
   return Success;
 }
 EXPORT int cuEventCreate(EventHandle *event, unsigned) {
-  *event = reinterpret_cast<EventHandle>(new Event);
+  if (!current)
+    return InvalidContext;
+  *event = reinterpret_cast<EventHandle>(new Event{.device = current->number});
   return Success;
 }
 EXPORT int cuEventDestroy_v2(EventHandle event) {
@@ -367,6 +479,8 @@ EXPORT int cuEventDestroy_v2(EventHandle event) {
 EXPORT int cuEventRecord(EventHandle handle, StreamHandle stream) {
   std::lock_guard<std::mutex> lock(mutex);
   Event &event = *reinterpret_cast<Event *>(handle);
+  if (event.device != of(stream).device)
+    return InvalidHandle;
   event.stream = &of(stream);
   event.position = event.stream->work.size();
   static int64_t clock = 0;
@@ -425,30 +539,34 @@ EXPORT int cuGraphExecDestroy(GraphExecHandle exec) {
 
 EXPORT int cuModuleLoadDataEx(ModuleHandle *module, const void *image, unsigned,
                               const int *, void **values) {
-  static char one;
+  if (!current)
+    return InvalidContext;
   if (!acceptsAny() &&
       std::strncmp(static_cast<const char *>(image), "fake", 4) != 0) {
     std::strcpy(static_cast<char *>(values[0]), "no fake module");
     return InvalidImage;
   }
-  *module = reinterpret_cast<ModuleHandle>(&one);
+  *module = reinterpret_cast<ModuleHandle>(current);
   return Success;
 }
 EXPORT int cuModuleUnload(ModuleHandle) { return Success; }
-EXPORT int cuModuleGetFunction(FunctionHandle *function, ModuleHandle,
+EXPORT int cuModuleGetFunction(FunctionHandle *function, ModuleHandle module,
                                const char *name) {
+  const KernelEntry *found = nullptr;
   for (const KernelEntry &kernel : kernels)
-    if (std::strcmp(kernel.name, name) == 0) {
-      *function =
-          reinterpret_cast<FunctionHandle>(const_cast<KernelEntry *>(&kernel));
-      return Success;
-    }
-  if (!acceptsAny())
+    if (std::strcmp(kernel.name, name) == 0)
+      found = &kernel;
+  if (!found && !acceptsAny())
     return NotFound;
   const char *spoiled = std::getenv("FAKE_CUDA_SPOIL");
-  const KernelEntry *any =
-      spoiled && std::strstr(name, spoiled) ? &spoiler : &anyKernel;
-  *function = reinterpret_cast<FunctionHandle>(const_cast<KernelEntry *>(any));
+  if (!found)
+    found = spoiled && std::strstr(name, spoiled) ? &spoiler : &anyKernel;
+  int device = reinterpret_cast<Device *>(module)->number;
+  static std::map<std::pair<const KernelEntry *, int>, Function> functions;
+  std::lock_guard<std::mutex> lock(mutex);
+  Function &made = functions[{found, device}];
+  made = {found, device};
+  *function = reinterpret_cast<FunctionHandle>(&made);
   return Success;
 }
 EXPORT int cuFuncGetAttribute(int *value, int, FunctionHandle) {
@@ -461,12 +579,20 @@ EXPORT int cuLaunchKernelEx(const LaunchConfig *config, FunctionHandle function,
                             void **parameters, void **) {
   if (config->grid[0] == 0 || config->block[0] == 0)
     return InvalidValue;
-  const KernelEntry *kernel = reinterpret_cast<KernelEntry *>(function);
+  const auto &[kernel, device] = *reinterpret_cast<Function *>(function);
+  if (!current || current->number != device ||
+      of(config->stream).device != device)
+    return current ? InvalidHandle : InvalidContext;
   std::vector<std::string> copies;
-  for (int i = 0; i < 8 && kernel->sizes[i]; ++i)
+  for (int i = 0; i < 8 && kernel->sizes[i]; ++i) {
     copies.emplace_back(static_cast<const char *>(parameters[i]),
                         static_cast<size_t>(kernel->sizes[i]));
-  return put(config->stream, [kernel, copies]() mutable {
+    // A count is none of the addresses that there are; maps begin with one.
+    if (kernel->sizes[i] >= 8 &&
+        !isOn(device, *static_cast<void **>(parameters[i])))
+      return IllegalAddress;
+  }
+  return put(config->stream, [kernel = kernel, copies]() mutable {
     void *pointers[8];
     for (size_t i = 0; i < copies.size(); ++i)
       pointers[i] = copies[i].data();
@@ -486,6 +612,13 @@ EXPORT int cuTensorMapEncodeTiled(TensorMap *map, int, unsigned, void *base,
 // For fake_nccl.cpp.
 EXPORT void fakeCudaPut(StreamHandle stream, const Work *work) {
   putSteps(stream, *work);
+}
+// The device of a stream; that of the calling thread is that of none.
+EXPORT int fakeCudaDevice(StreamHandle stream) {
+  return !stream && !current ? -1 : of(stream).device;
+}
+EXPORT bool fakeCudaIsOn(int device, const void *pointer) {
+  return isOn(device, pointer);
 }
 // For tests: what is allocated and not freed.
 EXPORT int64_t fakeCudaAllocations() {

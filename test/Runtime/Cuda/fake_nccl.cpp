@@ -1,7 +1,7 @@
-// A stand-in for NCCL between processes of one host whose driver is
-// fake_cuda.cpp: sends and receives are work of a stream, done bit by bit over
-// sockets, so that a stream waits for other processes as with the real one.
-// What it cannot show: speed, and NCCL's own faults.
+// A stand-in for NCCL between ranks on one host, processes or threads of them,
+// whose driver is fake_cuda.cpp: sends and receives are work of a stream, done
+// bit by bit over sockets, so that a stream waits for other processes as with
+// the real one. What it cannot show: speed, and NCCL's own faults.
 #include "cuda/nccl_library.h"
 
 #include <atomic>
@@ -9,6 +9,8 @@
 #include <cstring>
 #include <dlfcn.h>
 #include <functional>
+#include <map>
+#include <mutex>
 #include <set>
 #include <string>
 #include <sys/socket.h>
@@ -24,7 +26,7 @@ namespace {
 constexpr int InvalidUsage = 5;
 
 struct Communicator {
-  int ranks = 0, rank = 0;
+  int ranks = 0, rank = 0, device = 0;
   std::string folder;
   std::vector<int> sockets; // by rank
   std::atomic<bool> hasMet = false, isAborted = false;
@@ -40,6 +42,34 @@ struct Transfer {
   size_t left = 0;
   int peer = 0;
 };
+
+// What of the driver is asked for.
+struct FakeDriver {
+  void (*put)(StreamHandle, const std::function<bool()> *) = nullptr;
+  int (*device)(StreamHandle) = nullptr;
+  bool (*isOn)(int, const void *) = nullptr;
+
+  static const FakeDriver &get() {
+    static const FakeDriver driver = [] {
+      const char *name = std::getenv("MOERT_CUDA_LIB");
+      void *library = ::dlopen(name ? name : "", RTLD_NOW | RTLD_LOCAL);
+      FakeDriver made;
+      auto find = [&](auto &function, const char *symbol) {
+        function = reinterpret_cast<std::decay_t<decltype(function)>>(
+            ::dlsym(library, symbol));
+      };
+      find(made.put, "fakeCudaPut");
+      find(made.device, "fakeCudaDevice");
+      find(made.isOn, "fakeCudaIsOn");
+      return made;
+    }();
+    return driver;
+  }
+};
+
+// Two ranks of one process must not have one device.
+std::mutex mutex;
+std::map<std::string, std::set<int>> devicesOf; // by id
 
 struct Group {
   int depth = 0;
@@ -118,20 +148,13 @@ bool step(std::vector<Transfer> &transfers) {
 }
 
 void putGroup() {
-  using Put = void (*)(StreamHandle, const std::function<bool()> *);
-  static Put put = [] {
-    const char *name = std::getenv("MOERT_CUDA_LIB");
-    void *library = ::dlopen(name ? name : "", RTLD_NOW | RTLD_LOCAL);
-    return reinterpret_cast<Put>(library ? ::dlsym(library, "fakeCudaPut")
-                                         : nullptr);
-  }();
   std::vector<Transfer> transfers = std::exchange(group.transfers, {});
   if (transfers.empty())
     return;
   std::function<bool()> work = [transfers = std::move(transfers)]() mutable {
     return step(transfers);
   };
-  put(group.stream, &work);
+  FakeDriver::get().put(group.stream, &work);
 }
 
 std::shared_ptr<Communicator> &of(NcclHandle handle) {
@@ -142,7 +165,9 @@ int transfer(bool isSend, void *data, size_t size, int peer, NcclHandle handle,
              StreamHandle stream) {
   const std::shared_ptr<Communicator> &communicator = of(handle);
   if (!communicator->hasMet || peer == communicator->rank ||
-      peer >= communicator->ranks)
+      peer >= communicator->ranks ||
+      FakeDriver::get().device(stream) != communicator->device ||
+      !FakeDriver::get().isOn(communicator->device, data))
     return InvalidUsage;
   group.stream = stream;
   group.transfers.push_back(
@@ -169,12 +194,19 @@ EXPORT int ncclGetUniqueId(NcclId *id) {
 // In the background, as the real one where it must not block.
 EXPORT int ncclCommInitRankConfig(NcclHandle *handle, int ranks, NcclId id,
                                   int rank, NcclConfig *config) {
-  if (config->blocking != 0)
+  int device = FakeDriver::get().device(nullptr);
+  if (config->blocking != 0 || device < 0)
     return InvalidUsage;
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (!devicesOf[id.bytes].insert(device).second)
+      return InvalidUsage;
+  }
   auto *made = new std::shared_ptr<Communicator>(new Communicator);
   Communicator &communicator = **made;
   communicator.ranks = ranks;
   communicator.rank = rank;
+  communicator.device = device;
   communicator.folder = id.bytes;
   communicator.sockets.resize(static_cast<size_t>(ranks), -1);
   communicator.meeting = std::thread([&communicator] { communicator.meet(); });

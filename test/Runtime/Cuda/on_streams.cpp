@@ -8,14 +8,18 @@
 using namespace moert;
 using namespace moert::test;
 
-void moert::test::runOnStreams(std::shared_ptr<Device> device,
-                               const Topology &topology, double timeoutSeconds,
-                               const RankBody &body) {
+void moert::test::runOnStreams(const Devices &devices, const Topology &topology,
+                               double timeoutSeconds, const RankBody &body) {
   LocalWorld world(topology, timeoutSeconds);
+  runOnThreads(devices, topology, world, body);
+}
+
+void moert::test::runOnThreads(const Devices &devices, const Topology &topology,
+                               World &world, const RankBody &body) {
   std::vector<std::unique_ptr<StagedRank>> ranks;
   for (int rank = 0; rank < topology.ranks(); ++rank) {
-    Result<std::unique_ptr<StagedRank>> made =
-        StagedRank::make(device, topology, rank);
+    Result<std::unique_ptr<StagedRank>> made = StagedRank::make(
+        devices[static_cast<size_t>(rank) % devices.size()], topology, rank);
     ASSERT_TRUE(made.ok()) << made.status().message();
     ranks.push_back(std::move(*made));
   }
@@ -30,5 +34,5 @@ void moert::test::runOnStreams(std::shared_ptr<Device> device,
     thread.join();
   // After a failure streams may still copy from each other's memory.
   for (std::unique_ptr<StagedRank> &rank : ranks)
-    EXPECT_TRUE(rank->finish().ok());
+    EXPECT_TRUE(rank->enter().ok() && rank->finish().ok());
 }

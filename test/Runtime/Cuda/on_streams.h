@@ -1,15 +1,18 @@
-// The backend `local` of the conformance suite with a stream for each rank.
+// Backends of the conformance suite with a thread and a stream for each rank.
 #ifndef MOERT_TEST_CUDA_ON_STREAMS_H
 #define MOERT_TEST_CUDA_ON_STREAMS_H
 
 #include "../conformance.h"
-#include "device.h"
+#include "staged.h"
 
 namespace moert::test {
 
-// All ranks are threads that share the device's context.
-void runOnStreams(std::shared_ptr<Device> device, const Topology &topology,
+// All ranks are threads of this process and take the devices in turn.
+void runOnStreams(const Devices &devices, const Topology &topology,
                   double timeoutSeconds, const RankBody &body);
+// In a world that has all of its ranks here.
+void runOnThreads(const Devices &devices, const Topology &topology,
+                  World &world, const RankBody &body);
 
 } // namespace moert::test
 

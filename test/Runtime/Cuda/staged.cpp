@@ -94,9 +94,9 @@ bool moert::test::addsOnDevice(moert_dtype dtype) {
   return dtype == MOERT_F32 || dtype == MOERT_BF16;
 }
 
-Result<std::shared_ptr<Device>>
-moert::test::openSummingDevice(int number, const SumImage &f32,
-                               const SumImage &bf16) {
+Result<Devices> moert::test::openSummingDevices(const std::vector<int> &numbers,
+                                                const SumImage &f32,
+                                                const SumImage &bf16) {
   auto kernel = [](const char *name, const SumImage &sum) {
     return concat(R"({"name": ")", name, R"(", "entry": "kernels/)", name,
                   R"(.ptx", "function": ")", sum.function,
@@ -132,7 +132,8 @@ moert::test::openSummingDevice(int number, const SumImage &f32,
   Result<std::shared_ptr<Artifact>> artifact = Artifact::openMemory(bytes);
   if (!artifact.ok())
     return artifact.status();
-  return cuda::openDevice(number, **artifact);
+  return cuda::openDevices(numbers, **artifact, /*connected=*/true,
+                           [](const std::string &) {});
 }
 
 Result<std::unique_ptr<StagedRank>>

@@ -14,9 +14,10 @@ namespace moert::test {
 struct SumImage {
   std::string image, function;
 };
-// A GPU with the kernels of an artifact that adds f32 and bf16.
-Result<std::shared_ptr<Device>>
-openSummingDevice(int number, const SumImage &f32, const SumImage &bf16);
+// GPUs with the kernels of an artifact that adds f32 and bf16.
+using Devices = std::vector<std::shared_ptr<Device>>;
+Result<Devices> openSummingDevices(const std::vector<int> &numbers,
+                                   const SumImage &f32, const SumImage &bf16);
 bool addsOnDevice(moert_dtype dtype);
 
 // One rank's stream and device memory; they must outlive what all ranks do.
