@@ -12,7 +12,7 @@ import statistics
 import torch
 
 from device import SMS, Kernel, event_times
-from plan_table import GATHERED, TILES
+from plan_table import DRAWN, GATHERED, TILES
 from problems import in_blocks, interleave
 
 INT = {"device": "cuda", "dtype": torch.int32}
@@ -81,8 +81,8 @@ class Generated:
     def tags(self, layer, step, rows):
         """Tiles worth trying for so many rows per expert."""
         found = [tag for tag in TILES if self.load(layer, f"{step}-{tag}")]
-        small = [tag for tag in found if tag in ("s16", "s32", "s64", "m256k")]
-        large = [tag for tag in found if tag not in ("s16", "s32", "s64")]
+        small = [tag for tag in found if tag in ("s16", "s32", "s64", "m256k", *DRAWN)]
+        large = [tag for tag in found if tag not in ("s16", "s32", "s64", *DRAWN)]
         return small if rows <= 16 else large if rows >= 96 else found
 
     def case(self, layer, inputs):
@@ -146,15 +146,16 @@ class Generated:
             sets.append((i, source, offsets, sort, permute, combine))
         torch.cuda.synchronize()
         per_expert = n / layer.E
+        state = lambda tag: {"state": torch.zeros(32, **INT)} if tag in DRAWN else {}  # each launch leaves it zero
         found = {"up": {}, "upg": {}, "down": {}}
         bound = {}
         for tag in self.tags(layer, "up", per_expert):
-            bound["up", tag] = [self.bind(layer, "up-" + tag, x=rows, w=self.packed, y=h, offsets=s[2]) for s in sets]
+            bound["up", tag] = [self.bind(layer, "up-" + tag, x=rows, w=self.packed, y=h, offsets=s[2], **state(tag)) for s in sets]
             if tag in GATHERED and self.load(layer, "upg-" + tag):
                 bound["upg", tag] = [self.bind(layer, "upg-" + tag, x=s[0].x, index=s[1], w=self.packed, y=h,
-                                               offsets=s[2]) for s in sets]
+                                               offsets=s[2], **state(tag)) for s in sets]
         for tag in self.tags(layer, "down", per_expert):
-            bound["down", tag] = [self.bind(layer, "down-" + tag, x=h, w=self.down, y=y, offsets=s[2]) for s in sets]
+            bound["down", tag] = [self.bind(layer, "down-" + tag, x=h, w=self.down, y=y, offsets=s[2], **state(tag)) for s in sets]
         for (step, tag), launches in bound.items():
             found[step][tag] = time_graph(launches, **self.heat)
         pick = {step: min(times, key=times.get) for step, times in found.items() if times}

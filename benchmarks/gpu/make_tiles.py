@@ -22,6 +22,8 @@ def tile_of(tag):
         tile["tails"] = int(settings["tails"])
     if "cluster" in settings:
         tile["cluster"] = int(settings["cluster"])
+    if "split" in settings:
+        tile["split"] = int(settings["split"])
     return tile
 
 
@@ -44,17 +46,18 @@ def share_tiles(found):
 
 
 def write_table(device, matrices, few, file, others=()):
-    """`matrices`: tiles by (k, n, paired); `few`: numbers of tokens by layer, `others`: layers as they stand in another table."""
+    """`matrices`: tiles by (k, n, paired, fp8); `few`: numbers of tokens by layer, `others`: layers as they stand in another table."""
     # Several layers may measure one matrix: the one with most experts counts.
     out = []
-    for (k, n, paired), tiles in matrices.items():
+    for (k, n, paired, fp8), tiles in matrices.items():
         best = {}
         for tile in tiles:
             kept = best.get(tile["rows"])
             if kept is None or tile["experts"] > kept["experts"]:
                 best[tile["rows"]] = tile
         lines = ",\n".join("    " + json.dumps(best[rows]) for rows in sorted(best))
-        out.append(f'  {{"k": {k}, "n": {n}, "paired": {json.dumps(paired)}, "tiles": [\n{lines}\n  ]}}')
+        type_of = ', "fp8": true' if fp8 else ""
+        out.append(f'  {{"k": {k}, "n": {n}, "paired": {json.dumps(paired)}{type_of}, "tiles": [\n{lines}\n  ]}}')
     layers = ["  " + json.dumps({**dict(zip(("experts", "top_k", "hidden", "inner"), LAYERS[layer])), "few": sorted(tokens)})
               for layer, tokens in few.items()] + ["  " + json.dumps(layer) for layer in others]
     file.write('{\n "device": ' + json.dumps(device) + ',\n "matrices": [\n' + ",\n".join(out) + '\n ],\n "layers": [\n' + ",\n".join(layers) + "\n ]\n}\n")
@@ -79,7 +82,7 @@ def main():
             few.setdefault(case["layer"], set()).add(int(case["best"][3:]))
         gather = case["us"].get("gather", float("inf")) < case["us"]["permute"]
         step = "gather" if gather else "up"
-        for key, step, gathered in (((hidden, 2 * inner, True), step, gather), ((inner, hidden, False), "down", False)):
+        for key, step, gathered in (((hidden, 2 * inner, True, False), step, gather), ((inner, hidden, False, False), "down", False)):
             # Of several layers that measured one matrix, the one with most experts counts.
             kept = measured.setdefault(key, {}).get(rows)
             if kept is None or experts > kept[0]:
@@ -90,7 +93,7 @@ def main():
         with open(options.keep) as file:
             old = json.load(file)
         for matrix in old["matrices"]:
-            tiles = matrices.setdefault((matrix["k"], matrix["n"], matrix["paired"]), [])
+            tiles = matrices.setdefault((matrix["k"], matrix["n"], matrix["paired"], matrix.get("fp8", False)), [])
             measured = {tile["rows"] for tile in tiles}
             tiles += [tile for tile in matrix["tiles"] if tile["rows"] not in measured]
     kept = [layer for layer in old.get("layers", [])

@@ -18,7 +18,10 @@ TILES |= {"m256": "", "m256k": "skip-dead=1", "m192": "tile-weights=192", "m128"
 TAILS = {f"t{w}x{t}": f"swap=1 tile-weights={w} tile-tokens={t} tails={step}"
          for w, t, step in ((128, 256, 16), (256, 144, 8), (256, 160, 8), (256, 192, 16), (384, 128, 16))}
 TILES |= TAILS
-GATHERED = ("s32", "m256", "m192", "m256k", *TAILS)
+# whose CTAs draw tiles from a counter
+DRAWN = {tag + "d": f"{TILES[tag]} split=1" for tag in ("s16", "s32", "m256k")}
+TILES |= DRAWN
+GATHERED = ("s32", "s32d", "m256", "m192", "m256k", "m256kd", *TAILS)
 
 
 def fits(tag, n):
