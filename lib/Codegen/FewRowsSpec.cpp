@@ -43,7 +43,8 @@ static int64_t chooseSharers(int64_t units, int64_t steps,
 
 /// Experts that `maxTokens` tokens hit, equally likely ones.
 static int64_t expectExperts(const FewRowsSpec &spec) {
-  double missed = 1.0 - double(spec.topK) / spec.experts;
+  // Of a token's experts more than are here may be elsewhere.
+  double missed = std::max(0.0, 1.0 - double(spec.topK) / spec.experts);
   double hit = spec.experts * (1.0 - std::pow(missed, spec.maxTokens));
   return std::max<int64_t>(1, std::llround(hit));
 }
@@ -129,7 +130,7 @@ static LogicalResult verifyLayer(const FewRowsSpec &spec, ErrorFn emitError) {
     return emitError() << "blocked weights of hidden size " << spec.hidden
                        << " and inner size " << spec.inner
                        << ", expected multiples of 64";
-  if (4 * spec.hidden * spec.inner > INT32_MAX)
+  if (spec.hidden > INT32_MAX / 4 / spec.inner)
     return emitError() << "an expert of " << spec.hidden << " x " << spec.inner
                        << " exceeds the 2 GiB that an offset reaches";
   if (spec.topK < 1 || spec.topK > 32)

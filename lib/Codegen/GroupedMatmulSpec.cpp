@@ -105,6 +105,11 @@ static LogicalResult verifyProblem(const GroupedMatmulSpec &spec,
     return emitError() << "grouped matmul of " << spec.experts << " experts, n "
                        << spec.n << ", k " << spec.k
                        << ", expected all positive";
+  for (int64_t size : {spec.experts, spec.n, spec.k})
+    if (size > INT32_MAX)
+      return emitError() << "grouped matmul of " << spec.experts
+                         << " experts, n " << spec.n << ", k " << spec.k
+                         << ", expected at most 2147483647 of each";
   int64_t perRow = spec.fp8 ? 16 : 8;
   if (spec.k % perRow)
     return emitError() << "k is " << spec.k

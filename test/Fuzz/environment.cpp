@@ -1,9 +1,12 @@
 // Who a process is: three flags, then a variable on each line.
 #include "fuzz.h"
+#include "mutators/mutators.h"
 
 #include "launch/discovery.h"
 
 using namespace moert;
+
+MOE_FUZZ_MUTATE_BY(fuzz::mutateText);
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   std::vector<std::string> lines = fuzz::lines(fuzz::text(data, size));

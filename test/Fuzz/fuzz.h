@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unistd.h>
@@ -32,6 +33,34 @@ inline std::vector<std::string> lines(std::string_view text) {
   }
 }
 
+// Decisions, taken from the fuzzer's bytes; 0 when they are used up.
+class Choices {
+public:
+  Choices(const uint8_t *data, size_t size) : data(data), left(size) {}
+  bool done() const { return left == 0; }
+  uint64_t below(uint64_t bound) {
+    if (bound <= 1)
+      return 0;
+    uint64_t value = byte();
+    if (bound > 256)
+      value = value << 8 | byte();
+    return value % bound;
+  }
+  // Up to so many of the bytes as they are.
+  std::string_view take(size_t most) {
+    size_t size = most < left ? most : left;
+    std::string_view bytes(reinterpret_cast<const char *>(data), size);
+    data += size;
+    left -= size;
+    return bytes;
+  }
+
+private:
+  uint8_t byte() { return left ? --left, *data++ : 0; }
+  const uint8_t *data;
+  size_t left;
+};
+
 // A folder of this process in memory, for readers that open files.
 class Folder {
 public:
@@ -53,7 +82,7 @@ public:
     if (!out || std::fwrite(bytes.data(), 1, bytes.size(), out) != bytes.size())
       fail("write a file in /dev/shm");
     std::fclose(out);
-    files.push_back(file);
+    files.insert(file);
     return file;
   }
 
@@ -64,7 +93,7 @@ private:
     std::fprintf(stderr, "fuzz: cannot %s\n", what);
     std::abort();
   }
-  std::vector<std::string> files;
+  std::set<std::string> files;
 };
 
 // Fails the fuzzer, with what was expected.

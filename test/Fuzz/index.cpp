@@ -1,10 +1,13 @@
 // The index of a checkpoint of several files; each tensor that it names is
 // asked for. One file is there.
 #include "fuzz.h"
+#include "mutators/mutators.h"
 
 #include "checkpoint.h"
 
 using namespace moert;
+
+MOE_FUZZ_MUTATE_BY(fuzz::mutateJson);
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static fuzz::Folder folder;

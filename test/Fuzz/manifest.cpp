@@ -1,7 +1,10 @@
 // The manifest of an artifact, and JSON of the runtime in general.
 #include "fuzz.h"
+#include "mutators/mutators.h"
 
 #include "manifest.h"
+
+MOE_FUZZ_MUTATE_BY(fuzz::mutateJson);
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   moert::Result<moert::Manifest> manifest =

@@ -1,9 +1,12 @@
 // Safetensors: what is accepted lies inside the file.
 #include "fuzz.h"
+#include "mutators/mutators.h"
 
 #include "safetensors.h"
 
 using namespace moert;
+
+MOE_FUZZ_MUTATE_BY(fuzz::mutateSafetensors);
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   std::string_view bytes = fuzz::text(data, size);

@@ -16,6 +16,19 @@ static KernelTable readTable(const TemporaryFolder &folder,
   return table.ok() ? *table : KernelTable();
 }
 
+// One of them would be lost.
+TEST(TuneTable, TilesOfTheSameRowsAreRefused) {
+  TemporaryFolder folder;
+  Result<KernelTable> table = KernelTable::read(
+      folder.write("table.json", R"({"matrices": [{"k": 64, "n": 64, "tiles": [
+                        {"rows": 4, "tokens": 16, "weights": 128},
+                        {"rows": 4.0, "tokens": 32, "weights": 128}]}]})"));
+  ASSERT_FALSE(table.ok());
+  EXPECT_NE(table.status().message().find("tiles[1] has the 4 rows of another"),
+            std::string::npos)
+      << table.status().message();
+}
+
 // moe-opt refuses numbers that do not ascend.
 TEST(TuneTable, AKernelThatIsKeptAndChosenStandsOnce) {
   TemporaryFolder folder;

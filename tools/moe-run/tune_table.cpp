@@ -29,6 +29,9 @@ void KernelTable::readMatrix(const Json &json, std::string path,
       rows = tile["rows"].get<double>();
     if (!(rows > 0) || !std::isfinite(rows))
       return object.fail(element("tiles", i), "has no positive `rows`");
+    if (tiles.contains(rows))
+      return object.fail(element("tiles", i),
+                         concat("has the ", rows, " rows of another"));
     tile.erase("rows");
     tiles[rows] = std::move(tile);
   }

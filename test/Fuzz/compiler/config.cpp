@@ -1,10 +1,13 @@
 // config.json of a checkpoint, by the importer and as the model around a layer.
 #include "../fuzz.h"
+#include "../mutators/mutators.h"
 #include "ir.h"
 
 #include "mlir/IR/Verifier.h"
 #include "moe/Analysis/ModelConfig.h"
 #include "moe/Import/Import.h"
+
+MOE_FUZZ_MUTATE_BY(fuzz::mutateJson);
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static fuzz::Folder folder;

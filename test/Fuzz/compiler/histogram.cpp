@@ -1,9 +1,12 @@
 // Recorded routings: as a histogram of experts, and token by token.
 #include "../fuzz.h"
+#include "../mutators/mutators.h"
 #include "ir.h"
 
 #include "moe/Analysis/PayloadPrediction.h"
 #include "moe/Analysis/RoutingModel.h"
+
+MOE_FUZZ_MUTATE_BY(fuzz::mutateSafetensors);
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static fuzz::Folder folder;

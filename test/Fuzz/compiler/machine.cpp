@@ -1,9 +1,12 @@
 // Machine files and tables of kernels.
 #include "../fuzz.h"
+#include "../mutators/mutators.h"
 #include "ir.h"
 
 #include "moe/Analysis/Machine.h"
 #include "moe/Codegen/TileTable.h"
+
+MOE_FUZZ_MUTATE_BY(fuzz::mutateJson);
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   std::string error;

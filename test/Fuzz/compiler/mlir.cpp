@@ -1,6 +1,7 @@
 // MLIR's text, as moe-opt reads it: what is parsed is verified, and can be read
 // again once it is printed. Bytecode is another fuzzer's.
 #include "../fuzz.h"
+#include "../mutators/mutators.h"
 #include "ir.h"
 
 #include "input_limits.h"
@@ -16,6 +17,8 @@ static std::string print(ModuleOp module) {
   module.print(stream, OpPrintingFlags().assumeVerified());
   return text;
 }
+
+MOE_FUZZ_MUTATE_BY(fuzz::mutateText);
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static fuzz::Context context;

@@ -5,15 +5,6 @@
 using namespace mlir;
 using namespace fuzz;
 
-uint64_t Choices::below(uint64_t bound) {
-  if (bound <= 1)
-    return 0;
-  uint64_t value = byte();
-  if (bound > 256)
-    value = value << 8 | byte();
-  return value % bound;
-}
-
 static int64_t mutateInteger(int64_t value, Choices &choices) {
   static const int64_t values[] = {0,
                                    1,

@@ -1,5 +1,6 @@
 // The words of --place: a layout, and questions for a plan.
 #include "../fuzz.h"
+#include "../mutators/mutators.h"
 #include "ir.h"
 
 #include "mlir/IR/Location.h"
@@ -8,6 +9,8 @@
 #include "moe/Analysis/RoutingModel.h"
 
 using namespace mlir;
+
+MOE_FUZZ_MUTATE_BY(fuzz::mutateText);
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static fuzz::Context context;

@@ -1,6 +1,7 @@
 // Names and shapes of a checkpoint's tensors: the header of a safetensors file,
 // and the same bytes as the index of several.
 #include "../fuzz.h"
+#include "../mutators/mutators.h"
 #include "ir.h"
 
 #include "moe/Import/Import.h"
@@ -16,6 +17,8 @@ static void import(fuzz::Context &context, const std::string &folder) {
   if (!model)
     llvm::consumeError(model.takeError());
 }
+
+MOE_FUZZ_MUTATE_BY(fuzz::mutateSafetensors);
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static fuzz::Folder whole, sharded;
