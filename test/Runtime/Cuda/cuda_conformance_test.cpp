@@ -11,6 +11,7 @@
 #include "comm/nccl.h"
 #include "cuda/context.h"
 #include "cuda/device_choice.h"
+#include "cuda/graph.h"
 #include "measure.h"
 #include "on_streams.h"
 #include "staged.h"
@@ -163,15 +164,19 @@ static Result<std::unique_ptr<NcclWorld>> joinHere(const Topology &topology,
   return NcclWorld::join(topology, std::move(options));
 }
 
-static void runOnNccl(const Topology &topology, double timeoutSeconds,
-                      const RankBody &body) {
+// What a rank does over NCCL.
+using NcclBody = std::function<void(StagedRank &, NcclWorld &, int rank)>;
+
+static void withNcclHere(const Topology &topology, double timeoutSeconds,
+                         const NcclBody &body) {
   Result<std::unique_ptr<NcclWorld>> world = joinHere(topology, timeoutSeconds);
   ASSERT_TRUE(world.ok()) << world.status().message();
-  runOnThreads(Process::get().devices(), topology, **world, body);
+  runOnThreads(Process::get().devices(), topology,
+               [&](StagedRank &mine, int rank) { body(mine, **world, rank); });
 }
 
-static void runOnProcesses(const Topology &topology, double timeoutSeconds,
-                           const RankBody &body) {
+static void withProcesses(const Topology &topology, double timeoutSeconds,
+                          const NcclBody &body) {
   Process &process = Process::get();
   int rank = process.rank();
   Result<std::unique_ptr<StagedRank>> mine =
@@ -186,12 +191,28 @@ static void runOnProcesses(const Topology &topology, double timeoutSeconds,
     if (world.ok() && *world) {
       // Another rank may have failed already; that is the body's to see.
       (void)(*world)->reset();
-      body(*(*mine)->endpoint(**world), rank);
+      body(**mine, **world, rank);
     }
     // Nobody leaves while others may ask for him.
     ASSERT_TRUE(process.meet().ok());
   }
   EXPECT_TRUE((*mine)->finish().ok());
+}
+
+// As one of several processes in all of them, else on threads.
+static void withNccl(const Topology &topology, double timeoutSeconds,
+                     const NcclBody &body) {
+  if (Process::get().isOneOfSeveral())
+    return withProcesses(topology, timeoutSeconds, body);
+  withNcclHere(topology, timeoutSeconds, body);
+}
+
+static void runOnNccl(const Topology &topology, double timeoutSeconds,
+                      const RankBody &body) {
+  withNccl(topology, timeoutSeconds,
+           [&](StagedRank &mine, NcclWorld &world, int rank) {
+             body(*mine.endpoint(world), rank);
+           });
 }
 
 static bool hasOneEach(int ranks) {
@@ -203,7 +224,7 @@ static std::vector<CommunicatorBackend> backends() {
     return {
         {.name = "nccl",
          .supports = [](int ranks) { return ranks <= Process::get().size(); },
-         .run = runOnProcesses,
+         .run = runOnNccl,
          .comparesCalls = false,
          .adds = addsOnDevice}};
   std::vector<CommunicatorBackend> all = {{.name = "streams",
@@ -237,14 +258,16 @@ TEST(Cuda, TypesWithoutAKernelAreNamed) {
   });
 }
 
+static bool hasTwoRanks() {
+  return Process::get().isOneOfSeveral() || hasOneEach(2);
+}
+
 // Calls are not compared over NCCL, but nobody waits for ever.
 TEST(Nccl, WhoHasEndedIsNamedWhenTheTimeIsOver) {
-  bool isAlone = !Process::get().isOneOfSeveral();
-  if (isAlone && !hasOneEach(2))
+  if (!hasTwoRanks())
     GTEST_SKIP() << "one process with one GPU";
   Topology topology({2}, {{0}});
-  auto run = isAlone ? runOnNccl : runOnProcesses;
-  run(topology, 1, [&](Communicator &communicator, int rank) {
+  runOnNccl(topology, 1, [&](Communicator &communicator, int rank) {
     if (rank == 1)
       return communicator.leave();
     float value = 1, all[2] = {};
@@ -255,6 +278,66 @@ TEST(Nccl, WhoHasEndedIsNamedWhenTheTimeIsOver) {
     EXPECT_EQ(status.message(),
               "all_gather on group 0, collective 1 of this rank, waited 1 "
               "s: rank 1 has ended its program");
+  });
+}
+
+// What a rank gets of two, and the sum of both, when each holds `base` + i, and
+// rank 1 half more.
+static void checkGathered(const std::vector<float> &got, size_t count,
+                          float base) {
+  for (size_t i = 0; i < count; ++i) {
+    float first = base + static_cast<float>(i), second = first + 0.5f;
+    ASSERT_EQ(got[i], first) << base;
+    ASSERT_EQ(got[count + i], second) << base;
+    ASSERT_EQ(got[2 * count + i], first + second) << base;
+  }
+}
+
+// What dispatch by all_gather and its combine ask for, recorded once in a CUDA
+// graph and run with new data each time.
+TEST(Nccl, ACapturedGraphMovesWhatIsThereWhenItRuns) {
+  if (!hasTwoRanks())
+    GTEST_SKIP() << "one process with one GPU";
+  Topology topology({2}, {{0}});
+  withNccl(topology, 60, [](StagedRank &mine, NcclWorld &world, int rank) {
+    constexpr int64_t count = 1000, bytes = count * 4;
+    auto &queue = static_cast<cuda::StreamQueue &>(mine.queue());
+    std::unique_ptr<Communicator> communicator = mine.bareEndpoint(world);
+    Result<void *> send = mine.sendBuffer(bytes),
+                   recv = mine.recvBuffer(3 * bytes);
+    ASSERT_TRUE(send.ok() && recv.ok());
+    float *sums = static_cast<float *>(*recv) + 2 * count;
+    auto calls = [&]() -> Status {
+      MOERT_TRY(communicator->collective({.kind = CollectiveKind::AllGather,
+                                          .count = count,
+                                          .send = *send,
+                                          .recv = *recv}));
+      return communicator->collective({.kind = CollectiveKind::AllReduce,
+                                       .count = count,
+                                       .send = *send,
+                                       .recv = sums});
+    };
+    std::vector<float> values(count), got(3 * count);
+    auto run = [&](float base, const std::function<Status()> &body) -> Status {
+      for (size_t i = 0; i < values.size(); ++i)
+        values[i] =
+            base + static_cast<float>(i) + 0.5f * static_cast<float>(rank);
+      MOERT_TRY(queue.fill(*recv, 0xee, 3 * bytes));
+      MOERT_TRY(queue.upload(*send, values.data(), bytes));
+      MOERT_TRY(body());
+      MOERT_TRY(queue.download(got.data(), *recv, 3 * bytes));
+      return queue.finish();
+    };
+    Status status = run(7, calls); // connects, and makes the memory of sums
+    ASSERT_TRUE(status.ok()) << status.message();
+    checkGathered(got, count, 7);
+    Result<cuda::Graph> graph = cuda::Graph::capture(queue, calls);
+    ASSERT_TRUE(graph.ok()) << graph.status().message();
+    for (float base : {100.0f, 200.0f, 300.0f}) {
+      status = run(base, [&] { return graph->launch(queue); });
+      ASSERT_TRUE(status.ok()) << status.message();
+      checkGathered(got, count, base);
+    }
   });
 }
 

@@ -11,11 +11,13 @@ using namespace moert::test;
 void moert::test::runOnStreams(const Devices &devices, const Topology &topology,
                                double timeoutSeconds, const RankBody &body) {
   LocalWorld world(topology, timeoutSeconds);
-  runOnThreads(devices, topology, world, body);
+  runOnThreads(devices, topology, [&](StagedRank &mine, int rank) {
+    body(*mine.endpoint(world), rank);
+  });
 }
 
 void moert::test::runOnThreads(const Devices &devices, const Topology &topology,
-                               World &world, const RankBody &body) {
+                               const StagedBody &body) {
   std::vector<std::unique_ptr<StagedRank>> ranks;
   for (int rank = 0; rank < topology.ranks(); ++rank) {
     Result<std::unique_ptr<StagedRank>> made = StagedRank::make(
@@ -28,7 +30,7 @@ void moert::test::runOnThreads(const Devices &devices, const Topology &topology,
     threads.emplace_back([&, rank] {
       StagedRank &mine = *ranks[static_cast<size_t>(rank)];
       ASSERT_TRUE(mine.enter().ok());
-      body(*mine.endpoint(world), rank);
+      body(mine, rank);
     });
   for (std::thread &thread : threads)
     thread.join();

@@ -10,9 +10,10 @@ namespace moert::test {
 // All ranks are threads of this process and take the devices in turn.
 void runOnStreams(const Devices &devices, const Topology &topology,
                   double timeoutSeconds, const RankBody &body);
-// In a world that has all of its ranks here.
+// A thread for each rank, which has one of the devices in turn.
+using StagedBody = std::function<void(StagedRank &, int rank)>;
 void runOnThreads(const Devices &devices, const Topology &topology,
-                  World &world, const RankBody &body);
+                  const StagedBody &body);
 
 } // namespace moert::test
 
