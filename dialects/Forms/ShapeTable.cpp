@@ -13,6 +13,25 @@ int64_t ShapeTable::size(StringRef letter) const {
   return it == bindings.end() ? ShapedType::kDynamic : it->second.size;
 }
 
+LogicalResult ShapeTable::checkResult(StringRef name, Type type,
+                                      ArrayRef<StringRef> dims) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  bool isComparable =
+      tensor && tensor.getRank() == static_cast<int64_t>(dims.size());
+  for (size_t i = 0; isComparable && i < dims.size(); ++i) {
+    int64_t found = tensor.getDimSize(i), known = size(dims[i]);
+    if (ShapedType::isDynamic(found) && !ShapedType::isDynamic(known))
+      return op->emitOpError()
+             << "`" << name << "` has ? in dimension " << i << ", but "
+             << bindings[dims[i]].where << " has " << dims[i] << " = " << known;
+    if (!ShapedType::isDynamic(found) && ShapedType::isDynamic(known))
+      return op->emitOpError()
+             << "`" << name << "` has " << found << " in dimension " << i
+             << ", but ? is expected: no operand tells " << dims[i];
+  }
+  return check(name, type, dims);
+}
+
 LogicalResult ShapeTable::check(StringRef name, Type type,
                                 ArrayRef<StringRef> dims) {
   if (!type)

@@ -23,6 +23,12 @@ public:
   mlir::LogicalResult check(llvm::StringRef name, mlir::Type type,
                             llvm::ArrayRef<llvm::StringRef> dims);
 
+  /// The same for the result of an op whose operands were checked before. As a
+  /// tensor it knows the sizes that they know, and no others: what is made of
+  /// it takes them from them. A buffer may know more or less.
+  mlir::LogicalResult checkResult(llvm::StringRef name, mlir::Type type,
+                                  llvm::ArrayRef<llvm::StringRef> dims);
+
   /// Size of a letter, or kDynamic when it is not known.
   int64_t size(llvm::StringRef letter) const;
 

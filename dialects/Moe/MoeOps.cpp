@@ -81,8 +81,8 @@ LogicalResult RouteOp::verify() {
       failed(table.check("bias", typeOf(getBias()), {"E"})) ||
       failed(
           table.check("selection_bias", typeOf(getSelectionBias()), {"E"})) ||
-      failed(table.check("weights", results[0], {"T", "k"})) ||
-      failed(table.check("ids", results[1], {"T", "k"})))
+      failed(table.checkResult("weights", results[0], {"T", "k"})) ||
+      failed(table.checkResult("ids", results[1], {"T", "k"})))
     return failure();
   return verifySelection(*this, getRouter(), table.size("E"));
 }
@@ -117,8 +117,8 @@ LogicalResult ExpertsOp::verify() {
       failed(table.check("down", getDown().getType(), {"E", "H", "I"})) ||
       failed(table.check("up_bias", typeOf(getUpBias()), {"E", "P", "I"})) ||
       failed(table.check("down_bias", typeOf(getDownBias()), {"E", "H"})) ||
-      failed(table.check("result", resultTypes(*this, outsOf(*this)).front(),
-                         {"T", "H"})))
+      failed(table.checkResult(
+          "result", resultTypes(*this, outsOf(*this)).front(), {"T", "H"})))
     return failure();
   if (failed(verifyScales(*this))) // (C3)
     return failure();
@@ -155,8 +155,8 @@ LogicalResult SharedExpertOp::verify() {
       failed(table.check("up", getUp().getType(), {"P", "S", "H"})) ||
       failed(table.check("down", getDown().getType(), {"H", "S"})) ||
       failed(table.check("gate", typeOf(getGate()), {"1", "H"})) ||
-      failed(table.check("result", resultTypes(*this, outsOf(*this)).front(),
-                         {"T", "H"})));
+      failed(table.checkResult(
+          "result", resultTypes(*this, outsOf(*this)).front(), {"T", "H"})));
 }
 
 // A packed weight has the size that its layout says.

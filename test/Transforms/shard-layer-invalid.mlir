@@ -71,16 +71,6 @@ func.func @static_tokens(%x: tensor<16x64xf32>, %up: tensor<2x80x64xf32>, %down:
 // -----
 
 shard.grid @ranks(shape = 1x2x1)
-func.func @static_result(%x: tensor<?x64xf32>, %up: tensor<2x80x64xf32>, %down: tensor<64x80xf32>) -> tensor<16x64xf32> {
-  // expected-error @+1 {{'moe.shared_expert' op cannot be split over ranks: it fixes the number of tokens, which differs between ranks}}
-  %s = moe.shared_expert %x, %up, %down activation(<kind = silu>) placement(<grid = @ranks, ep = [1], etp = [2], edp = [0], slots = []>)
-      : (tensor<?x64xf32>, tensor<2x80x64xf32>, tensor<64x80xf32>) -> tensor<16x64xf32>
-  return %s : tensor<16x64xf32>
-}
-
-// -----
-
-shard.grid @ranks(shape = 1x2x1)
 func.func @result_without_rows(%x: tensor<?x64xf32>, %up: tensor<2x80x64xf32>, %down: tensor<64x80xf32>) -> (tensor<?x64xf32>, tensor<64x80xf32>) {
   %s = moe.shared_expert %x, %up, %down activation(<kind = silu>) placement(<grid = @ranks, ep = [1], etp = [2], edp = [0], slots = []>)
       : (tensor<?x64xf32>, tensor<2x80x64xf32>, tensor<64x80xf32>) -> tensor<?x64xf32>

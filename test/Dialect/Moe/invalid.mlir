@@ -189,6 +189,38 @@ func.func @slot_of_no_expert(%x: tensor<?x64xf32>, %ids: tensor<?x2xi32>, %w: te
 
 // -----
 
+func.func @shared_expert_of_another_shape(%x: tensor<?x64xf32>, %up: tensor<2x80x64xf32>, %down: tensor<64x80xf32>) {
+  // expected-error @below {{'moe.shared_expert' op `result` has 64 in dimension 0, but ? is expected: no operand tells T}}
+  %s = moe.shared_expert %x, %up, %down activation(<kind = silu>) : (tensor<?x64xf32>, tensor<2x80x64xf32>, tensor<64x80xf32>) -> tensor<64x?xf32>
+  return
+}
+
+// -----
+
+func.func @shared_expert_of_rows_without_a_size(%x: tensor<?x64xf32>, %up: tensor<2x80x64xf32>, %down: tensor<64x80xf32>) {
+  // expected-error @below {{'moe.shared_expert' op `result` has ? in dimension 1, but `x` has H = 64}}
+  %s = moe.shared_expert %x, %up, %down activation(<kind = silu>) : (tensor<?x64xf32>, tensor<2x80x64xf32>, tensor<64x80xf32>) -> tensor<?x?xf32>
+  return
+}
+
+// -----
+
+func.func @experts_of_rows_without_a_size(%x: tensor<?x64xf32>, %ids: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<4x2x96x64xf32>, %down: tensor<4x64x96xf32>) {
+  // expected-error @below {{'moe.experts' op `result` has ? in dimension 1, but `x` has H = 64}}
+  %s = moe.experts %x, %ids, %w, %up, %down activation(<kind = silu>) : (tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<4x2x96x64xf32>, tensor<4x64x96xf32>) -> tensor<?x?xf32>
+  return
+}
+
+// -----
+
+func.func @route_to_a_known_number_of_tokens(%x: tensor<?x64xf32>, %weight: tensor<8x64xf32>) {
+  // expected-error @below {{'moe.route' op `ids` has 5 in dimension 0, but ? is expected: no operand tells T}}
+  %w, %ids = moe.route %x, %weight router(<top_k = 2>) : (tensor<?x64xf32>, tensor<8x64xf32>) -> (tensor<?x2xf32>, tensor<5x2xi32>)
+  return
+}
+
+// -----
+
 func.func @shared_expert_gate(%x: tensor<?x64xf32>, %up: tensor<2x80x64xf32>, %down: tensor<64x80xf32>, %g: tensor<2x64xf32>) {
   // expected-error @below {{'moe.shared_expert' op `gate` has 2 in dimension 0, but 1 is expected}}
   %s = moe.shared_expert %x, %up, %down gate(%g) activation(<kind = silu>) : (tensor<?x64xf32>, tensor<2x80x64xf32>, tensor<64x80xf32>, tensor<2x64xf32>) -> tensor<?x64xf32>
