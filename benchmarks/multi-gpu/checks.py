@@ -42,8 +42,18 @@ def in_one_process(case, command, options, folder, expected):
     return found
 
 
+def in_a_graph(case, options):
+    """What is wrong with a layer that needs no counts on the host when it is replayed from a CUDA graph; `bench` compares the bits with those of a run."""
+    path = os.path.join(options.folder, str(case.ranks), case.name + ".moe")
+    try:
+        said = jobs.run([options.moe_run, "bench", path, "--device=cuda", "--comm=nccl", "--tokens", "1,64", "--sets", "2"], case.ranks, "nccl", options.limit, options.share)
+    except jobs.Failed as problem:
+        return [f"in a graph: {problem}"]
+    return [] if re.search(r" 64 +balanced +graph ", said) else ["no graph was made of it"]
+
+
 def check(case, options, number, is_first):
-    """A result with `problem`, none if all is well. The first of a layout is tried in one process that has all GPUs as well."""
+    """A result with `problem`, none if all is well. The first of a layout is tried in one process that has all GPUs as well, and from a graph."""
     command, begin = golden_command(case, options), time.monotonic()
     result = {"case": case.name, "family": case.layer, "layout": case.layout, "problem": None}
     on = "cuda:0" if options.share else f"cuda:{number % case.ranks}"
@@ -58,6 +68,9 @@ def check(case, options, number, is_first):
             if is_first and options.comm == "nccl" and not options.share:
                 problems += in_one_process(case, command, options, folder, read(mine))
                 result["in_one_process"] = list(IN_ONE)
+            if is_first and options.comm == "nccl" and case.dispatcher == "all_gather":
+                problems += in_a_graph(case, options)
+                result["in_a_graph"] = True
             result["problem"] = "; ".join(problems) or None
         except jobs.Failed as problem:
             result["problem"] = str(problem)

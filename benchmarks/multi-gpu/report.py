@@ -26,6 +26,7 @@ def golden_lines(entries):
         rows.append([layout, f"{good} of {len(of) - late}" + (f", {late} not run" if late else ""), f"{max(errors):.1e}" if errors else "-"])
     ways = sorted({way for entry in entries for way in entry.get("in_one_process", [])})
     also = f"; the first of each layout in one process {' and '.join(ways)} as well" if ways else ""
+    also += "; the first of each layout with all_gather from a CUDA graph" if any(entry.get("in_a_graph") for entry in entries) else ""
     return [f"Golden layers: within 2e-2 of transformers, the same bits in three runs and in one process{also}.", ""] + rows_of(["layout", "right", "largest error"], rows)
 
 

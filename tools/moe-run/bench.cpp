@@ -43,6 +43,9 @@ private:
   Status measure(int64_t tokens, Routing routing);
   Result<std::vector<double>> timeOnHost(Measurement &result);
   Result<std::vector<double>> timeOnStream(Measurement &result);
+  // What this rank has of the first set's outputs on the device, which are
+  // zeroed.
+  Result<std::vector<std::string>> takeOutputs(int64_t tokens);
   Result<int64_t> agree(int64_t count) const;
   Status takeSlowest(Measurement &result) const;
   Status writeJson() const;
@@ -139,6 +142,22 @@ Result<std::vector<double>> Bench::timeOnHost(Measurement &result) {
   return samples;
 }
 
+Result<std::vector<std::string>> Bench::takeOutputs(int64_t tokens) {
+  int rank = session->ranksHere().front();
+  Queue &queue = *session->queue(rank);
+  std::vector<std::string> taken;
+  for (size_t i = 0; i < function->outputs.size(); ++i) {
+    const TensorSpec &spec = function->outputs[i];
+    int64_t bytes = session->shareSize(spec, rank, tokens) * spec.rowBytes();
+    std::string &copy = taken.emplace_back(static_cast<size_t>(bytes), '\0');
+    void *data = sets.front().out[i].data;
+    MOERT_TRY(queue.download(copy.data(), data, bytes));
+    MOERT_TRY(queue.fill(data, 0, bytes));
+  }
+  MOERT_TRY(queue.finish());
+  return taken;
+}
+
 Result<std::vector<double>> Bench::timeOnStream(Measurement &result) {
   int rank = session->ranksHere().front();
   MOERT_TRY(session->queue(rank)->enter());
@@ -152,11 +171,14 @@ Result<std::vector<double>> Bench::timeOnStream(Measurement &result) {
   };
   MOERT_TRY(calls());
   MOERT_TRY(session->wait());
+  Result<std::vector<std::string>> once = takeOutputs(result.tokens);
+  if (!once.ok())
+    return once.status();
   result.how = "graph";
   Result<cuda::Graph> graph = cuda::Graph::capture(queue, calls);
-  std::function<Status()> once = calls;
+  std::function<Status()> repeat = calls;
   if (graph.ok()) {
-    once = [&]() { return graph->launch(queue); };
+    repeat = [&]() { return graph->launch(queue); };
   } else if (graph.status().code() == MOERT_ERROR_UNSUPPORTED) {
     if (!plan.quiet && job.isFirst())
       note(concat("no CUDA graph: ", graph.status().message()));
@@ -164,7 +186,7 @@ Result<std::vector<double>> Bench::timeOnStream(Measurement &result) {
   } else {
     return graph.status();
   }
-  Result<std::vector<double>> first = cuda::timeOnDevice(queue, 2, once);
+  Result<std::vector<double>> first = cuda::timeOnDevice(queue, 2, repeat);
   if (!first.ok())
     return first.status();
   // The chip is warm, and limited by its power, before it is measured.
@@ -174,11 +196,23 @@ Result<std::vector<double>> Bench::timeOnStream(Measurement &result) {
   if (!warm.ok())
     return warm.status();
   for (int64_t i = 0; i < *warm; ++i)
-    MOERT_TRY(once());
+    MOERT_TRY(repeat());
   Result<int64_t> count = agree(repetitionsFor(seconds, 0.1));
   if (!count.ok())
     return count.status();
-  return cuda::timeOnDevice(queue, *count, once);
+  Result<std::vector<double>> times = cuda::timeOnDevice(queue, *count, repeat);
+  if (!times.ok())
+    return times;
+  Result<std::vector<std::string>> last = takeOutputs(result.tokens);
+  if (!last.ok())
+    return last.status();
+  for (size_t i = 0; i < once->size(); ++i)
+    if ((*once)[i] != (*last)[i])
+      return Status::error(MOERT_ERROR_PROGRAM, "output `",
+                           function->outputs[i].name,
+                           "` has other bits after runs in a ", result.how,
+                           " than after the first run");
+  return times;
 }
 
 Status Bench::measure(int64_t tokens, Routing routing) {

@@ -1,6 +1,7 @@
 // Sessions of one process with several devices: `local` with copies between
 // devices, and NCCL with a device for each rank, over stand-ins for the driver
 // and for NCCL which refuse what is on another device.
+#include "cuda/device_choice.h"
 #include "cuda_session.h"
 #include "moert/moert.h"
 #include "test_artifact.h"
@@ -126,6 +127,25 @@ TEST_F(DevicesSession, OneProcessAloneNeedsNobodyToMeet) {
   ASSERT_TRUE(session.ok()) << session.status().message();
   ASSERT_TRUE(setWeights(**session, 2).ok());
   checkRun(**session, 2, 16);
+}
+
+TEST_F(DevicesSession, ProcessesOfAHostTakeDevicesInTurn) {
+  auto takes = [](int localRank, std::vector<int> listed) {
+    DeviceUse use;
+    use.ranks = 16;
+    use.oneEach = true;
+    use.launch = byTorchrun(16);
+    use.launch->localRank = localRank;
+    DeviceChoice choice;
+    choice.numbers = std::move(listed);
+    Result<std::vector<int>> devices = cuda::chooseDevices(choice, use);
+    return devices.ok() ? *devices : std::vector<int>();
+  };
+  EXPECT_EQ(takes(3, {}), std::vector<int>(16, 3));
+  EXPECT_EQ(takes(9, {}), std::vector<int>(16, 1)); // there are 8
+  EXPECT_EQ(takes(0, {4, 5, 6}), std::vector<int>(16, 4));
+  EXPECT_EQ(takes(5, {4, 5, 6}), std::vector<int>(16, 6));
+  EXPECT_EQ(takes(5, {2}), std::vector<int>(16, 2));
 }
 
 TEST_F(DevicesSession, DevicesThatDoNotFitAreNamed) {

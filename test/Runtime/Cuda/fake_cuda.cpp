@@ -524,6 +524,8 @@ EXPORT int cuGraphInstantiateWithFlags(GraphExecHandle *exec, GraphHandle graph,
   return Success;
 }
 EXPORT int cuGraphLaunch(GraphExecHandle exec, StreamHandle stream) {
+  if (std::getenv("FAKE_CUDA_LOSE_GRAPHS"))
+    return Success;
   for (const Work &work : reinterpret_cast<Graph *>(exec)->work)
     putSteps(stream, work);
   return Success;
