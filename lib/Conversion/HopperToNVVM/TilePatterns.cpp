@@ -3,6 +3,7 @@
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 using namespace moe;
@@ -42,35 +43,29 @@ struct MmaPattern : OpConversionPattern<MmaOp> {
     return arith::OrIOp::create(b, wide, b.i64(fixed));
   }
 
-  /// The product that drops what the accumulators hold unless `keep`: nvvm's op
-  /// knows that only when the kernel is built, and then takes other registers.
-  static Value multiplyUnless(DeviceBuilder &b, Value acc, Value lhs, Value rhs,
-                              Value keep, NVVM::MMAShapeAttr shape,
-                              bool isBF16) {
-    SmallVector<Value> operands = unpackRegisters(b, acc);
-    size_t count = operands.size();
-    operands.append(
-        {lhs, rhs, arith::ExtUIOp::create(b, b.getI32Type(), keep)});
-    std::string constraints, registers;
-    for (size_t i = 0; i < count; ++i) {
-      constraints += "=f,";
-      registers += (i ? ", $" : "$") + std::to_string(i);
-    }
-    for (size_t i = 0; i < count; ++i)
-      constraints += std::to_string(i) + ",";
-    constraints += "l,l,r";
-    auto operand = [&](size_t i) {
-      return "$" + std::to_string(2 * count + i);
-    };
-    std::string type = isBF16 ? "bf16" : "e4m3";
-    std::string text =
-        "{\n.reg .pred p;\nsetp.ne.b32 p, " + operand(2) +
-        ", 0;\nwgmma.mma_async.sync.aligned.m" + std::to_string(shape.getM()) +
-        "n" + std::to_string(shape.getN()) + "k" +
-        std::to_string(shape.getK()) + ".f32." + type + "." + type + " {" +
-        registers + "}, " + operand(0) + ", " + operand(1) + ", p, 1, 1" +
-        (isBF16 ? ", 0, 0" : "") + ";\n}";
-    return b.assembly(acc.getType(), operands, text, constraints);
+  /// The products of all steps of a stage in one piece of assembly: nvvm's op
+  /// is one step, so that every accumulator would be given out and taken in
+  /// again between them, most of LLVM's work on a kernel.  The first step drops
+  /// what the accumulators hold where `scale`, a number or an operand, is 0.
+  static std::string getProducts(unsigned count, int64_t steps, StringRef scale,
+                                 int64_t columns, bool isBF16) {
+    auto operand = [](unsigned number) { return "$" + std::to_string(number); };
+    std::string registers =
+        llvm::join(llvm::map_range(llvm::seq(count), operand), ", ");
+    StringRef type = isBF16 ? "bf16" : "e4m3";
+    std::string text;
+    llvm::raw_string_ostream stream(text);
+    stream << "{\n.reg .pred first, more;\nsetp.ne.b32 more, 1, 0;\n"
+           << "setp.ne.b32 first, " << scale << ", 0;\n";
+    for (int64_t step = 0; step < steps; ++step)
+      stream << "wgmma.mma_async.sync.aligned.m64n" << columns << "k"
+             << (isBF16 ? 16 : 32) << ".f32." << type << "." << type << " {"
+             << registers << "}, " << operand(2 * count + 2 * step) << ", "
+             << operand(2 * count + 2 * step + 1) << ", "
+             << (step ? "more" : "first") << ", 1, 1"
+             << (isBF16 ? ", 0, 0" : "") << ";\n";
+    stream << "}";
+    return text;
   }
 
   LogicalResult
@@ -93,31 +88,34 @@ struct MmaPattern : OpConversionPattern<MmaOp> {
     if (op.getFirst())
       rhs = b.add(rhs, op.getFirst() * (128 / 16));
     Value acc = adaptor.getAcc();
-    bool zero = !acc;
-    if (zero)
+    std::string scale = acc ? "1" : "0";
+    if (!acc)
       acc = LLVM::UndefOp::create(b, accType);
-    bool isBF16 = lhsTile.getElementType().isBF16();
-    auto type = isBF16 ? NVVM::WGMMATypes::bf16 : NVVM::WGMMATypes::e4m3;
-    auto shape = NVVM::MMAShapeAttr::get(getContext(), 64,
-                                         op.getResult().getType().getColumns(),
-                                         isBF16 ? 16 : 32);
-    NVVM::WgmmaFenceAlignedOp::create(b);
-    for (int64_t step = 0; step < lhsTile.getRowBytes() / 32; ++step) {
-      auto scale = zero && step == 0 ? NVVM::WGMMAScaleOut::zero
-                                     : NVVM::WGMMAScaleOut::one;
-      Value left = getDescriptor(b, b.add(lhs, 2 * step));
-      Value right = getDescriptor(b, b.add(rhs, 2 * step));
-      if (adaptor.getUnless() && step == 0) {
-        acc = multiplyUnless(b, acc, left, right, adaptor.getUnless(), shape,
-                             isBF16);
-        continue;
-      }
-      acc = NVVM::WgmmaMmaAsyncOp::create(
-          b, accType, acc, left, right, shape, type, type,
-          NVVM::WGMMATypes::f32, scale, NVVM::WGMMAScaleIn::one,
-          NVVM::WGMMAScaleIn::one, NVVM::MMALayout::row, NVVM::MMALayout::col,
-          NVVM::MMAIntOverflowAttr());
+    SmallVector<Value> operands = unpackRegisters(b, acc);
+    unsigned count = operands.size();
+    int64_t steps = lhsTile.getRowBytes() / 32;
+    for (int64_t step = 0; step < steps; ++step) {
+      operands.push_back(getDescriptor(b, b.add(lhs, 2 * step)));
+      operands.push_back(getDescriptor(b, b.add(rhs, 2 * step)));
     }
+    std::string constraints;
+    for (unsigned i = 0; i < count; ++i)
+      constraints += "=f,";
+    for (unsigned i = 0; i < count; ++i)
+      constraints += std::to_string(i) + ",";
+    for (int64_t i = 0; i < 2 * steps; ++i)
+      constraints += i ? ",l" : "l";
+    if (Value unless = adaptor.getUnless()) {
+      scale = "$" + std::to_string(count + operands.size());
+      operands.push_back(arith::ExtUIOp::create(b, b.getI32Type(), unless));
+      constraints += ",r";
+    }
+    NVVM::WgmmaFenceAlignedOp::create(b);
+    acc = b.assembly(accType, operands,
+                     getProducts(count, steps, scale,
+                                 op.getResult().getType().getColumns(),
+                                 lhsTile.getElementType().isBF16()),
+                     constraints);
     NVVM::WgmmaGroupSyncAlignedOp::create(b);
     rewriter.replaceOp(op, acc);
     return success();

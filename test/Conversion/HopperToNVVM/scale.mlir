@@ -5,8 +5,10 @@
 // The first product decides at run time whether the accumulators count, so that they stay in their registers.
 // CHECK-LABEL: func.func @partial_sums
 func.func @partial_sums(%ring: !ring, %acc: !hopper.acc<64x8>, %position: i32, %row: i32, %keep: i1) {
-  // CHECK: llvm.inline_asm has_side_effects "{\0A.reg .pred p;\0Asetp.ne.b32 p, $10, 0;\0Awgmma.mma_async.sync.aligned.m64n8k32.f32.e4m3.e4m3 {$0, $1, $2, $3}, $8, $9, p, 1, 1;\0A}", "=f,=f,=f,=f,0,1,2,3,l,l,r"
-  // CHECK-COUNT-3: nvvm.wgmma.mma_async {{.*}} <m = 64, n = 8, k = 32>, D[<f32>, <one>]
+  // CHECK: llvm.inline_asm has_side_effects "{\0A.reg .pred first, more;\0Asetp.ne.b32 more, 1, 0;\0Asetp.ne.b32 first, $16, 0;\0A
+  // CHECK-SAME: wgmma.mma_async.sync.aligned.m64n8k32.f32.e4m3.e4m3 {$0, $1, $2, $3}, $8, $9, first, 1, 1;\0A
+  // CHECK-SAME-COUNT-3: wgmma.mma_async.sync.aligned.m64n8k32.f32.e4m3.e4m3 {{[^;]*}} more, 1, 1;\0A
+  // CHECK-SAME: }", "=f,=f,=f,=f,0,1,2,3,l,l,l,l,l,l,l,l,r"
   %next = hopper.mma %ring[%position] lhs 0 from %row rhs 1 first 64 into %acc zero unless %keep : !ring -> !hopper.acc<64x8>
   // CHECK: llvm.inline_asm has_side_effects "wgmma.wait_group.sync.aligned 0;"
   %values = hopper.mma_wait %next : !hopper.acc<64x8> -> !hopper.fragment<64x8>

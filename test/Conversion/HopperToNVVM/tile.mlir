@@ -7,11 +7,14 @@
 func.func @first_block_starts_the_sums(%ring: !ring, %position: i32, %row: i32) {
   // CHECK-DAG: %[[FIXED:.*]] = arith.constant 4611686293305360384 : i64
   // CHECK: nvvm.wgmma.fence.aligned
-  // CHECK: nvvm.wgmma.mma_async {{.*}} <m = 64, n = 16, k = 16>, D[<f32>, <zero>], A[<bf16>, <one>, <row>], B[<bf16>, <one>, <col>]
-  // CHECK-COUNT-3: nvvm.wgmma.mma_async {{.*}} D[<f32>, <one>]
+  // CHECK-NEXT: llvm.inline_asm has_side_effects "{\0A.reg .pred first, more;\0Asetp.ne.b32 more, 1, 0;\0Asetp.ne.b32 first, 0, 0;\0A
+  // CHECK-SAME: wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {$0, $1, $2, $3, $4, $5, $6, $7}, $16, $17, first, 1, 1, 0, 0;\0A
+  // CHECK-SAME: wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {$0, $1, $2, $3, $4, $5, $6, $7}, $18, $19, more, 1, 1, 0, 0;\0A
+  // CHECK-SAME-COUNT-2: wgmma.mma_async{{[^;]*}} more, 1, 1, 0, 0;\0A
+  // CHECK-SAME: }", "=f,=f,=f,=f,=f,=f,=f,=f,0,1,2,3,4,5,6,7,l,l,l,l,l,l,l,l"
   // CHECK-NEXT: nvvm.wgmma.commit.group.sync.aligned
   %first = hopper.mma %ring[%position] lhs 0 from %row rhs 1 : !ring -> !hopper.acc<64x16>
-  // CHECK-COUNT-4: nvvm.wgmma.mma_async {{.*}} D[<f32>, <one>]
+  // CHECK: llvm.inline_asm has_side_effects "{{.*}}setp.ne.b32 first, 1, 0;
   %next = hopper.mma %ring[%position] lhs 0 from %row rhs 1 into %first : !ring -> !hopper.acc<64x16>
   // CHECK: nvvm.wgmma.wait.group.sync.aligned 1
   hopper.mma_throttle 1
