@@ -186,6 +186,16 @@ DeviceBuilder::loop(Operand lower, Operand upper, ValueRange carried,
   return llvm::to_vector_of<Value>(op.getResults());
 }
 
+void DeviceBuilder::keepRolled(Operation *loop) {
+  auto none = LLVM::LoopUnrollAttr::get(getContext(), getBoolAttr(true), {}, {},
+                                        {}, {}, {}, {});
+  auto annotation =
+      LLVM::LoopAnnotationAttr::get(getContext(), {}, {}, {}, none, {}, {}, {},
+                                    {}, {}, {}, {}, {}, {}, {}, {});
+  // By this name conversions bring it to the branch that closes the loop.
+  loop->setAttr("loop_annotation", annotation);
+}
+
 SmallVector<Value> DeviceBuilder::loopWhile(
     ValueRange carried,
     function_ref<std::pair<Value, SmallVector<Value>>(ValueRange)> condition,

@@ -458,6 +458,8 @@ SmallVector<Value> GroupedMatmulBuilder::multiply(Value start, Value blocks,
                   ReleaseOp::create(b, ring, b.sub(position, 1), spec.cluster);
                   return next;
                 });
+  if (spec.tails)
+    b.keepRolled(sums.front().getDefiningOp());
   auto type = FragmentType::get(b.getContext(), accType.getRows(),
                                 accType.getColumns());
   for (Value &sum : sums)

@@ -96,6 +96,9 @@ public:
        llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value,
                                                          mlir::ValueRange)>
            body);
+  /// Of a loop that `loop` has made: LLVM leaves it as it is, however few times
+  /// it runs.
+  void keepRolled(mlir::Operation *loop);
   /// `condition` gets the carried values, returns whether to go on and what to
   /// pass on (of the same types); `body` gets that and returns the next carried
   /// values.  Returns what was passed on at the end.
