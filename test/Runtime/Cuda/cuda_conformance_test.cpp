@@ -19,6 +19,7 @@
 #include <cstdlib>
 #include <numeric>
 #include <optional>
+#include <thread>
 
 using namespace moert;
 using namespace moert::test;
@@ -339,6 +340,48 @@ TEST(Nccl, ACapturedGraphMovesWhatIsThereWhenItRuns) {
       checkGathered(got, count, base);
     }
   });
+}
+
+TEST(Nccl, RanksOfOneProcessMeetAnewAfterAFailure) {
+  if (Process::get().isOneOfSeveral() || !hasOneEach(2))
+    GTEST_SKIP() << "one process with several GPUs is needed";
+  Topology topology({2}, {{0}});
+  Result<std::unique_ptr<NcclWorld>> world = joinHere(topology, 60);
+  ASSERT_TRUE(world.ok()) << world.status().message();
+  auto gather = [&](StagedRank &mine, int rank) {
+    float value = static_cast<float>(rank + 1), all[2] = {};
+    Status status =
+        mine.endpoint(**world)->collective({.kind = CollectiveKind::AllGather,
+                                            .count = 1,
+                                            .send = &value,
+                                            .recv = all});
+    if (status.ok())
+      EXPECT_TRUE(all[0] == 1 && all[1] == 2);
+    return status;
+  };
+  for (int round = 0; round < 2; ++round) {
+    Status reset = (*world)->reset();
+    ASSERT_TRUE(reset.ok()) << reset.message();
+    runOnThreads(Process::get().devices(), topology,
+                 [&](StagedRank &mine, int rank) {
+                   Status status = gather(mine, rank);
+                   EXPECT_TRUE(status.ok()) << status.message();
+                 });
+    ASSERT_TRUE((*world)->reset().ok());
+    // One waits in NCCL, and on its stream.
+    runOnThreads(Process::get().devices(), topology,
+                 [&](StagedRank &mine, int rank) {
+                   if (rank == 0) {
+                     EXPECT_EQ(gather(mine, rank).message(),
+                               "ended because rank 1 failed: no luck");
+                     return;
+                   }
+                   std::this_thread::sleep_for(std::chrono::milliseconds(300));
+                   mine.endpoint(**world)->abort(
+                       Status::error(MOERT_ERROR_PROGRAM, "no luck"));
+                 });
+    EXPECT_EQ((*world)->failure().message(), "rank 1: no luck");
+  }
 }
 
 static int measureAll(const char *file) {
