@@ -4,9 +4,7 @@
 
 #include "session.h"
 
-#include <cstddef>
 #include <cstdlib>
-#include <cstring>
 #include <mutex>
 #include <new>
 
@@ -123,15 +121,11 @@ moert_status moert_session_open(moert_artifact_t *artifact,
     if (!artifact || !options || !session)
       return missing(!artifact ? "artifact" : !options ? "options" : "session");
     *session = nullptr;
-    // Callers that were compiled before there were devices say less.
-    constexpr size_t before = offsetof(moert_session_options, devices);
-    if (options->size != sizeof(*options) && options->size != before)
+    if (options->size != sizeof(*options))
       return Status::error(MOERT_ERROR_INVALID_ARGUMENT, "options.size is ",
                            options->size, ", this runtime expects ",
                            sizeof(*options));
-    moert_session_options given = {};
-    std::memcpy(&given, options, options->size);
-    Result<SessionOptions> wanted = convert(given);
+    Result<SessionOptions> wanted = convert(*options);
     if (!wanted.ok())
       return wanted.status();
     Result<std::unique_ptr<Session>> opened =
