@@ -171,6 +171,8 @@ TEST_F(DevicesSession, DevicesThatDoNotFitAreNamed) {
             "3 CUDA devices are listed for 2 ranks; list at most 2");
   EXPECT_EQ(openError(two, over("nccl", {0, 4})),
             "there is no CUDA device 4, this process sees 4; the last is 3");
+  EXPECT_EQ(openError(two, over("local", {-1})),
+            "there is no CUDA device -1, this process sees 4; the last is 3");
   SessionOptions onCpu = over("local", {0});
   onCpu.function = "scale";
   EXPECT_EQ(openError(testArtifact(2), onCpu),
