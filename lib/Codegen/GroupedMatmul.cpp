@@ -129,7 +129,7 @@ void GroupedMatmulBuilder::build() {
   if (spec.gather) {
     few = gatherProducerRegisters;
     many = gatherConsumerRegisters;
-  } else if (spec.tails || spec.fp8) {
+  } else if ((spec.tails && !spec.split) || spec.fp8) {
     few = tailsProducerRegisters;
     many = tailsConsumerRegisters;
   }
@@ -248,7 +248,8 @@ Value GroupedMatmulBuilder::forEachTicket(
         auto next = NextTileOp::create(
             b, resultTypes, argument("offsets"), split->getTile(s[Ticket]),
             s[Expert], s[First], spec.experts, spec.n, spec.tileTokens,
-            spec.tileWeights, plan.passTiles, spec.rotate, IntegerAttr());
+            spec.tileWeights, plan.passTiles, spec.rotate,
+            spec.tails ? b.getI64IntegerAttr(8) : IntegerAttr());
         return {next.getValid(),
                 {s[Ticket], next.getNextExpert(), next.getNextFirst(),
                  s[Position], next.getRow(), next.getEnd(), next.getColumn(),

@@ -43,15 +43,23 @@ static std::vector<TileChoice> listTiles(const GroupedMatmulSpec &spec) {
   for (int64_t weights : {64, 128, 192})
     if (spec.n % weights == 0 && spec.n <= narrow)
       tiles.push_back(makeTile(128, weights, false));
+  // In a fixed order, or drawn.
+  auto addTails = [&](int64_t tokens, int64_t weights, int64_t tails) {
+    tiles.push_back(makeTile(tokens, weights, /*swap=*/true, tails));
+    if (spec.fp8)
+      return;
+    tiles.push_back(tiles.back());
+    tiles.back().split = 1;
+  };
   // With tails a column tile is whole.
   if (spec.n % 128 == 0)
-    tiles.push_back(makeTile(256, 128, true, 16));
+    addTails(256, 128, 16);
   if (spec.n % 256 == 0) {
-    tiles.push_back(makeTile(144, 256, true, 8));
-    tiles.push_back(makeTile(160, 256, true, 8));
-    tiles.push_back(makeTile(192, 256, true, 16));
+    addTails(144, 256, 8);
+    addTails(160, 256, 8);
+    addTails(192, 256, 16);
   } else if (spec.n % 384 == 0) {
-    tiles.push_back(makeTile(128, 384, true, 16));
+    addTails(128, 384, 16);
   }
   return tiles;
 }

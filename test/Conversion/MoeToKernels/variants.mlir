@@ -18,7 +18,7 @@
 // CHECK: moert.interface @layer
 // CHECK-SAME: moert.variants = [{experts = 2 : i64, fp8 = false, k = 64 : i64, n = 256 : i64, paired = true, rows_per_token = 1 : i64,
 // CHECK-SAME: tiles = [{swap = true, tokens = 16 : i64, weights = 128 : i64}, {gather = true, swap = true, tokens = 16 : i64, weights = 128 : i64},
-// CHECK-SAME: {gather = true, swap = true, tails = 16 : i64, tokens = 192 : i64, weights = 256 : i64}]}]
+// CHECK-SAME: {gather = true, split = 1 : i64, swap = true, tails = 16 : i64, tokens = 192 : i64, weights = 256 : i64}]}]
 #w = #moe.checkpoint<names = ["w"], file_shape = [2, 2, 128, 64], map = affine_map<(e, p, i, h) -> (e, p, i, h)>>
 shard.grid @ranks(shape = 1x1x1) {coll.axes = ["edp", "ep", "etp"]}
 func.func @layer(%x: memref<?x64xbf16>, %order: memref<?xi32>, %off: memref<3xi32>, %w: memref<2x2x128x64xbf16>, %y: memref<?x128xbf16>,
