@@ -3,6 +3,7 @@
 #include "dialects/Forms/TwoForms.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/SmallSet.h"
 
 using namespace mlir;
 using namespace moe;
@@ -32,7 +33,7 @@ static LogicalResult verifyAxes(Operation *op, FlatSymbolRefAttr name,
                              << "`, but there is no `shard.grid` of that name";
   if (!axes)
     return success();
-  llvm::SmallDenseSet<int64_t> seen;
+  llvm::SmallSet<int64_t, 8> seen;
   for (int64_t axis : *axes) {
     if (axis < 0 || axis >= grid.getRank()) {
       InFlightDiagnostic diag = op->emitOpError()
@@ -231,7 +232,8 @@ LogicalResult ShareOp::verify() {
                          resultTypes(*this, outsOf(*this)).front());
 }
 LogicalResult RecvOp::verify() {
-  if (failed(verifyForms(*this, outsOf(*this))))
+  if (failed(verifyFirstSegments(*this, 1)) ||
+      failed(verifyForms(*this, outsOf(*this))))
     return failure();
   auto type = cast<ShapedType>(resultTypes(*this, outsOf(*this)).front());
   for (int64_t dim = 1; dim < type.getRank(); ++dim)

@@ -29,6 +29,16 @@ LogicalResult moe::verifyTwoForms(Operation *op, ValueRange outs,
   return success();
 }
 
+LogicalResult moe::verifyFirstSegments(Operation *op, unsigned count) {
+  auto sizes = op->getAttrOfType<DenseI32ArrayAttr>("operandSegmentSizes");
+  for (int32_t size : sizes.asArrayRef().take_front(count))
+    if (size != 1)
+      return op->emitOpError()
+             << "has operands in segments of " << sizes
+             << ", but one in each of the first " << count << " is expected";
+  return success();
+}
+
 SmallVector<Type> moe::resultTypes(Operation *op, ValueRange outs) {
   return llvm::to_vector(outs.empty() ? TypeRange(op->getResultTypes())
                                       : TypeRange(outs));

@@ -14,6 +14,10 @@ namespace moe {
 mlir::LogicalResult verifyTwoForms(mlir::Operation *op, mlir::ValueRange outs,
                                    unsigned count);
 
+/// Verifies that the first `count` segments of operands have one each: nobody
+/// else does where a segment is neither optional nor variadic.
+mlir::LogicalResult verifyFirstSegments(mlir::Operation *op, unsigned count);
+
 /// The shaped types of an op's results in either form.
 llvm::SmallVector<mlir::Type> resultTypes(mlir::Operation *op,
                                           mlir::ValueRange outs);

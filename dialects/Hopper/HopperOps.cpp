@@ -1,7 +1,9 @@
 // What the hopper ops refuse.
+#include "dialects/Forms/TwoForms.h"
 #include "dialects/Hopper/HopperDialect.h"
 #include "mlir/IR/OpImplementation.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SmallSet.h"
 
 using namespace mlir;
 using namespace moe::hopper;
@@ -70,7 +72,7 @@ LogicalResult InitRingOp::verify() {
 }
 
 LogicalResult ExpectOp::verify() {
-  llvm::SmallDenseSet<int64_t> seen;
+  llvm::SmallSet<int64_t, 8> seen;
   for (int64_t tile : getTiles()) { // (C1)
     if (failed(verifyTile(*this, getRing().getType(), tile)))
       return failure();
@@ -86,8 +88,12 @@ LogicalResult TmaLoadOp::verify() {
 
 LogicalResult GatherRowsOp::verify() {
   Type element = getRows().getType().getTile().getElementType();
-  int64_t bytes = getPitch() * element.getIntOrFloatBitWidth() / 8;
-  if (bytes <= 0 || bytes % 16 != 0) // (C1)
+  int64_t pitch = getPitch();
+  if (pitch > INT32_MAX) // (C1)
+    return emitOpError() << "has rows " << pitch
+                         << " elements apart, expected at most 2147483647";
+  int64_t bytes = pitch * element.getIntOrFloatBitWidth() / 8;
+  if (pitch <= 0 || bytes % 16 != 0) // (C1)
     return emitOpError() << "has rows " << bytes
                          << " bytes apart, expected a positive multiple of 16";
   int64_t divisor = getDivisor();
@@ -146,6 +152,8 @@ LogicalResult SumPartsOp::verify() {
 }
 
 LogicalResult MmaOp::verify() {
+  if (failed(verifyFirstSegments(*this, 3)))
+    return failure();
   RingType ring = getRing().getType();
   if (failed(verifyTile(*this, ring, getLhs())) || // (C1)
       failed(verifyTile(*this, ring, getRhs())))
@@ -239,6 +247,8 @@ LogicalResult PromoteOp::verify() {
 }
 
 LogicalResult RescaleOp::verify() {
+  if (failed(verifyFirstSegments(*this, 1)))
+    return failure();
   if (!getTo().empty() && getTo().getTypes() != getFrom().getTypes()) // (C2)
     return emitOpError() << "goes from " << getFrom().size() << " slices to "
                          << getTo().size() << ", expected the same types";

@@ -2,6 +2,7 @@
 #include "mlir/IR/AffineExpr.h"
 #include "mlir/IR/AffineMap.h"
 #include "mlir/IR/Builders.h"
+#include "llvm/ADT/SmallSet.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include <cmath>
 
@@ -171,7 +172,7 @@ CheckpointAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 static LogicalResult
 verifyAxisList(function_ref<InFlightDiagnostic()> emitError,
                ArrayRef<int64_t> axes) {
-  llvm::SmallDenseSet<int64_t> seen;
+  llvm::SmallSet<int64_t, 8> seen;
   for (int64_t axis : axes)
     if (axis < 0 || !seen.insert(axis).second)
       return emitError() << "axes are [" << axes
@@ -217,7 +218,7 @@ PlacementAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return failure();
   if (attnTp && failed(verifyAxisList(emitError, attnTp)))
     return failure();
-  llvm::SmallDenseSet<int32_t> seen;
+  llvm::SmallSet<int32_t, 8> seen;
   for (int32_t expert : slots.asArrayRef())
     if (expert < -1 || (expert != -1 && !seen.insert(expert).second)) // (C1)
       return emitError() << "placement has expert " << expert

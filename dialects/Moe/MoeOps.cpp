@@ -2,6 +2,7 @@
 #include "dialects/Forms/TwoForms.h"
 #include "dialects/Moe/MoeDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/ADT/SmallSet.h"
 
 using namespace mlir;
 using namespace moe;
@@ -71,7 +72,8 @@ static LogicalResult verifySelection(Operation *op, RouterAttr router,
 }
 
 LogicalResult RouteOp::verify() {
-  if (failed(verifyTwoForms(*this, outsOf(*this), 2)))
+  if (failed(verifyFirstSegments(*this, 2)) ||
+      failed(verifyTwoForms(*this, outsOf(*this), 2)))
     return failure();
   ShapeTable table(*this);
   SmallVector<Type> results = resultTypes(*this, outsOf(*this));
@@ -106,7 +108,8 @@ template <typename OpTy> static LogicalResult verifyScales(OpTy op) {
 }
 
 LogicalResult ExpertsOp::verify() {
-  if (failed(verifyTwoForms(*this, outsOf(*this), 1)))
+  if (failed(verifyFirstSegments(*this, 5)) ||
+      failed(verifyTwoForms(*this, outsOf(*this), 1)))
     return failure();
   ShapeTable table(*this);
   bindParts(table, getActivation());
@@ -127,7 +130,7 @@ LogicalResult ExpertsOp::verify() {
     return emitOpError("has an unknown number of experts or of experts per "
                        "token, but static ones are expected");
   if (std::optional<PlacementAttr> placement = getPlacement()) { // (C4)
-    llvm::SmallDenseSet<int32_t> held;
+    llvm::SmallSet<int32_t, 8> held;
     for (int32_t expert : placement->getSlots().asArrayRef())
       if (expert >= table.size("E"))
         return emitOpError()
@@ -144,7 +147,8 @@ LogicalResult ExpertsOp::verify() {
 }
 
 LogicalResult SharedExpertOp::verify() {
-  if (failed(verifyTwoForms(*this, outsOf(*this), 1)))
+  if (failed(verifyFirstSegments(*this, 3)) ||
+      failed(verifyTwoForms(*this, outsOf(*this), 1)))
     return failure();
   ShapeTable table(*this);
   bindParts(table, getActivation());
@@ -172,7 +176,8 @@ static LogicalResult checkPacked(Operation *op, StringRef name, Type type,
 }
 
 LogicalResult RouterLogitsOp::verify() {
-  if (failed(verifyTwoForms(*this, outsOf(*this), 1)))
+  if (failed(verifyFirstSegments(*this, 2)) ||
+      failed(verifyTwoForms(*this, outsOf(*this), 1)))
     return failure();
   ShapeTable table(*this);
   if (std::optional<PanelsAttr> panels = getPacked()) { // (C2)
@@ -195,7 +200,8 @@ LogicalResult RouterLogitsOp::verify() {
 }
 
 LogicalResult SelectExpertsOp::verify() {
-  if (failed(verifyTwoForms(*this, outsOf(*this), 2)))
+  if (failed(verifyFirstSegments(*this, 1)) ||
+      failed(verifyTwoForms(*this, outsOf(*this), 2)))
     return failure();
   ShapeTable table(*this);
   SmallVector<Type> results = resultTypes(*this, outsOf(*this));
@@ -210,7 +216,8 @@ LogicalResult SelectExpertsOp::verify() {
 }
 
 LogicalResult SortOp::verify() {
-  if (failed(verifyTwoForms(*this, outsOf(*this), 3)))
+  if (failed(verifyFirstSegments(*this, 1)) ||
+      failed(verifyTwoForms(*this, outsOf(*this), 3)))
     return failure();
   int64_t slots = getSlots().size(), window = getWindow();
   if (window <= 0 || window > slots || (!getFirst() && window != slots)) // (C2)
@@ -219,7 +226,7 @@ LogicalResult SortOp::verify() {
                          << ", but "
                          << (getFirst() ? "a positive part of them is expected"
                                         : "all of them are expected");
-  llvm::SmallDenseSet<int32_t> held;
+  llvm::SmallSet<int32_t, 8> held;
   for (int32_t expert : getSlots())
     if (expert < -1 || expert >= static_cast<int64_t>(getExperts()) ||
         (expert >= 0 && !held.insert(expert).second)) // (C3)
@@ -270,7 +277,8 @@ LogicalResult CountsOp::verify() {
 }
 
 LogicalResult TakeOp::verify() {
-  if (failed(verifyTwoForms(*this, outsOf(*this), 1)))
+  if (failed(verifyFirstSegments(*this, 3)) ||
+      failed(verifyTwoForms(*this, outsOf(*this), 1)))
     return failure();
   if (static_cast<int64_t>(getTopK()) <= 0) // (C2)
     return emitOpError() << "has top_k " << getTopK()
@@ -337,7 +345,8 @@ static LogicalResult verifyScales(GroupedMatmulOp op) {
 }
 
 LogicalResult GroupedMatmulOp::verify() {
-  if (failed(verifyTwoForms(*this, outsOf(*this), 1)))
+  if (failed(verifyFirstSegments(*this, 3)) ||
+      failed(verifyTwoForms(*this, outsOf(*this), 1)))
     return failure();
   ShapeTable table(*this);
   if (!getOffsets())
@@ -405,7 +414,8 @@ LogicalResult TokenGateOp::verify() {
 }
 
 LogicalResult CombineOp::verify() {
-  if (failed(verifyTwoForms(*this, outsOf(*this), 1)))
+  if (failed(verifyFirstSegments(*this, 1)) ||
+      failed(verifyTwoForms(*this, outsOf(*this), 1)))
     return failure();
   if (getAddendGate() && !getAddend()) // (C2)
     return emitOpError("has `addend_gate` without `addend`");

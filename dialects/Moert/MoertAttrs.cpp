@@ -1,6 +1,7 @@
 #include "dialects/Moert/MoertDialect.h"
 #include "mlir/IR/AffineMap.h"
 #include "mlir/IR/Builders.h"
+#include "llvm/ADT/SmallSet.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -56,7 +57,7 @@ LogicalResult ValueAttr::verify(EmitError emitError, StringAttr name,
   if (failed(verifyName(emitError, name)) ||                       // (C2)
       failed(verifyShape(emitError, name, type.getValue(), true))) // (C1)
     return failure();
-  llvm::SmallDenseSet<int64_t> seen;
+  llvm::SmallSet<int64_t, 8> seen;
   for (int64_t axis : split.asArrayRef())
     if (axis < 0 || !seen.insert(axis).second) // (C2)
       return emitError() << "`" << name.getValue() << "` is split over axes ["

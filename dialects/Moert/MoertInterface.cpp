@@ -1,5 +1,6 @@
 #include "dialects/Moert/MoertDialect.h"
 #include "mlir/Dialect/Shard/IR/ShardOps.h"
+#include "llvm/ADT/SmallSet.h"
 #include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
@@ -26,7 +27,7 @@ static LogicalResult verifyEntries(InterfaceOp op, StringRef what,
 // (C5)
 static LogicalResult verifySlots(InterfaceOp op) {
   int64_t experts = op.getExperts();
-  llvm::SmallDenseSet<int32_t> seen;
+  llvm::SmallSet<int32_t, 8> seen;
   for (int32_t expert : op.getSlots()) {
     if (expert < -1 || expert >= experts)
       return op.emitOpError()

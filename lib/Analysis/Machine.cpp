@@ -310,7 +310,7 @@ FailureOr<Machine> MachineReader::read(const json::Object &root) {
                {"schema", "name", "base", "device", "domain", "nodes",
                 "network", "kernels", "collectives", "sources"}))
     return failure();
-  if (root.getInteger("schema") != 1) {
+  if (integerOf(root, "schema") != 1) {
     fail("`schema` is not 1, but version 1 is expected");
     return failure();
   }

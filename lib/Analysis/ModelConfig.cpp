@@ -44,7 +44,7 @@ FailureOr<ModelConfig> moe::readModelConfig(StringRef path,
   auto read = [&](std::initializer_list<StringRef> keys, int64_t fallback,
                   bool required = false) -> int64_t {
     for (StringRef key : keys)
-      if (std::optional<int64_t> found = root->getInteger(key);
+      if (std::optional<int64_t> found = integerOf(*root, key);
           found && *found >= 0 && *found < int64_t(1) << 40)
         return *found;
     if (required && error.empty())
@@ -58,7 +58,7 @@ FailureOr<ModelConfig> moe::readModelConfig(StringRef path,
   model.layers = decoders + read({"num_hidden_layers", "n_layers", "num_layers",
                                   "encoder_layers"},
                                  0, true);
-  if (root->getInteger("encoder_layers")) // which num_hidden_layers repeats
+  if (integerOf(*root, "encoder_layers")) // which num_hidden_layers repeats
     model.layers = decoders + read({"encoder_layers"}, 0);
   model.heads = read({"num_attention_heads", "n_heads", "n_head", "num_heads",
                       "encoder_attention_heads"},
@@ -66,7 +66,7 @@ FailureOr<ModelConfig> moe::readModelConfig(StringRef path,
   const llvm::json::Object *attention = root->getObject("attn_config");
   model.kvHeads =
       read({"num_key_value_heads"},
-           attention ? attention->getInteger("kv_n_heads").value_or(model.heads)
+           attention ? integerOf(*attention, "kv_n_heads").value_or(model.heads)
                      : model.heads);
   model.headDim =
       read({"head_dim", "d_kv"}, model.heads ? model.hidden / model.heads : 0);

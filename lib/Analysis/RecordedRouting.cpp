@@ -14,7 +14,7 @@ integersOf(const llvm::json::Array *array) {
   if (!array)
     return std::nullopt;
   for (const llvm::json::Value &value : *array) {
-    std::optional<int64_t> integer = value.getAsInteger();
+    std::optional<int64_t> integer = integerOf(value);
     if (!integer || *integer < 0)
       return std::nullopt;
     values.push_back(*integer);

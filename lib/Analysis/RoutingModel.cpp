@@ -233,8 +233,8 @@ static FailureOr<std::vector<double>> readHistogram(StringRef path,
     const llvm::json::Array *range = tensor->getArray("data_offsets");
     std::optional<int64_t> from, to;
     if (range && range->size() == 2) {
-      from = (*range)[0].getAsInteger();
-      to = (*range)[1].getAsInteger();
+      from = integerOf((*range)[0]);
+      to = integerOf((*range)[1]);
     }
     uint64_t room = bytes.size() - 8 - length;
     if (!from || !to || *from < 0 || *to < *from ||

@@ -104,12 +104,16 @@ static bool checkKeys(const llvm::json::Object &tile, std::string &error) {
       error = ("`" + StringRef(key) + "` of a tile is no " +
                (isFlag ? "boolean" : "number"))
                   .str();
+    else if (!isFlag && key != "rows" && key != "us" && !integerOf(value))
+      error = ("`" + StringRef(key) + "` of a tile is no integer").str();
   }
   return error.empty();
 }
 
 /// Per expert; times experts it stays a number of rows.
 static constexpr int64_t mostRows = int64_t(1) << 31;
+/// Less is no mean of any number of tokens, and nearly nothing would be 0.
+static constexpr double leastRows = 1e-9;
 
 /// {"rows": 16, "tokens": 32, "weights": 128, "swap": true, ...}
 static bool readChoice(const llvm::json::Object &object, TileChoice &choice,
@@ -117,10 +121,17 @@ static bool readChoice(const llvm::json::Object &object, TileChoice &choice,
   if (!checkKeys(object, error))
     return false;
   auto rows = object.getNumber("rows");
-  auto tokens = object.getInteger("tokens"),
-       weights = object.getInteger("weights");
+  auto tokens = integerOf(object, "tokens"),
+       weights = integerOf(object, "weights");
   if (!rows || *rows <= 0 || !tokens || !weights) {
     error = "a tile needs positive `rows`, `tokens` and `weights`";
+    return false;
+  }
+  if (*rows < leastRows) {
+    error = llvm::formatv("a tile was measured at {0:e} rows, but at least "
+                          "{1:e} are expected",
+                          *rows, leastRows)
+                .str();
     return false;
   }
   if (*rows > mostRows) {
@@ -136,15 +147,21 @@ static bool readChoice(const llvm::json::Object &object, TileChoice &choice,
             object.getBoolean("swap").value_or(false),
             object.getBoolean("skip_dead").value_or(false),
             object.getBoolean("gather").value_or(false),
-            object.getInteger("tails").value_or(0),
-            object.getInteger("cluster").value_or(1),
-            object.getInteger("split").value_or(0)};
+            integerOf(object, "tails").value_or(0),
+            integerOf(object, "cluster").value_or(1),
+            integerOf(object, "split").value_or(0)};
   return true;
 }
 
 static bool readEntry(const llvm::json::Object &object, TileEntry &entry,
                       std::string &error) {
-  auto k = object.getInteger("k"), n = object.getInteger("n");
+  for (StringRef flag : {"paired", "fp8"})
+    if (const llvm::json::Value *value = object.get(flag);
+        value && !value->getAsBoolean()) {
+      error = ("`" + flag + "` of a matrix is no boolean").str();
+      return false;
+    }
+  auto k = integerOf(object, "k"), n = integerOf(object, "n");
   const llvm::json::Array *tiles = object.getArray("tiles");
   if (!k || !n || *k < 1 || *n < 1 || !tiles || tiles->empty()) {
     error = "a matrix needs positive `k` and `n`, and `tiles`";
@@ -181,7 +198,7 @@ static bool readLayer(const llvm::json::Value &value, FewEntry &layer,
                                              {"top_k", &layer.topK}};
   const llvm::json::Array *few = object ? object->getArray("few") : nullptr;
   for (auto [name, size] : sizes) {
-    *size = object ? object->getInteger(name).value_or(0) : 0;
+    *size = object ? integerOf(*object, name).value_or(0) : 0;
     if (*size < 1 || !few) {
       error = "a layer needs positive `experts`, `hidden`, `inner` and "
               "`top_k`, and `few`";
@@ -189,7 +206,7 @@ static bool readLayer(const llvm::json::Value &value, FewEntry &layer,
     }
   }
   for (const llvm::json::Value &most : *few) {
-    int64_t tokens = most.getAsInteger().value_or(0);
+    int64_t tokens = integerOf(most).value_or(0);
     int64_t before = layer.tokens.empty() ? 0 : layer.tokens.back();
     if (!llvm::is_contained(fewRowsTokens, tokens) || tokens <= before) {
       error = "`few` is not ascending of 1, 2, 4, 8 and 16";

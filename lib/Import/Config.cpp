@@ -11,6 +11,7 @@ namespace moe::import {
 // Larger than any model's, and small enough that the bytes of all experts of a
 // layer fit in 64 bits.
 constexpr int64_t kMaxSize = 1 << 18;
+constexpr int64_t kMaxLayers = 4096;
 
 static const json::Object kNoFields;
 
@@ -89,17 +90,25 @@ Config Config::nested(StringRef name) const {
   return inner;
 }
 
-int64_t Config::size(Names names, int64_t minimum) const {
+int64_t Config::integer(Names names, int64_t minimum, int64_t maximum) const {
   std::string expected =
-      formatv("an integer from {0} to {1}", minimum, kMaxSize);
+      formatv("an integer from {0} to {1}", minimum, maximum);
   const json::Value *value = expect(names, /*required=*/true, expected);
   if (!value)
     return std::max<int64_t>(minimum, 1);
-  std::optional<int64_t> number = value->getAsInteger();
-  if (number && *number >= minimum && *number <= kMaxSize)
+  std::optional<int64_t> number = integerOf(*value);
+  if (number && *number >= minimum && *number <= maximum)
     return *number;
   wrong(names, *value, expected);
   return std::max<int64_t>(minimum, 1);
+}
+
+int64_t Config::size(Names names, int64_t minimum) const {
+  return integer(names, minimum, kMaxSize);
+}
+
+int64_t Config::layers(Names names, std::optional<int64_t> absent) const {
+  return absent && !find(names) ? *absent : integer(names, 1, kMaxLayers);
 }
 
 int64_t Config::size(Names names, int64_t minimum, int64_t absent) const {
@@ -160,7 +169,7 @@ std::vector<const json::Value *> Config::list(StringRef name) const {
 std::vector<int64_t> Config::integerList(StringRef name) const {
   std::vector<int64_t> integers;
   for (const json::Value *entry : list(name)) {
-    std::optional<int64_t> integer = entry->getAsInteger();
+    std::optional<int64_t> integer = integerOf(*entry);
     if (integer && *integer >= 0)
       integers.push_back(*integer);
     else

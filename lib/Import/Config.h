@@ -34,6 +34,8 @@ public:
   /// A dimension or count, from 1 (or `minimum`) on.
   int64_t size(Names names, int64_t minimum = 1) const;
   int64_t size(Names names, int64_t minimum, int64_t absent) const;
+  /// A number of layers: each is described before anything else is known.
+  int64_t layers(Names names, std::optional<int64_t> absent = {}) const;
   /// A finite number.
   double number(Names names, std::optional<double> absent = {}) const;
   bool flag(Names names, std::optional<bool> absent = {}) const;
@@ -52,6 +54,7 @@ public:
   llvm::Error takeError() const;
 
 private:
+  int64_t integer(Names names, int64_t minimum, int64_t maximum) const;
   const llvm::json::Value *find(Names names) const;
   const llvm::json::Value *expect(Names names, bool required,
                                   const llvm::Twine &expected) const;

@@ -28,7 +28,7 @@ static void describe(mlir::MLIRContext *context, const Sizes &sizes,
 Model readDbrx(FamilyInput &in) {
   const Config &config = in.config;
   Config ffn = config.nested("ffn_config");
-  Sizes sizes = {config.size({"n_layers"}), config.size({"d_model"}),
+  Sizes sizes = {config.layers({"n_layers"}), config.size({"d_model"}),
                  ffn.size({"ffn_hidden_size"}), ffn.size({"moe_num_experts"}),
                  ffn.size({"moe_top_k"})};
   ActivationKind kind = ActivationKind::Silu;

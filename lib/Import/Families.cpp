@@ -75,7 +75,7 @@ Quantization readQuantization(const Config &config, const Family &family) {
 }
 
 Sizes readSizes(const Config &config, StringRef widthName) {
-  return {config.size({"num_hidden_layers"}), config.size({"hidden_size"}),
+  return {config.layers({"num_hidden_layers"}), config.size({"hidden_size"}),
           config.size({widthName}),
           config.size({"num_experts", "num_local_experts", "n_routed_experts"}),
           config.size({"num_experts_per_tok", "experts_per_token"})};

@@ -65,8 +65,8 @@ static void describe(FamilyInput &in, const Sizes &sizes,
 
 Model readNllbMoe(FamilyInput &in) {
   const Config &config = in.config;
-  int64_t encoder = config.size({"encoder_layers"});
-  int64_t decoder = config.size({"decoder_layers"});
+  int64_t encoder = config.layers({"encoder_layers"});
+  int64_t decoder = config.layers({"decoder_layers"});
   // 0: no layer is MoE.
   int64_t encoderStep = config.size({"encoder_sparse_step"}, 0);
   int64_t decoderStep = config.size({"decoder_sparse_step"}, 0);

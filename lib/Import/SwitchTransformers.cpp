@@ -33,8 +33,8 @@ static void describe(FamilyInput &in, const Sizes &sizes,
 
 Model readSwitchTransformers(FamilyInput &in) {
   const Config &config = in.config;
-  int64_t encoder = config.size({"num_layers"});
-  int64_t decoder = config.size({"num_decoder_layers"}, 1, /*absent=*/encoder);
+  int64_t encoder = config.layers({"num_layers"});
+  int64_t decoder = config.layers({"num_decoder_layers"}, /*absent=*/encoder);
   int64_t sparseEncoder = config.size({"num_sparse_encoder_layers"}, 0);
   int64_t sparseDecoder = config.size({"num_sparse_decoder_layers"}, 0);
   Sizes sizes = {encoder + decoder, config.size({"d_model"}),

@@ -126,6 +126,18 @@ Expected<json::Object> readObject(StringRef file, uint64_t maxBytes) {
   return parseObject((*buffer)->getBuffer(), file, maxBytes);
 }
 
+std::optional<int64_t> integerOf(const json::Value &value) {
+  std::optional<double> number = value.getAsNumber();
+  if (!number || !(*number >= -0x1p63 && *number < 0x1p63))
+    return std::nullopt;
+  return value.getAsInteger();
+}
+
+std::optional<int64_t> integerOf(const json::Object &object, StringRef key) {
+  const json::Value *value = object.get(key);
+  return value ? integerOf(*value) : std::nullopt;
+}
+
 std::string spell(const json::Value &value) {
   std::string text;
   raw_string_ostream(text) << value;

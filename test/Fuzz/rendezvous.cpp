@@ -33,7 +33,7 @@ struct Header {
 };
 
 constexpr int World = 3;
-constexpr double Seconds = 0.02; // nobody is waited for longer
+constexpr double Seconds = 0.008; // nobody is waited for longer
 
 } // namespace
 

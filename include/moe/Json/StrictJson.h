@@ -6,6 +6,8 @@
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/JSON.h"
+#include <cstdint>
+#include <optional>
 #include <string>
 
 namespace moe {
@@ -24,6 +26,13 @@ llvm::Expected<llvm::json::Object> readObject(llvm::StringRef file,
 
 /// The largest header of a safetensors file, as the format has it.
 inline constexpr uint64_t maxSafetensorsHeader = 100'000'000;
+
+/// The integer that a value is. LLVM's own reading casts 2^63 to one, which has
+/// no meaning.
+std::optional<int64_t> integerOf(const llvm::json::Value &value);
+/// The same of the value of a key, if there is one.
+std::optional<int64_t> integerOf(const llvm::json::Object &object,
+                                 llvm::StringRef key);
 
 /// A value as it stands in a file, shortened, for messages.
 std::string spell(const llvm::json::Value &value);

@@ -84,6 +84,22 @@ func.func @unknown_tile(%ring: !hopper.ring<3, <128x64xbf16>>, %map: !llvm.ptr, 
 
 // -----
 
+func.func @cluster_without_end(%ring: !hopper.ring<3, <128x64xbf16>>, %map: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{attribute 'cluster' failed to satisfy constraint: 64-bit signless integer attribute whose minimum value is 1 whose maximum value is 16}}
+  hopper.tma_load %ring[%i] tile 0, %map[%i, %i] cluster 9223372036854775807 : !hopper.ring<3, <128x64xbf16>>
+  return
+}
+
+// -----
+
+func.func @pitch_without_end(%tokens: !llvm.ptr, %index: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{has rows 4611686018427387904 elements apart, expected at most 2147483647}}
+  %rows = hopper.gather_rows %tokens[%index] from %i below %i pitch 4611686018427387904 : !hopper.gathered<128x64xbf16>
+  return
+}
+
+// -----
+
 func.func @tile_expected_twice(%ring: !hopper.ring<3, <128x64xbf16>>, %i: i32) {
   // expected-error @+1 {{names tile 0 twice}}
   hopper.expect %ring[%i] tiles [0, 0] : !hopper.ring<3, <128x64xbf16>>

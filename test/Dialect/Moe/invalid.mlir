@@ -235,3 +235,12 @@ func.func @shared_expert_without_scales(%x: tensor<?x64xf32>, %up: tensor<2x80x6
   %s = moe.shared_expert %x, %up, %down activation(<kind = silu>) {weight_format = #moe<weight_format mxfp4>} : (tensor<?x64xf32>, tensor<2x80x64xf32>, tensor<64x80xf32>) -> tensor<?x64xf32>
   return
 }
+
+// -----
+
+// Of segments that are neither optional nor variadic nobody else says that they have one operand.
+func.func @rows_without_a_segment(%rows: memref<?x64xf32>, %y: memref<?x64xf32>) {
+  // expected-error @below {{'moe.combine' op has operands in segments of array<i32: 0, 0, 0, 1, 0, 1>, but one in each of the first 1 is expected}}
+  "moe.combine"(%rows, %y) <{operandSegmentSizes = array<i32: 0, 0, 0, 1, 0, 1>}> : (memref<?x64xf32>, memref<?x64xf32>) -> ()
+  return
+}

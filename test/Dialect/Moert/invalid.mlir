@@ -205,6 +205,11 @@ func.func private @buffer_as_input() attributes {input = #moert.value<name = "x"
 
 // -----
 
+// expected-error @+1 {{`x` is split over axes [9223372036854775807, 9223372036854775807], but distinct axes of a grid are expected}}
+func.func private @last_axis_twice() attributes {input = #moert.value<name = "x", type = tensor<4xf32>, split = [9223372036854775807, 9223372036854775807]>}
+
+// -----
+
 // expected-error @+1 {{`x` is split over axes [0, 0], but distinct axes of a grid are expected}}
 func.func private @axis_twice() attributes {input = #moert.value<name = "x", type = tensor<4xf32>, split = [0, 0]>}
 
