@@ -146,10 +146,16 @@ private:
     return row;
   }
 
+  // Few rows wait for memory, and have it sooner when it comes all the way.
+  // Many rows compute meanwhile, with a panel that stands in the second cache:
+  // lines on their way from memory to the first one would keep it waiting.
   void askAhead() {
+    constexpr int64_t manyRows = 6, firstCache = 3, secondCache = 2;
     for (int64_t line = 0; line < kernel.aheadLines; ++line)
       LLVM::Prefetch::create(b, at(ahead, b.getI8Type(), line * kCacheLine),
-                             /*rw=*/0, /*hint=*/3, /*cache=*/1);
+                             /*rw=*/0,
+                             rows < manyRows ? firstCache : secondCache,
+                             /*cache=*/1);
   }
 
   // Halves of pairs as f32: the low half first.

@@ -1,4 +1,4 @@
-"""Checks the inner loops of kernels in assembly: those that multiply touch no stack, and ask for as many lines ahead as the name says."""
+"""Checks the inner loops of kernels in assembly: those that multiply touch no stack, and ask for as many lines ahead as the name says, into the cache that suits their rows."""
 
 import re
 import sys
@@ -37,7 +37,9 @@ def main():
                     lanes = 16 if width == 32 else 8
                     count = sum("vfmadd" in l or "vdpbf16" in l for l in loop)
                     assert count % (rows * width // lanes) == 0, f"{name}: {count} products in a step of {rows} rows"
-                    lines = sum("prefetch" in l for l in loop)
+                    cache = "prefetcht0" if rows < 6 else "prefetcht1"  # few rows wait for memory, many compute
+                    lines = sum(cache in l for l in loop)
+                    assert lines == sum("prefetch" in l for l in loop), f"{name}: asks for lines otherwise than by {cache}"
                     ahead = int(re.search(r"_ahead(\d)", name).group(1))
                     assert lines and lines % ahead == 0, f"{name}: {lines} lines ahead in a step"
                 found += 1
