@@ -41,7 +41,7 @@ def busy_elsewhere():
 
 
 def settle():
-    """Until others leave the processors alone, at most 20 s: what compiled the contenders is still busy at first."""
+    """Until others leave the processors alone, at most 20 s: a run before this one, or what compiled the contenders, may still be ending."""
     for _ in range(100):
         others, start = busy_elsewhere()
         time.sleep(0.2)
