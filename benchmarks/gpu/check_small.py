@@ -32,7 +32,7 @@ def graph_median(launches, copies=20):
 
 def sort_reference(ids, slots_of, slots, group=1):
     slot = slots_of[ids.flatten().long()].long()
-    if group > 1:  # of a token's pairs in one bin the first is kept
+    if group > 1 or ids.shape[1] > slots:  # of a token's pairs in one bin the first is kept
         slot = torch.where(slot < 0, slot, slot // group).view(ids.shape)
         for j in range(1, ids.shape[1]):
             slot[:, j][(slot[:, j:j + 1] == slot[:, :j]).any(1)] = -1
@@ -82,6 +82,16 @@ def check_sort(load, names, settings, tokens, timed):
         if not status.item():
             bad.append("did not report a bad id")
         ids[-1, -1] = 0
+    if group == 1 and k > slots:  # tokens that name an expert twice
+        status.zero_()
+        out["order"].fill_(-7)
+        here = (table >= 0).nonzero()[0, 0].int()
+        ids[:, :2] = here
+        [launch() for launch in launches]
+        torch.cuda.synchronize()
+        order = sort_reference(ids, table, slots)[0]
+        if status.item() != 2 or not torch.equal(out["order"][:len(order)].long(), order) or (out["order"][len(order):] != -7).any():
+            bad.append("experts named twice are kept or not told")
     return bad, graph_median(launches) if timed else None
 
 

@@ -28,7 +28,7 @@ def Moe_Dialect : Dialect {
     | `moe.name` | argument, result | the name by which a caller passes it | import | interface |
     | `moe.weight` | argument | `#moe.checkpoint`, or an array of alternatives | import | interface |
     | `moe.slice` | argument | `#moe.slice`: this rank's part of the weight | sharding | interface |
-    | `moe.part` | `moe.grouped_matmul` | [slots here, slots of all ranks]: `rows` is a bound, of which this part is expected | `moe-count-on-host` | kernels |
+    | `moe.part` | `moe.grouped_matmul` | [n, slots of all ranks]: `rows` is a bound, of which n / slots are expected; n: slots here, or choices of a token where these are more | `moe-count-on-host` | kernels |
     | `moe.split` | argument, result | grid axes over which the rows (dimension 0) are split; array<i64> | sharding | interface |
   }];
   let useDefaultAttributePrinterParser = 1;

@@ -12,6 +12,8 @@ using namespace moe;
 
 static constexpr int64_t singleWarps = 32, sharedWarps = 8;
 static constexpr int64_t maxBins = 1024;
+/// What `status` becomes, as moert_failure has it.
+static constexpr int32_t noExpert = 1, duplicateId = 2;
 
 static int64_t getWarps(const TokenSortSpec &spec) {
   return spec.stage == TokenSortStage::Single ? singleWarps : sharedWarps;
@@ -229,10 +231,14 @@ void TokenSortBuilder::forEachStep(function_ref<void(const Step &)> body) {
     b.ifThen(
         b.both(step.inRange,
                b.equal(arith::ExtUIOp::create(b, b.getI32Type(), known), 0)),
-        [&] { setWord(argument("status"), 0, b.i32(1)); });
-    if (spec.group > 1)
-      valid =
-          b.both(valid, b.equal(b.select(isRepeated(step.pair, bin), 1, 0), 0));
+        [&] { setWord(argument("status"), 0, b.i32(noExpert)); });
+    if (spec.keepsFirst()) {
+      Value repeated = isRepeated(step.pair, bin);
+      if (spec.group == 1)
+        b.ifThen(b.both(b.both(valid, b.less(-1, bin)), repeated),
+                 [&] { setWord(argument("status"), 0, b.i32(duplicateId)); });
+      valid = b.both(valid, b.equal(b.select(repeated, 1, 0), 0));
+    }
     step.bin = b.select(valid, bin, -1);
     step.kept = b.less(-1, step.bin);
     step.peers = NVVM::MatchSyncOp::create(b, b.getI32Type(), b.i32(-1),

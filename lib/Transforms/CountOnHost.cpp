@@ -177,21 +177,24 @@ static bool replaceRows(coll::RowsOp rows) {
         sort = found;
       }
   int64_t window = sort ? static_cast<int64_t>(sort.getWindow()) : 0;
-  // A token with more choices than there are slots could name one twice, and
-  // bring more rows than the bound.
   if (!sort || sort.getOuts().empty() ||
       sort.getOuts()[2] != counts.getOffsets() || sort.getGroup() != 1 ||
-      sort.getTopK() > window || !llvm::all_of(rows->getUses(), needsBoundOnly))
+      !llvm::all_of(rows->getUses(), needsBoundOnly))
     return false;
+  // A token brings no slot two rows: where it has more choices than there are
+  // slots, the sort sees to that.
+  int64_t topK = sort.getTopK();
   ImplicitLocOpBuilder b(rows.getLoc(), rows);
   Value tokens = b.createOrFold<memref::DimOp>(sort.getIds(), 0);
-  Value pairs = arith::MulIOp::create(b, tokens, constant(b, sort.getTopK()));
+  Value bound =
+      arith::MulIOp::create(b, tokens, constant(b, std::min(topK, window)));
+  // Expected are T * topK * window / slots of all ranks.
   auto part = b.getDenseI64ArrayAttr(
-      {window, static_cast<int64_t>(sort.getSlots().size())});
+      {std::max(topK, window), static_cast<int64_t>(sort.getSlots().size())});
   for (Operation *user : rows->getUsers())
     if (isa<GroupedMatmulOp>(user))
       user->setAttr("moe.part", part);
-  rows.replaceAllUsesWith(pairs);
+  rows.replaceAllUsesWith(bound);
   rows.erase();
   counts.erase();
   return true;

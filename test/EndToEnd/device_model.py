@@ -58,7 +58,7 @@ def sort(match, a):
     found = np.array([place[e] for e in ids], np.int32) - (a["first"] if match["window"] else 0)
     kept = (found >= 0) & (found < slots)
     found = np.where(kept, found // group, -1)
-    if group > 1:  # a token stands once in a bin
+    if group > 1 or top_k > slots:  # a token stands once in a bin
         for p in range(pairs):
             kept[p] &= found[p] not in found[p - p % top_k:p]
     order = memory(a["order"], pairs, np.int32)

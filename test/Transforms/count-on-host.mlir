@@ -52,14 +52,17 @@ moert.interface @gathered on @ranks layer 0 experts 4 top_k 2 slots [0, 1, 2, 3]
   inputs [#moert.value<name = "x", type = tensor<?x64xbf16>, split = [0, 1]>, #moert.value<name = "ids", type = tensor<?x2xi32>, split = [0, 1]>]
   outputs [#moert.value<name = "y", type = tensor<?x64xbf16>, split = [0, 1]>] weights [] packed [] arena <>
 
-// What an exchange makes stays the device's, and so do counts that a token could exceed: two choices for one slot.
+// What an exchange makes stays the device's. Rows of one slot that two choices of a token could name are bounded by the slot, and half of them expected.
 // CHECK-LABEL: func @kept
 // CHECK: coll.all_to_all
 // CHECK: coll.rows %arg1
-// CHECK: moe.counts
-// CHECK: coll.rows %arg3
+// CHECK-NOT: moe.counts
+// CHECK: %[[TOKENS:.*]] = memref.dim %arg2
+// CHECK: %[[BOUND:.*]] = arith.muli %[[TOKENS]], %c1
+// CHECK-NOT: coll.rows %arg3
+// CHECK: moe.grouped_matmul {{.*}} rows(%[[BOUND]]) {{.*}} {gather_divisor = 2 : i64, moe.part = array<i64: 2, 4>}
 func.func @kept(%send: memref<2x1xi32>, %recv: memref<2x1xi32>, %ids: memref<?x2xi32>, %kept: memref<1x1xi32>, %order: memref<?xi32>, %pos: memref<?x2xi32>,
-                %off: memref<2xi32>, %arena: memref<?xi8>) {
+                %off: memref<2xi32>, %x: memref<?x64xbf16>, %w: memref<1x2x64x64xbf16>, %arena: memref<?xi8>) {
   %c0 = arith.constant 0 : index
   coll.all_to_all %send on @ranks axes [1] outs(%recv) : (memref<2x1xi32>, memref<2x1xi32>) -> ()
   %rows = coll.rows %recv bound(affine_map<()[s0] -> (s0)>) on @ranks : memref<2x1xi32>
@@ -68,6 +71,8 @@ func.func @kept(%send: memref<2x1xi32>, %recv: memref<2x1xi32>, %ids: memref<?x2
   moe.counts %off outs(%kept) : (memref<2xi32>, memref<1x1xi32>) -> ()
   %m = coll.rows %kept bound(affine_map<()[s0] -> (s0)>) on @ranks : memref<1x1xi32>
   %h = memref.view %arena[%c0][%m] : memref<?xi8> to memref<?x64xbf16>
+  moe.grouped_matmul %x, %w rows(%m) offsets(%off) gather(%order) activation(<kind = silu>) outs(%h) {gather_divisor = 2 : i64}
+      : (memref<?x64xbf16>, memref<1x2x64x64xbf16>, index, memref<2xi32>, memref<?xi32>, memref<?x64xbf16>) -> ()
   return
 }
 moert.interface @kept on @ranks layer 0 experts 4 top_k 2 slots [0, 1, 2, 3] inputs [] outputs [] weights [] packed [] arena <>

@@ -13,8 +13,9 @@ namespace moe {
 enum class TokenSortStage { Single, Count, Place };
 
 /// Pair p = t * topK + j is the j-th expert of token t, ids[p].  Each `group`
-/// consecutive slots are one bin; with more than one, only the first pair of a
-/// token in a bin is kept.
+/// consecutive slots are one bin; with more than one, or where a token has more
+/// choices than there are slots, only the first pair of a token in a bin is
+/// kept: at most T * min(topK, bins) rows, whatever the ids are.
 ///
 /// - ids[pairs]
 /// - slots[experts]: slot of each expert here, -1 if it is elsewhere; only with
@@ -27,7 +28,9 @@ enum class TokenSortStage { Single, Count, Place };
 /// - positions[pairs]: sorted row of each pair, -1 if it is not kept or its
 ///   expert is elsewhere
 /// - offsets[bins + 1]: first sorted row of each bin
-/// - status[1]: becomes 1 where an id is outside of [0, experts), never cleared
+/// - status[1]: becomes 1 where an id is outside of [0, experts), 2 where a
+/// slot
+///   is one bin and a pair was not kept, never cleared
 /// - pairs: how many there are
 ///
 /// All i32.  Single runs with one CTA.
@@ -44,6 +47,7 @@ struct TokenSortSpec {
 
   int64_t getSlots() const { return slots ? slots : experts; }
   int64_t getBins() const { return getSlots() / group; }
+  bool keepsFirst() const { return group > 1 || topK > getSlots(); }
 };
 
 mlir::LogicalResult

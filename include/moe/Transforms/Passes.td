@@ -264,8 +264,8 @@ def CountOnHostPass : Pass<"moe-count-on-host", "::mlir::ModuleOp"> {
     keeps a stream from being captured.
 
     - A gather of each member's number of tokens becomes arithmetic on the host: shares of a split follow from all tokens.
-    - Rows that a sort keeps, where no collective moves them, get their bound instead of their number: tokens times choices. Kernels go by the offsets on the device; a
-      product's tile is chosen by the part of the bound that is expected, `moe.part` = [slots here, slots of all ranks].
+    - Rows that a sort keeps, where no collective moves them, get their bound instead of their number: tokens times choices, or times slots here where these are fewer. Kernels go by the
+      offsets on the device; a product's tile is chosen by the part of the bound that is expected, `moe.part` = [slots here or choices, whichever is more, slots of all ranks].
 
     ```mlir
     memref.store %tokens, %word[%c0] : memref<1xi32>
