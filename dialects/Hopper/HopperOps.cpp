@@ -89,11 +89,11 @@ LogicalResult TmaLoadOp::verify() {
 LogicalResult GatherRowsOp::verify() {
   Type element = getRows().getType().getTile().getElementType();
   int64_t pitch = getPitch();
-  if (pitch > INT32_MAX) // (C1)
+  if (pitch <= 0 || pitch > INT32_MAX) // (C1)
     return emitOpError() << "has rows " << pitch
-                         << " elements apart, expected at most 2147483647";
+                         << " elements apart, expected 1 to 2147483647";
   int64_t bytes = pitch * element.getIntOrFloatBitWidth() / 8;
-  if (pitch <= 0 || bytes % 16 != 0) // (C1)
+  if (bytes % 16 != 0) // (C1)
     return emitOpError() << "has rows " << bytes
                          << " bytes apart, expected a positive multiple of 16";
   int64_t divisor = getDivisor();
@@ -165,15 +165,15 @@ LogicalResult MmaOp::verify() {
                          << ", expected equal columns and element types";
   AccumulatorType acc = getResult().getType();
   int64_t first = getFirst();
+  if (first < 0 || first > INT32_MAX || first % 8) // (C3)
+    return emitOpError() << "begins at row " << first
+                         << " of rhs, expected a multiple of 8";
   if (lhs.getRows() < acc.getRows() ||
       rhs.getRows() < first + acc.getColumns()) // (C2)
     return emitOpError() << "needs " << acc.getRows() << " rows of lhs and "
                          << first + acc.getColumns()
                          << " of rhs, but they have " << lhs.getRows()
                          << " and " << rhs.getRows();
-  if (first < 0 || first % 8) // (C3)
-    return emitOpError() << "begins at row " << first
-                         << " of rhs, expected a multiple of 8";
   if (getUnless() && !getAcc()) // (C4)
     return emitOpError() << "drops accumulators that it does not have";
   return success();

@@ -73,6 +73,9 @@ LogicalResult TileType::verify(function_ref<InFlightDiagnostic()> emitError,
   if (!isa<BFloat16Type, Float8E4M3FNType>(element))
     return emitError() << "tile of " << element
                        << ", but only bf16 and f8E4M3FN are supported";
+  if (rows > INT32_MAX || columns > INT32_MAX)
+    return emitError() << "tile is " << rows << " x " << columns
+                       << ", but at most 2147483647 of each are expected";
   int64_t bytes = columns * element.getIntOrFloatBitWidth() / 8;
   if (bytes != 128 && bytes != 64) // (C1)
     return emitError() << "tile has rows of " << bytes
@@ -111,6 +114,9 @@ LogicalResult RingType::verify(function_ref<InFlightDiagnostic()> emitError,
   if (stages < 1 || tiles.empty()) // (C1)
     return emitError() << "ring has " << stages << " stages of " << tiles.size()
                        << " tiles, expected at least one of each";
+  if (stages > INT16_MAX)
+    return emitError() << "ring has " << stages
+                       << " stages, but at most 32767 are expected";
   for (TileType tile : tiles)
     if (tile.getRowBytes() != 128 || tile.getBytes() % 1024) // (C2)
       return emitError() << "ring tile " << tile << " has rows of "

@@ -27,6 +27,10 @@ static LogicalResult verifyEntries(InterfaceOp op, StringRef what,
 // (C5)
 static LogicalResult verifySlots(InterfaceOp op) {
   int64_t experts = op.getExperts();
+  if (experts < 0)
+    return op.emitOpError()
+           << "has " << experts
+           << " experts, but a number that is not negative is expected";
   llvm::SmallSet<int32_t, 8> seen;
   for (int32_t expert : op.getSlots()) {
     if (expert < -1 || expert >= experts)

@@ -177,11 +177,14 @@ LogicalResult TensorMapOp::verify() {
                          << ", but bf16 or f32 is expected";
   int64_t bytes = element.getIntOrFloatBitWidth() / 8;
   int64_t pitch = getPitch(), columns = getColumns();
-  if (columns < 1 || pitch < columns || pitch * bytes % 16) // (C1)
+  constexpr int64_t mostBytes = int64_t(1) << 40; // of a tensor map's stride
+  if (columns < 1 || pitch < columns || pitch > mostBytes / bytes ||
+      pitch * bytes % 16) // (C1)
     return emitOpError() << "maps rows of " << columns << " elements, " << pitch
                          << " apart, but a pitch of no fewer and a multiple "
                             "of 16 bytes is expected";
-  int64_t boxRows = getBoxRows(), width = getBoxColumns() * bytes;
+  int64_t boxRows = getBoxRows();
+  int64_t width = std::clamp<int64_t>(getBoxColumns(), 0, 1 << 20) * bytes;
   if (boxRows < 1 || boxRows > 256 ||
       !llvm::is_contained({32, 64, 128}, width)) // (C2)
     return emitOpError() << "has a box of " << boxRows << " rows of " << width

@@ -92,8 +92,16 @@ func.func @cluster_without_end(%ring: !hopper.ring<3, <128x64xbf16>>, %map: !llv
 
 // -----
 
+func.func @pitch_below_all(%tokens: !llvm.ptr, %index: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{has rows -9223372036854775808 elements apart, expected 1 to 2147483647}}
+  %rows = hopper.gather_rows %tokens[%index] from %i below %i pitch -9223372036854775808 : !hopper.gathered<128x64xbf16>
+  return
+}
+
+// -----
+
 func.func @pitch_without_end(%tokens: !llvm.ptr, %index: !llvm.ptr, %i: i32) {
-  // expected-error @+1 {{has rows 4611686018427387904 elements apart, expected at most 2147483647}}
+  // expected-error @+1 {{has rows 4611686018427387904 elements apart, expected 1 to 2147483647}}
   %rows = hopper.gather_rows %tokens[%index] from %i below %i pitch 4611686018427387904 : !hopper.gathered<128x64xbf16>
   return
 }
@@ -270,6 +278,15 @@ func.func @half_behind_the_end(%ring: !hopper.ring<3, <128x64xbf16>, <256x64xbf1
 
 // -----
 
+func.func @half_without_end(%ring: !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>, %i: i32) {
+  // expected-error @+1 {{begins at row 9223372036854775800 of rhs, expected a multiple of 8}}
+  %acc = hopper.mma %ring[%i] lhs 0 from %i rhs 1 first 9223372036854775800
+      : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>> -> !hopper.acc<64x128>
+  return
+}
+
+// -----
+
 func.func @half_between_groups(%ring: !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>, %i: i32) {
   // expected-error @+1 {{begins at row 4 of rhs, expected a multiple of 8}}
   %acc = hopper.mma %ring[%i] lhs 0 from %i rhs 1 first 4
@@ -359,3 +376,14 @@ func.func @sum_of_nothing(%parts: !llvm.ptr, %first: i32) {
   %values = hopper.sum_parts %parts[%first] count 0 : !hopper.fragment<64x32>
   return
 }
+
+// -----
+
+// expected-error @+1 {{ring has 9223372036854775807 stages, but at most 32767 are expected}}
+func.func private @stages_without_end(!hopper.ring<9223372036854775807, <128x64xbf16>>)
+
+// -----
+
+// expected-error @+2 {{failed to parse Hopper_RingType parameter 'tiles'}}
+// expected-error @+1 {{tile is 128 x 4611686018427387904, but at most 2147483647 of each are expected}}
+func.func private @columns_without_end(!hopper.ring<3, <128x4611686018427387904xbf16>>)

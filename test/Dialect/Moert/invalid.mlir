@@ -161,6 +161,13 @@ moert.interface @f on @ranks layer 0 experts 2 top_k 1 slots [1, -1] inputs [] o
 
 shard.grid @ranks(shape = 2)
 func.func @f() { return }
+// expected-error @+1 {{has -9223372036854775808 experts, but a number that is not negative is expected}}
+moert.interface @f on @ranks layer 0 experts -9223372036854775808 top_k 1 slots [1] inputs [] outputs [] weights [] packed [] arena <>
+
+// -----
+
+shard.grid @ranks(shape = 2)
+func.func @f() { return }
 // expected-error @+1 {{has expert 1 in two slots}}
 moert.interface @f on @ranks layer 0 experts 2 top_k 1 slots [1, 1] inputs [] outputs [] weights [] packed [] arena <>
 
