@@ -85,7 +85,7 @@ private:
 
 // ptxas touches some 100 MiB for a large kernel: with large pages it is a tenth
 // faster. What the user has set is kept.
-static std::vector<std::string> environmentOfPtxas() {
+static std::vector<std::string> makeEnvironmentOfPtxas() {
   constexpr llvm::StringLiteral tunables = "GLIBC_TUNABLES=";
   std::vector<std::string> all;
   for (char **entry = environ; *entry; ++entry)
@@ -95,11 +95,6 @@ static std::vector<std::string> environmentOfPtxas() {
     all.push_back(
         (tunables + "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=67108864")
             .str());
-  return all;
-}
-
-static const std::vector<std::string> &getEnvironmentOfPtxas() {
-  static const std::vector<std::string> all = environmentOfPtxas();
   return all;
 }
 
@@ -140,8 +135,8 @@ CompileKernelPass::assemble(StringRef ptx, StringRef chip, int optLevel) {
   StringRef arguments[] = {"ptxas",         "-arch", chip,
                            input.getPath(), "-o",    output.getPath(),
                            "--opt-level",   level};
-  std::vector<StringRef> environment(getEnvironmentOfPtxas().begin(),
-                                     getEnvironmentOfPtxas().end());
+  static const std::vector<std::string> variables = makeEnvironmentOfPtxas();
+  std::vector<StringRef> environment(variables.begin(), variables.end());
   std::optional<StringRef> redirects[] = {std::nullopt, log.getPath(),
                                           log.getPath()};
   std::string message;

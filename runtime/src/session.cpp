@@ -85,13 +85,9 @@ Status Session::start() {
 }
 
 Status Session::openDevices() {
-  DeviceUse use;
-  use.ranks = ranks();
-  use.oneEach = options.communicator == "nccl";
-  if (isOneOfSeveral(options.communicator, options.launch))
-    use.launch = options.launch;
-  Result<std::vector<std::shared_ptr<Device>>> opened =
-      moert::openDevices(options.device, use, *artifact, options.log);
+  Result<std::vector<std::shared_ptr<Device>>> opened = moert::openDevices(
+      options.device, deviceUse(ranks(), options.communicator, options.launch),
+      *artifact, options.log);
   if (!opened.ok())
     return opened.status();
   devices = std::move(*opened);

@@ -64,7 +64,8 @@ private:
 // A folder of this process in memory, for readers that open files.
 class Folder {
 public:
-  Folder() : path("/dev/shm/moe-fuzz-XXXXXX") {
+  // mkdtemp replaces the last six letters.
+  Folder() : path("/dev/shm/moe-fuzz-" + std::string(6, 'X')) {
     if (!::mkdtemp(path.data()))
       fail("make a folder in /dev/shm");
   }

@@ -179,13 +179,8 @@ Status Calibration::openDevices() {
         "on cuda sums are kernels of an artifact: one that is compiled with "
         "--target=cuda for ",
         ranks, " ranks is expected among the arguments");
-  DeviceUse use;
-  use.ranks = ranks;
-  use.oneEach = communicator == "nccl";
-  if (job.isProcess())
-    use.launch = plan.launch;
-  Result<std::vector<std::shared_ptr<Device>>> opened =
-      moert::openDevices(plan.device, use, *kernels, note);
+  Result<std::vector<std::shared_ptr<Device>>> opened = moert::openDevices(
+      plan.device, deviceUse(ranks, communicator, plan.launch), *kernels, note);
   if (!opened.ok())
     return opened.status();
   devices = std::move(*opened);

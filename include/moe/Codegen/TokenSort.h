@@ -29,8 +29,8 @@ enum class TokenSortStage { Single, Count, Place };
 ///   expert is elsewhere
 /// - offsets[bins + 1]: first sorted row of each bin
 /// - status[1]: becomes 1 where an id is outside of [0, experts), 2 where a
-/// slot
-///   is one bin and a pair was not kept, never cleared
+///   token names an expert twice and the second pair is not kept (bins of one
+///   slot, fewer than choices), never cleared
 /// - pairs: how many there are
 ///
 /// All i32.  Single runs with one CTA.

@@ -31,6 +31,17 @@ Value moe::getCoordinate(DeviceBuilder &b, ThreadCoordinate at) {
   return b.add(sum, at.constant);
 }
 
+/// Constraints of assembly that takes its first `count` operands, f32, in the
+/// registers of its results.
+static std::string redefineRegisters(size_t count) {
+  std::string outs, ins;
+  for (size_t i = 0; i < count; ++i) {
+    outs += "=f,";
+    ins += (i ? "," : "") + std::to_string(i);
+  }
+  return outs + ins;
+}
+
 namespace {
 /// Descriptor of a K-major operand: address / 16, 128-byte swizzle, 8-row
 /// groups 1024 bytes apart. 32 bytes of a row are one wgmma step.
@@ -98,13 +109,9 @@ struct MmaPattern : OpConversionPattern<MmaOp> {
       operands.push_back(getDescriptor(b, b.add(lhs, 2 * step)));
       operands.push_back(getDescriptor(b, b.add(rhs, 2 * step)));
     }
-    std::string constraints;
-    for (unsigned i = 0; i < count; ++i)
-      constraints += "=f,";
-    for (unsigned i = 0; i < count; ++i)
-      constraints += std::to_string(i) + ",";
+    std::string constraints = redefineRegisters(count);
     for (int64_t i = 0; i < 2 * steps; ++i)
-      constraints += i ? ",l" : "l";
+      constraints += ",l";
     if (Value unless = adaptor.getUnless()) {
       scale = "$" + std::to_string(count + operands.size());
       operands.push_back(arith::ExtUIOp::create(b, b.getI32Type(), unless));
@@ -143,14 +150,9 @@ struct MmaWaitPattern : OpConversionPattern<MmaWaitOp> {
                   ConversionPatternRewriter &rewriter) const override {
     DeviceBuilder b(op.getLoc(), rewriter);
     SmallVector<Value> values = unpackRegisters(b, adaptor.getAcc());
-    std::string constraints;
-    for (size_t i = 0; i < values.size(); ++i)
-      constraints += "=f,";
-    for (size_t i = 0; i < values.size(); ++i)
-      constraints += std::to_string(i) + (i + 1 < values.size() ? "," : "");
     rewriter.replaceOp(op, b.assembly(adaptor.getAcc().getType(), values,
                                       "wgmma.wait_group.sync.aligned 0;",
-                                      constraints));
+                                      redefineRegisters(values.size())));
     return success();
   }
 };

@@ -23,6 +23,14 @@ bool moert::isOneOfSeveral(const std::string &communicator,
   return communicator != "local" && launch && !isAlone;
 }
 
+DeviceUse moert::deviceUse(int ranks, const std::string &communicator,
+                           const std::optional<Launch> &launch) {
+  return {.ranks = ranks,
+          .oneEach = communicator == "nccl",
+          .launch =
+              isOneOfSeveral(communicator, launch) ? launch : std::nullopt};
+}
+
 Result<std::unique_ptr<World>> moert::openWorld(const Topology &topology,
                                                 WorldOptions options) {
   if (options.communicator == "local")

@@ -4,6 +4,7 @@
 
 #include "comm/communicator.h"
 #include "comm/mover.h"
+#include "device.h"
 #include "launch/discovery.h"
 
 #include <memory>
@@ -46,6 +47,10 @@ struct WorldOptions {
 
 // Whether ranks are in other processes as well.
 bool isOneOfSeveral(const std::string &communicator,
+                    const std::optional<Launch> &launch);
+
+// What devices the ranks of this process are to have.
+DeviceUse deviceUse(int ranks, const std::string &communicator,
                     const std::optional<Launch> &launch);
 
 // By all processes of the job.

@@ -188,7 +188,9 @@ EXPORT int ncclGetVersion(int *version) {
 EXPORT const char *ncclGetErrorString(int) { return "said by the fake NCCL"; }
 EXPORT const char *ncclGetLastError(NcclHandle) { return ""; }
 EXPORT int ncclGetUniqueId(NcclId *id) {
-  std::strcpy(id->bytes, "/tmp/fake-nccl-XXXXXX");
+  // mkdtemp replaces the last six letters.
+  std::string folder = "/tmp/fake-nccl-" + std::string(6, 'X');
+  std::strcpy(id->bytes, folder.c_str());
   return ::mkdtemp(id->bytes) ? NcclSuccess : InvalidUsage;
 }
 // In the background, as the real one where it must not block.
