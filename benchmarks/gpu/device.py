@@ -12,7 +12,7 @@ torch.zeros(1, device="cuda")  # makes the context that the driver calls below u
 cuda = ctypes.CDLL("libcuda.so.1")
 
 BFLOAT16, SWIZZLE = 9, {64: 2, 128: 3}  # CUtensorMapDataType, CUtensorMapSwizzle
-L2_PROMOTION_256B, MAX_DYNAMIC_SHARED = 3, 8
+L2_PROMOTION_128B, MAX_DYNAMIC_SHARED = 2, 8
 SMS = torch.cuda.get_device_properties(0).multi_processor_count
 
 
@@ -35,7 +35,7 @@ class TensorMap:
             ctypes.c_void_p(self.address), BFLOAT16, rank, ctypes.c_void_p(address),
             (ctypes.c_uint64 * rank)(*dims), (ctypes.c_uint64 * (rank - 1))(*strides),
             (ctypes.c_uint32 * rank)(*box), (ctypes.c_uint32 * rank)(*[1] * rank),
-            0, SWIZZLE[swizzle_bytes], L2_PROMOTION_256B, 0), "cuTensorMapEncodeTiled")
+            0, SWIZZLE[swizzle_bytes], L2_PROMOTION_128B, 0), "cuTensorMapEncodeTiled")
 
 
 def make_map(parameter, tensor):

@@ -150,11 +150,13 @@ Status StreamQueue::tensorMap(int32_t slot, const moert_tensor_map &map) {
     text += concat(i ? " x " : "", map.dims[i], " in boxes of ", map.box[i],
                    i ? concat(" every ", map.strides[i - 1], " bytes") : "");
   }
-  constexpr int noInterleave = 0, promoteToL2Line256 = 3, fillWithZeros = 0;
+  // Promoting to 256 bytes costs 6 % of the memory's bandwidth on an H200
+  // (benchmarks/gpu/NOTES.md).
+  constexpr int noInterleave = 0, promoteToL2Line128 = 2, fillWithZeros = 0;
   MOERT_TRY(check(context->driver().tensorMapEncode(
                       &maps[slot], dtype, static_cast<unsigned>(map.rank),
                       map.base, dims, strides, box, steps, noInterleave,
-                      swizzle, promoteToL2Line256, fillWithZeros),
+                      swizzle, promoteToL2Line128, fillWithZeros),
                   concat("cannot make tensor map ", slot, " over ", text,
                          ", swizzle ", map.swizzle)));
   bound[slot] = true;
