@@ -20,6 +20,8 @@ def tile_of(tag):
         tile["skip_dead"] = True
     if "tails" in settings:
         tile["tails"] = int(settings["tails"])
+    if "cluster" in settings:
+        tile["cluster"] = int(settings["cluster"])
     if "split" in settings:
         tile["split"] = int(settings["split"])
     return tile

@@ -8,6 +8,9 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 def Hopper_SharedPointer : LLVM_PointerInAddressSpace<3>;
 def Hopper_Pointer : LLVM_PointerInAddressSpace<0>;
 
+// CTAs that load for each other.
+def Hopper_Cluster : ConfinedAttr<I64Attr, [IntMinValue<1>, IntMaxValue<16>]>;
+
 // An op at one position of a ring.
 class Hopper_RingOp<string mnemonic, list<Trait> traits = []> : Hopper_Op<mnemonic, traits>;
 
@@ -84,9 +87,10 @@ def Hopper_TmaLoadOp : Hopper_RingOp<"tma_load"> {
     outside of the map's matrix arrives as zero.  Run by one thread.  With `blocked`
     the map has four dimensions, over a matrix stored in blocks of 8 rows x 64
     columns, and `column` and `row` begin a block.  With `first` the box is a
-    part of the tile, from that row of it on, a multiple of 8.
+    part of the tile, from that row of it on, a multiple of 8.  With `cluster` it goes to the stage of as many CTAs, each
+    of which must have announced it.
 
-    **Constraints**: (C1) the tile exists in the ring.
+    **Constraints**: (C1) the tile exists in the ring; (C2) a cluster has 1 to 16 CTAs.
 
     ```mlir
     hopper.tma_load %ring[%position] tile 1, %map[%column, %row]
@@ -95,10 +99,11 @@ def Hopper_TmaLoadOp : Hopper_RingOp<"tma_load"> {
   }];
   let arguments = (ins Hopper_RingType:$ring, I32:$position, I64Attr:$tile,
                        Hopper_Pointer:$map, I32:$column, I32:$row, Optional<I32>:$first,
-                       UnitAttr:$blocked);
+                       UnitAttr:$blocked,
+                       DefaultValuedAttr<Hopper_Cluster, "1">:$cluster);
   let assemblyFormat = [{
     $ring `[` $position `]` `tile` $tile (`first` $first^)? `,` $map `[` $column `,` $row `]`
-    (`blocked` $blocked^)? attr-dict `:` qualified(type($ring))
+    (`blocked` $blocked^)? (`cluster` $cluster^)? attr-dict `:` qualified(type($ring))
   }];
   let hasVerifier = 1;
 }
@@ -211,14 +216,17 @@ def Hopper_ReleaseOp : Hopper_RingOp<"release"> {
   let description = [{
     One arrival per warp at the stage's `empty` barrier, after all of its lanes got here.
     Every wgmma that reads the stage must have completed in this warp
-    (`hopper.mma_throttle`, `hopper.mma_wait`).
+    (`hopper.mma_throttle`, `hopper.mma_wait`).  With `cluster` it arrives in as many
+    CTAs: their producers fill this stage as well.
+
+    **Constraints**: (C1) a cluster has 1 to 16 CTAs.
 
     ```mlir
     hopper.release %ring[%position] : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>
     ```
   }];
-  let arguments = (ins Hopper_RingType:$ring, I32:$position);
-  let assemblyFormat = "$ring `[` $position `]` attr-dict `:` qualified(type($ring))";
+  let arguments = (ins Hopper_RingType:$ring, I32:$position, DefaultValuedAttr<Hopper_Cluster, "1">:$cluster);
+  let assemblyFormat = "$ring `[` $position `]` (`cluster` $cluster^)? attr-dict `:` qualified(type($ring))";
 }
 
 #endif

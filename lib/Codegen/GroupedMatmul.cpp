@@ -63,6 +63,8 @@ public:
 private:
   Value argument(StringRef name);
   void start();
+  void meetCluster();
+  OutputTile ownPart(OutputTile tile);
   Value forEachTile(function_ref<void(OutputTile, Value)> body);
   Value forEachTicket(function_ref<void(OutputTile, Value)> body);
   void producer();
@@ -95,6 +97,7 @@ private:
   RingType ringType;
   StagingType stagingType;
   Value shared, ring;
+  Value rank; ///< of this CTA in its cluster
   int64_t kBlocks;
   std::optional<SplitWork> split;
 };
@@ -110,9 +113,14 @@ Value GroupedMatmulBuilder::argument(StringRef name) {
 
 void GroupedMatmulBuilder::build() {
   ring = RingDeclOp::create(b, ringType, shared, plan.ringOffset);
+  if (spec.cluster > 1)
+    rank = NVVM::BlockInClusterIdXOp::create(b, b.getI32Type());
   start();
   b.awaitPredecessors();
-  NVVM::BarrierOp::create(b);
+  if (spec.cluster > 1)
+    meetCluster();
+  else
+    NVVM::BarrierOp::create(b);
   if (spec.split)
     split.emplace(b, spec, argument("state"),
                   spec.split > 1 ? argument("parts") : Value());
@@ -147,6 +155,15 @@ void GroupedMatmulBuilder::build() {
                                        NVVM::SetMaxRegisterAction::increase);
         consumer();
       });
+  // The other CTA may still load into this one's stages and release them.
+  if (spec.cluster > 1)
+    meetCluster();
+}
+
+/// Not aligned: a producer's lanes arrive one by one.
+void GroupedMatmulBuilder::meetCluster() {
+  NVVM::ClusterArriveOp::create(b, UnitAttr());
+  NVVM::ClusterWaitOp::create(b, UnitAttr());
 }
 
 void GroupedMatmulBuilder::start() {
@@ -161,7 +178,7 @@ void GroupedMatmulBuilder::start() {
     // Gathered: one arrival per copying thread besides the one that announces
     // the weights.
     InitRingOp::create(b, ring, /*fill=*/spec.gather ? 129 : 1,
-                       /*drain=*/4 * consumers);
+                       /*drain=*/4 * consumers * spec.cluster);
   });
 }
 
@@ -176,24 +193,31 @@ Value GroupedMatmulBuilder::forEachTile(
   if (split)
     return forEachTicket(body);
   Value offsets = argument("offsets"), step = b.gridSize(), zero = b.i32(0);
+  Value first = b.blockId();
+  if (spec.cluster > 1) {
+    step = b.div(step, spec.cluster);
+    first = b.div(first, spec.cluster);
+  }
   Type i32 = b.getI32Type();
   SmallVector<Type> resultTypes{b.getI1Type(), i32, i32, i32, i32, i32};
   enum { Number, Expert, First, Position, Row, End, Column };
   auto last = b.loopWhile(
-      {b.blockId(), zero, zero, zero, zero, zero, zero},
+      {first, zero, zero, zero, zero, zero, zero},
       [&](ValueRange s) -> std::pair<Value, SmallVector<Value>> {
+        IntegerAttr equal;
+        if (spec.tails)
+          equal = b.getI64IntegerAttr(8 * spec.cluster);
         auto next = NextTileOp::create(
             b, resultTypes, offsets, s[Number], s[Expert], s[First],
-            spec.experts, spec.n, spec.tileTokens, spec.tileWeights,
-            plan.passTiles, spec.rotate,
-            spec.tails ? b.getI64IntegerAttr(8) : IntegerAttr());
+            spec.experts, spec.n, spec.tileTokens * spec.cluster,
+            spec.tileWeights, plan.passTiles, spec.rotate, equal);
         return {next.getValid(),
                 {s[Number], next.getNextExpert(), next.getNextFirst(),
                  s[Position], next.getRow(), next.getEnd(), next.getColumn()}};
       },
       [&](ValueRange s) -> SmallVector<Value> {
-        body({s[Expert], s[Row], s[End], s[Column], b.i32(0), b.i32(kBlocks),
-              Value()},
+        body(ownPart({s[Expert], s[Row], s[End], s[Column], b.i32(0),
+                      b.i32(kBlocks), Value()}),
              s[Position]);
         return {b.add(s[Number], step),
                 s[Expert],
@@ -250,6 +274,20 @@ Value GroupedMatmulBuilder::forEachTicket(
   return last[Position];
 }
 
+/// Of the rows of a cluster's tile: the first half, rounded up to eight, or the
+/// rest, which may be none.
+OutputTile GroupedMatmulBuilder::ownPart(OutputTile tile) {
+  if (spec.cluster == 1)
+    return tile;
+  Value rows = b.sub(tile.end, tile.row);
+  Value half = b.mul(b.ceilDiv(rows, 8 * spec.cluster), 8);
+  Value middle = b.min(b.add(tile.row, half), tile.end);
+  Value isFirst = b.equal(rank, 0);
+  tile.row = b.select(isFirst, tile.row, middle);
+  tile.end = b.select(isFirst, middle, tile.end);
+  return tile;
+}
+
 /// Up to some microseconds, different per role, CTA and step, and only for half
 /// of the lanes.
 void GroupedMatmulBuilder::sleepSometimes(Value position, int64_t role) {
@@ -271,8 +309,12 @@ void GroupedMatmulBuilder::loadWeights(OutputTile tile, Value position,
   auto load = [&](int64_t first) {
     TmaLoadOp::create(b, ring, position, weightsTile, argument("w"),
                       b.mul(block, blockColumns), b.add(row, first),
-                      first ? b.i32(first) : Value(), spec.blockedWeights);
+                      first ? b.i32(first) : Value(), spec.blockedWeights,
+                      spec.cluster);
   };
+  if (spec.cluster > 1)
+    return b.ifElse(
+        b.equal(rank, 0), [&] { load(0); }, [&] { load(plan.weightsBox); });
   for (int64_t first = 0; first < spec.tileWeights; first += plan.weightsBox)
     load(first);
 }
@@ -284,7 +326,7 @@ void GroupedMatmulBuilder::loadTokens(OutputTile tile, Value boxes,
   auto load = [&](Value first) {
     Value row = first ? b.add(tile.row, first) : tile.row;
     TmaLoadOp::create(b, ring, position, tokensTile, argument("x"), column, row,
-                      first, /*blocked=*/false);
+                      first, /*blocked=*/false, /*cluster=*/1);
   };
   if (!spec.tails)
     return load(Value());
@@ -414,7 +456,7 @@ SmallVector<Value> GroupedMatmulBuilder::multiply(Value start, Value blocks,
                   WaitFullOp::create(b, ring, position, spec.gather);
                   SmallVector<Value> next = issue(position, carried);
                   MmaThrottleOp::create(b, plan.fragments);
-                  ReleaseOp::create(b, ring, b.sub(position, 1));
+                  ReleaseOp::create(b, ring, b.sub(position, 1), spec.cluster);
                   return next;
                 });
   if (spec.tails)
@@ -423,7 +465,7 @@ SmallVector<Value> GroupedMatmulBuilder::multiply(Value start, Value blocks,
                                 accType.getColumns());
   for (Value &sum : sums)
     sum = MmaWaitOp::create(b, type, sum);
-  ReleaseOp::create(b, ring, b.add(start, b.sub(blocks, 1)));
+  ReleaseOp::create(b, ring, b.add(start, b.sub(blocks, 1)), spec.cluster);
   return sums;
 }
 
@@ -446,7 +488,7 @@ void GroupedMatmulBuilder::keepTurning(Value start, Value blocks) {
     Value position = b.add(start, block);
     sleepSometimes(position, 2);
     WaitFullOp::create(b, ring, position, /*gathered=*/false);
-    ReleaseOp::create(b, ring, position);
+    ReleaseOp::create(b, ring, position, /*cluster=*/1);
     return {};
   });
 }

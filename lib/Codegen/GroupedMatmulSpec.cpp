@@ -41,17 +41,20 @@ GroupedMatmulPlan moe::planGroupedMatmul(const GroupedMatmulSpec &spec) {
   int64_t perPair = spec.isPaired() ? 2 : 1;
   plan.fragments =
       spec.swap ? spec.tileWeights / (consumers * wgmmaRows) : int64_t(1);
-  plan.passTiles = spec.passTiles
-                       ? spec.passTiles
-                       : std::max<int64_t>(passRows / spec.tileTokens, 1);
+  plan.passTiles =
+      spec.passTiles
+          ? spec.passTiles
+          : std::max<int64_t>(passRows / (spec.cluster * spec.tileTokens), 1);
   // With tails only boxes with live rows are loaded.
   plan.tokensBox = spec.tileTokens;
   if (spec.tails)
     plan.tokensBox = spec.tileTokens % 32 == 0 && spec.tileTokens >= 160 ? 32
                      : spec.tileTokens % 16 == 0                         ? 16
                                                                          : 8;
-  plan.weightsBox =
-      spec.tileWeights > 256 ? spec.tileWeights / 2 : spec.tileWeights;
+  // A CTA of a cluster loads its share for all.
+  plan.weightsBox = spec.tileWeights > 256 || spec.cluster > 1
+                        ? spec.tileWeights / 2
+                        : spec.tileWeights;
   if (spec.quantize)
     perPair *= 2; // and two e4m3 to an element
   // Two tickets on their way from the thread that draws them to all that
@@ -154,6 +157,10 @@ static LogicalResult verifyTails(const GroupedMatmulSpec &spec,
 
 static LogicalResult verifyTile(const GroupedMatmulSpec &spec,
                                 ErrorFn emitError) {
+  if (spec.cluster != 1 && !(spec.cluster == 2 && spec.tails))
+    return emitError() << "clusters of " << spec.cluster
+                       << " CTAs are not generated, expected 1"
+                       << (spec.tails ? " or 2" : " (or 2 with tails)");
   if (spec.swap && spec.skipDead)
     return emitError() << "skipDead has no effect on a swapped tile, whose "
                           "warpgroups share all tokens; leave it out";
@@ -222,6 +229,7 @@ KernelInterface moe::getGroupedMatmulInterface(const GroupedMatmulSpec &spec) {
   interface.threads = 128 * (1 + consumers);
   interface.sharedBytes = plan.sharedBytes;
   interface.persistent = true;
+  interface.cluster = spec.cluster;
   auto &parameters = interface.parameters;
   auto map = [&](StringRef name, ParameterKind kind, int64_t columns,
                  int64_t boxRows, int64_t boxColumns) {

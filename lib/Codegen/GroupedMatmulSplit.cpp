@@ -41,11 +41,13 @@ LogicalResult moe::verifySplit(const GroupedMatmulSpec &spec,
                        << spec.getBlockElements();
   if (!spec.split)
     return success();
-  if (spec.fp8 || (spec.tails && spec.split > 1))
+  if (spec.fp8 || spec.cluster != 1 || (spec.tails && spec.split > 1))
     return emitError() << "split with "
-                       << (spec.fp8 ? "fp8 operands" : "slices of tails")
-                       << " is not generated, expected neither fp8 nor, with "
-                          "tails, more than 1 slice";
+                       << (spec.fp8            ? "fp8 operands"
+                           : spec.cluster != 1 ? "clusters"
+                                               : "slices of tails")
+                       << " is not generated, expected neither fp8, clusters "
+                          "nor, with tails, more than 1 slice";
   constexpr int64_t mostParts = (1 << (31 - liveBits)) - 2;
   if (spec.splitTiles < 1 || spec.splitTiles * spec.split > mostParts)
     return emitError() << "split of the last " << spec.splitTiles

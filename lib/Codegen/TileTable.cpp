@@ -19,6 +19,7 @@ void TileChoice::apply(GroupedMatmulSpec &spec) const {
   spec.swap = swap;
   spec.skipDead = skipDead;
   spec.tails = tails;
+  spec.cluster = cluster;
   spec.split = split;
 }
 
@@ -34,6 +35,8 @@ DictionaryAttr TileChoice::spell(MLIRContext *context) const {
       words.set(name, b.getBoolAttr(true));
   if (tails)
     words.set("tails", b.getI64IntegerAttr(tails));
+  if (cluster != 1)
+    words.set("cluster", b.getI64IntegerAttr(cluster));
   if (split)
     words.set("split", b.getI64IntegerAttr(split));
   return words.getDictionary(context);
@@ -88,14 +91,14 @@ const TileEntry *TileTable::find(int64_t k, int64_t n, bool paired,
 // What is misspelt would be another tile.
 static bool checkKeys(const llvm::json::Object &tile, std::string &error) {
   constexpr StringRef flags[] = {"swap", "skip_dead", "gather"};
-  constexpr StringRef numbers[] = {"rows",  "tokens", "weights", "tails",
-                                   "split", "us",     "experts"};
+  constexpr StringRef numbers[] = {"rows",    "tokens", "weights", "tails",
+                                   "cluster", "split",  "us",      "experts"};
   for (const auto &[key, value] : tile) {
     bool isFlag = llvm::is_contained(flags, StringRef(key));
     if (!isFlag && !llvm::is_contained(numbers, StringRef(key)))
       error = ("a tile has `" + StringRef(key) +
                "`, but rows, tokens, weights, swap, skip_dead, gather, tails, "
-               "split, us and experts are known")
+               "cluster, split, us and experts are known")
                   .str();
     else if (isFlag ? !value.getAsBoolean() : !value.getAsNumber())
       error = ("`" + StringRef(key) + "` of a tile is no " +
@@ -145,6 +148,7 @@ static bool readChoice(const llvm::json::Object &object, TileChoice &choice,
             object.getBoolean("skip_dead").value_or(false),
             object.getBoolean("gather").value_or(false),
             integerOf(object, "tails").value_or(0),
+            integerOf(object, "cluster").value_or(1),
             integerOf(object, "split").value_or(0)};
   return true;
 }

@@ -321,7 +321,7 @@ SELECT = (r"select_(?P<k>\d+)of(?P<experts>\d+)_(?P<score>softmax|sigmoid)(?P<af
           r"_g(?P<kept>\d+)of(?P<groups>\d+)_(?P<group_score>\d)(_zero|_inf)_(?P<epsilon>[0-9A-F]+)_(?P<scale>[0-9A-F]+)")
 KERNELS = {
     r"sort_e(?P<experts>\d+)_s(?P<slots>\d+)_k(?P<k>\d+)(_by(?P<group>\d+))?(?P<window>_window)?(?P<stage>_count|_place)?(?P<at>_at[_\d-]+)?": sort,
-    r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(_tails(?P<tails>\d+))?(_split(?P<split>\d+))?(?P<blocked>_blocked)?(?P<gather>_gather|_plain)?"
+    r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(_tails(?P<tails>\d+))?(_cluster\d+)?(_split(?P<split>\d+))?(?P<blocked>_blocked)?(?P<gather>_gather|_plain)?"
     r"(_div(?P<divisor>\d+))?(?P<bias>_bias)?" + EPILOGUE: matmul,
     r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(?P<blocked>_blocked)?_fp8(_rescaled)?"
     r"(?P<quantized>_quantized)?(?P<bias>_bias)?" + EPILOGUE: matmul_fp8,

@@ -134,6 +134,7 @@ static FailureOr<Kernel> readGroupedMatmul(Settings &settings, Location loc) {
   settings.read("tile-weights", spec.tileWeights);
   settings.read("stages", spec.stages);
   settings.read("buffers", spec.buffers);
+  settings.read("cluster", spec.cluster);
   settings.read("swap", spec.swap);
   settings.read("skip-dead", spec.skipDead);
   settings.read("tails", spec.tails);
@@ -454,6 +455,8 @@ static FailureOr<std::string> describeTile(Settings &settings, Location loc) {
     return std::string("not measured\n");
   std::string tails =
       choice->tails ? ", tails of " + std::to_string(choice->tails) : "";
+  if (choice->cluster > 1)
+    tails += ", clusters of " + std::to_string(choice->cluster);
   if (choice->split)
     tails += ", split " + std::to_string(choice->split);
   return llvm::formatv("{0} tokens x {1} weights{2}{3}{4}{5}\n",

@@ -58,6 +58,9 @@ struct GroupedMatmulSpec {
   int64_t stages = 0;  ///< of the ring; 0: as many as fit, at most 12
   int64_t buffers = 0; ///< output boxes per consumer warpgroup; 0: all boxes of
                        ///< a tile, at most 4
+  /// CTAs that take neighbouring parts of an expert's rows and load weights for
+  /// each other: 1, or 2 with tails.
+  int64_t cluster = 1;
   /// Weights take wgmma's 64-row side and tokens the other: small tiles of
   /// tokens.
   bool swap = false;

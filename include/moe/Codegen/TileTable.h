@@ -18,7 +18,7 @@ struct TileChoice {
   int64_t tileTokens = 0, tileWeights = 0;
   bool swap = false, skipDead = false;
   bool gather = false;
-  int64_t tails = 0, split = 0; ///< as in the spec
+  int64_t tails = 0, cluster = 1, split = 0; ///< as in the spec
 
   void apply(GroupedMatmulSpec &spec) const;
   /// The words by which a table says it, as booleans and numbers; without

@@ -131,6 +131,10 @@ struct TmaLoadPattern : RingPattern<TmaLoadOp> {
     Value target = getTile(b, type, adaptor.getRing(), stage, op.getTile());
     if (Value first = adaptor.getFirst())
       target = b.atByte(target, b.mul(first, tile.getRowBytes()));
+    Value mask;
+    if (op.getCluster() > 1)
+      mask = LLVM::ConstantOp::create(b, b.getI16Type(),
+                                      (1 << op.getCluster()) - 1);
     target = LLVM::AddrSpaceCastOp::create(
         b, LLVM::LLVMPointerType::get(b.getContext(), 7), target);
     SmallVector<Value> place{adaptor.getColumn(), adaptor.getRow()};
@@ -139,8 +143,7 @@ struct TmaLoadPattern : RingPattern<TmaLoadOp> {
                b.shr(adaptor.getRow(), 3)};
     NVVM::CpAsyncBulkTensorGlobalToSharedClusterOp::create(
         b, target, adaptor.getMap(), place,
-        getFullBarrier(b, type, adaptor.getRing(), stage), ValueRange(),
-        /*multicastMask=*/Value(),
+        getFullBarrier(b, type, adaptor.getRing(), stage), ValueRange(), mask,
         /*l2CacheHint=*/Value(), NVVM::TMALoadMode::TILE, /*isCTAOnly=*/false,
         nullptr, Value());
   }
@@ -287,8 +290,19 @@ struct ReleasePattern : RingPattern<ReleaseOp> {
     // Without it the compiler may run lane 0 ahead of lanes that still poll the
     // `full` barrier; the stage is then filled again and they miss their phase.
     NVVM::SyncWarpOp::create(b, b.i32(-1));
-    b.ifThen(b.equal(b.lane(), 0), [&] {
-      NVVM::MBarrierArriveOp::create(b, Type(), barrier, Value());
+    if (op.getCluster() == 1) {
+      b.ifThen(b.equal(b.lane(), 0), [&] {
+        NVVM::MBarrierArriveOp::create(b, Type(), barrier, Value());
+      });
+      return;
+    }
+    // Relaxed: what is handed over was read by wgmma, which has been waited
+    // for; a release to the cluster would be a barrier of all memory.
+    b.ifThen(b.less(b.lane(), op.getCluster()), [&] {
+      auto remote = LLVM::LLVMPointerType::get(b.getContext(), 7);
+      NVVM::MBarrierArriveOp::create(
+          b, Type(), NVVM::MapaOp::create(b, remote, barrier, b.lane()),
+          /*count=*/Value(), NVVM::MemScopeKind::CLUSTER, /*relaxed=*/true);
     });
   }
 };

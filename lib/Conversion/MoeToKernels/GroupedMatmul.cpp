@@ -315,6 +315,8 @@ static std::string nameOf(const GroupedMatmulSpec &spec) {
     name += "_skip";
   if (spec.tails)
     name += llvm::formatv("_tails{0}", spec.tails);
+  if (spec.cluster != 1)
+    name += llvm::formatv("_cluster{0}", spec.cluster);
   if (spec.split)
     name += llvm::formatv("_split{0}", spec.split);
   if (spec.blockedWeights)

@@ -197,3 +197,20 @@ func.func @dead_rows_are_not_gathered(%ring: !ring, %rows: !hopper.gathered<128x
   hopper.gather_load %ring[%position] tile 0, %rows[%position] of 4096 live %live : !ring, !hopper.gathered<128x64xbf16>
   return
 }
+
+// -----
+
+!ring = !hopper.ring<4, <128x64xbf16>, <256x64xbf16>>
+
+// CHECK-LABEL: func.func @clusters_share_stages
+func.func @clusters_share_stages(%ring: !ring, %map: !llvm.ptr, %position: i32) {
+  // CHECK-DAG: %[[BOTH:.*]] = llvm.mlir.constant(3 : i16) : i16
+  // CHECK: nvvm.cp.async.bulk.tensor.shared.cluster.global {{.*}} multicast_mask = %[[BOTH]]
+  hopper.tma_load %ring[%position] tile 1, %map[%position, %position] cluster 2 : !ring
+  // CHECK: nvvm.bar.warp.sync
+  // CHECK: scf.if
+  // CHECK: %[[REMOTE:.*]] = nvvm.mapa
+  // CHECK: nvvm.mbarrier.arrive %[[REMOTE]] {relaxed = true, scope = #nvvm.mem_scope<cluster>}
+  hopper.release %ring[%position] cluster 2 : !ring
+  return
+}

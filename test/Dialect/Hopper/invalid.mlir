@@ -84,6 +84,14 @@ func.func @unknown_tile(%ring: !hopper.ring<3, <128x64xbf16>>, %map: !llvm.ptr, 
 
 // -----
 
+func.func @cluster_without_end(%ring: !hopper.ring<3, <128x64xbf16>>, %map: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{attribute 'cluster' failed to satisfy constraint: 64-bit signless integer attribute whose minimum value is 1 whose maximum value is 16}}
+  hopper.tma_load %ring[%i] tile 0, %map[%i, %i] cluster 9223372036854775807 : !hopper.ring<3, <128x64xbf16>>
+  return
+}
+
+// -----
+
 func.func @pitch_below_all(%tokens: !llvm.ptr, %index: !llvm.ptr, %i: i32) {
   // expected-error @+1 {{has rows -9223372036854775808 elements apart, expected 1 to 2147483647}}
   %rows = hopper.gather_rows %tokens[%index] from %i below %i pitch -9223372036854775808 : !hopper.gathered<128x64xbf16>

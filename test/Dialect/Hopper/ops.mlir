@@ -107,6 +107,10 @@ func.func @tails(%ring: !ring, %map: !llvm.ptr, %rows: !hopper.gathered<128x64xb
   hopper.expect %ring[%position] tiles [1] rows %live : !ring
   // CHECK: hopper.tma_load %{{.*}}[%{{.*}}] tile 0 first %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}] : !hopper.ring
   hopper.tma_load %ring[%position] tile 0 first %live, %map[%live, %live] : !ring
+  // CHECK: hopper.tma_load %{{.*}}[%{{.*}}] tile 1, %{{.*}}[%{{.*}}, %{{.*}}] cluster 2 : !hopper.ring
+  hopper.tma_load %ring[%position] tile 1, %map[%live, %live] cluster 2 : !ring
+  // CHECK: hopper.release %{{.*}}[%{{.*}}] cluster 2 : !hopper.ring
+  hopper.release %ring[%position] cluster 2 : !ring
   // CHECK: hopper.gather_load {{.*}} of 4096 live %{{.*}} : !hopper.ring
   hopper.gather_load %ring[%position] tile 0, %rows[%live] of 4096 live %live : !ring, !hopper.gathered<128x64xbf16>
   // CHECK: %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} = hopper.read_note %{{.*}}[%{{.*}}] : !hopper.ring
