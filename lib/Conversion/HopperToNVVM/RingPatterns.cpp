@@ -35,6 +35,12 @@ static Value getTile(DeviceBuilder &b, RingType type, Value ring, Value stage,
   return b.atByte(ring, b.add(b.mul(stage, bytes), type.getTileOffset(tile)));
 }
 
+static Value getNote(DeviceBuilder &b, RingType type, Value ring,
+                     Value position) {
+  Value stage = getStage(b, type, position);
+  return b.atByte(ring, b.add(b.shl(stage, 4), type.getNoteOffset()));
+}
+
 /// Parity of the pass over the ring that a position belongs to.
 static Value getParity(DeviceBuilder &b, RingType type, Value position) {
   return b.bitAnd(b.div(position, type.getStages()), 1);
@@ -229,12 +235,6 @@ struct CommitPattern : RingPattern<CommitOp> {
         b, getFullBarrier(b, type, adaptor.getRing(), stage), /*noinc=*/true);
   }
 };
-
-static Value getNote(DeviceBuilder &b, RingType type, Value ring,
-                     Value position) {
-  Value stage = getStage(b, type, position);
-  return b.atByte(ring, b.add(b.shl(stage, 4), type.getNoteOffset()));
-}
 
 struct WriteNotePattern : RingPattern<WriteNoteOp> {
   using RingPattern::RingPattern;
