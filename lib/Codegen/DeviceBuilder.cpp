@@ -131,6 +131,16 @@ void DeviceBuilder::awaitPredecessors() {
   NVVM::GriddepcontrolOp::create(*this, NVVM::GridDepActionKind::wait);
 }
 
+void DeviceBuilder::awaitThenRelease() {
+  NVVM::GriddepcontrolOp::create(*this, NVVM::GridDepActionKind::wait);
+  NVVM::GriddepcontrolOp::create(*this,
+                                 NVVM::GridDepActionKind::launch_dependents);
+}
+
+void DeviceBuilder::forgetCached() {
+  assembly(Type(), {}, "fence.acq_rel.gpu;", "~{memory}");
+}
+
 Value DeviceBuilder::assembly(Type result, ValueRange operands, StringRef text,
                               StringRef constraints) {
   Type type = result ? result : LLVM::LLVMVoidType::get(getContext());

@@ -3,7 +3,7 @@
 // the same schedule, so the ring position at a tile is a function of the tiles
 // before it and never exchanged.
 #include "GroupedMatmulFp8.h"
-#include "GroupedMatmulSplit.h"
+#include "GroupedMatmulSchedule.h"
 
 #include "dialects/Hopper/HopperDialect.h"
 #include "moe/Codegen/DeviceBuilder.h"
@@ -29,14 +29,6 @@ static constexpr uint32_t tailsProducerRegisters = 24,
 static constexpr int64_t tokensTile = 0, weightsTile = 1;
 
 namespace {
-/// One output tile: rows row .. end - 1 of `expert` (at most the tile's height
-/// count), columns from `column` on.
-struct OutputTile {
-  Value expert, row, end, column;
-  /// Of the products: K blocks, and with `split` the part or -1.
-  Value firstBlock, blocks, part;
-};
-
 class GroupedMatmulBuilder {
 public:
   GroupedMatmulBuilder(DeviceBuilder &b, gpu::GPUModuleOp module,
@@ -64,11 +56,10 @@ private:
   Value argument(StringRef name);
   void start();
   void meetCluster();
-  OutputTile ownPart(OutputTile tile);
-  Value forEachTile(function_ref<void(OutputTile, Value)> body);
-  Value forEachTicket(function_ref<void(OutputTile, Value)> body);
   void producer();
   void gatherProducer();
+  void ask(OutputTile tile, Value rows, Value position, Value i);
+  Value askEarly();
   void postTile(OutputTile tile, Value position, Value block);
   void postEnd(Value position);
   void loadTokens(OutputTile tile, Value boxes, Value position, Value block);
@@ -100,6 +91,7 @@ private:
   Value rank; ///< of this CTA in its cluster
   int64_t kBlocks;
   std::optional<SplitWork> split;
+  std::optional<TileSchedule> schedule;
 };
 } // namespace
 
@@ -116,7 +108,8 @@ void GroupedMatmulBuilder::build() {
   if (spec.cluster > 1)
     rank = NVVM::BlockInClusterIdXOp::create(b, b.getI32Type());
   start();
-  b.awaitPredecessors();
+  if (!spec.weightsFirst)
+    b.awaitThenRelease();
   if (spec.cluster > 1)
     meetCluster();
   else
@@ -124,6 +117,8 @@ void GroupedMatmulBuilder::build() {
   if (spec.split)
     split.emplace(b, spec, argument("state"),
                   spec.split > 1 ? argument("parts") : Value());
+  schedule.emplace(b, spec, plan, argument("offsets"),
+                   split ? &*split : nullptr, shared, rank);
   Value warp = b.uniform(b.shr(b.threadId(), 5));
   uint32_t few = producerRegisters, many = consumerRegisters;
   if (spec.gather) {
@@ -138,6 +133,8 @@ void GroupedMatmulBuilder::build() {
       [&] {
         NVVM::SetMaxRegisterOp::create(b, few,
                                        NVVM::SetMaxRegisterAction::decrease);
+        if (spec.weightsFirst)
+          b.forgetCached();
         if (spec.gather) {
           if (split)
             split->count(argument("offsets"));
@@ -153,6 +150,8 @@ void GroupedMatmulBuilder::build() {
       [&] {
         NVVM::SetMaxRegisterOp::create(b, many,
                                        NVVM::SetMaxRegisterAction::increase);
+        if (spec.weightsFirst)
+          b.awaitThenRelease();
         consumer();
       });
   // The other CTA may still load into this one's stages and release them.
@@ -180,112 +179,6 @@ void GroupedMatmulBuilder::start() {
     InitRingOp::create(b, ring, /*fill=*/spec.gather ? 129 : 1,
                        /*drain=*/4 * consumers * spec.cluster);
   });
-}
-
-//===----------------------------------------------------------------------===//
-// Schedule
-//===----------------------------------------------------------------------===//
-
-/// Calls `body` with each tile of this CTA and the ring position where it
-/// begins; gives the position after the last.
-Value GroupedMatmulBuilder::forEachTile(
-    function_ref<void(OutputTile, Value)> body) {
-  if (split)
-    return forEachTicket(body);
-  Value offsets = argument("offsets"), step = b.gridSize(), zero = b.i32(0);
-  Value first = b.blockId();
-  if (spec.cluster > 1) {
-    step = b.div(step, spec.cluster);
-    first = b.div(first, spec.cluster);
-  }
-  Type i32 = b.getI32Type();
-  SmallVector<Type> resultTypes{b.getI1Type(), i32, i32, i32, i32, i32};
-  enum { Number, Expert, First, Position, Row, End, Column };
-  auto last = b.loopWhile(
-      {first, zero, zero, zero, zero, zero, zero},
-      [&](ValueRange s) -> std::pair<Value, SmallVector<Value>> {
-        IntegerAttr equal;
-        if (spec.tails)
-          equal = b.getI64IntegerAttr(8 * spec.cluster);
-        auto next = NextTileOp::create(
-            b, resultTypes, offsets, s[Number], s[Expert], s[First],
-            spec.experts, spec.n, spec.tileTokens * spec.cluster,
-            spec.tileWeights, plan.passTiles, spec.rotate, equal);
-        return {next.getValid(),
-                {s[Number], next.getNextExpert(), next.getNextFirst(),
-                 s[Position], next.getRow(), next.getEnd(), next.getColumn()}};
-      },
-      [&](ValueRange s) -> SmallVector<Value> {
-        body(ownPart({s[Expert], s[Row], s[End], s[Column], b.i32(0),
-                      b.i32(kBlocks), Value()}),
-             s[Position]);
-        return {b.add(s[Number], step),
-                s[Expert],
-                s[First],
-                b.add(s[Position], kBlocks),
-                s[Row],
-                s[End],
-                s[Column]};
-      });
-  return last[Position];
-}
-
-/// The same for tickets, of which the first is the CTA's number.  The next one
-/// is drawn at the beginning of a tile, so that it is there at the end.
-Value GroupedMatmulBuilder::forEachTicket(
-    function_ref<void(OutputTile, Value)> body) {
-  Value zero = b.i32(0);
-  Type i32 = b.getI32Type();
-  // Two words for what gathering threads learn, in turn.
-  auto ticketWord = [&](Value turn) {
-    return b.atByte(shared, b.add(b.mul(turn, 4), plan.ticketOffset));
-  };
-  SmallVector<Type> resultTypes{b.getI1Type(), i32, i32, i32, i32, i32};
-  enum { Ticket, Expert, First, Position, Row, End, Column, Turn };
-  auto last = b.loopWhile(
-      {b.blockId(), zero, zero, zero, zero, zero, zero, zero},
-      [&](ValueRange s) -> std::pair<Value, SmallVector<Value>> {
-        auto next = NextTileOp::create(
-            b, resultTypes, argument("offsets"), split->getTile(s[Ticket]),
-            s[Expert], s[First], spec.experts, spec.n, spec.tileTokens,
-            spec.tileWeights, plan.passTiles, spec.rotate,
-            spec.tails ? b.getI64IntegerAttr(8) : IntegerAttr());
-        return {next.getValid(),
-                {s[Ticket], next.getNextExpert(), next.getNextFirst(),
-                 s[Position], next.getRow(), next.getEnd(), next.getColumn(),
-                 s[Turn]}};
-      },
-      [&](ValueRange s) -> SmallVector<Value> {
-        Value drawn = split->draw();
-        Value part = split->getPart(s[Ticket]);
-        KRange blocks = split->getBlocks(part);
-        body({s[Expert], s[Row], s[End], s[Column], blocks.first, blocks.count,
-              part},
-             s[Position]);
-        return {split->take(drawn, ticketWord(s[Turn])),
-                s[Expert],
-                s[First],
-                b.add(s[Position], blocks.count),
-                s[Row],
-                s[End],
-                s[Column],
-                b.bitXor(s[Turn], 1)};
-      });
-  return last[Position];
-}
-
-/// Of the rows of a cluster's tile: the first half, rounded up to eight, or the
-/// rest, which may be none.
-OutputTile GroupedMatmulBuilder::ownPart(OutputTile tile) {
-  if (spec.cluster == 1)
-    return tile;
-  Value rows = b.sub(tile.end, tile.row);
-  Value half = b.mul(b.ceilDiv(rows, 8 * spec.cluster), 8);
-  Value middle = b.min(b.add(tile.row, half), tile.end);
-  Value isFirst = b.equal(rank, 0);
-  tile.row = b.select(isFirst, tile.row, middle);
-  tile.end = b.select(isFirst, middle, tile.end);
-  return tile;
 }
 
 /// Up to some microseconds, different per role, CTA and step, and only for half
@@ -336,8 +229,42 @@ void GroupedMatmulBuilder::loadTokens(OutputTile tile, Value boxes,
   });
 }
 
+/// Announces a stage for block `i` of a tile and asks for its weights; `rows`
+/// of tokens as well, with tails.
+void GroupedMatmulBuilder::ask(OutputTile tile, Value rows, Value position,
+                               Value i) {
+  postTile(tile, position, i);
+  SmallVector<int64_t> whole{weightsTile};
+  if (!spec.tails)
+    whole = {tokensTile, weightsTile};
+  ExpectOp::create(b, ring, position, whole, rows);
+  loadWeights(tile, position, b.add(tile.firstBlock, i));
+}
+
+/// Asks for what the ring holds of the first tile's weights, then waits for the
+/// kernel before.  Gives how many blocks have been asked for.
+Value GroupedMatmulBuilder::askEarly() {
+  Value zero = b.i32(0);
+  NextTileOp first = schedule->find(b.blockId(), zero, zero);
+  Value blocks = b.select(first.getValid(), std::min(plan.stages, kBlocks), 0);
+  OutputTile tile{first.getNextExpert(),
+                  first.getRow(),
+                  first.getEnd(),
+                  first.getColumn(),
+                  zero,
+                  blocks,
+                  b.i32(-1)};
+  b.loop(0, blocks, {}, [&](Value i, ValueRange) -> SmallVector<Value> {
+    ask(tile, /*rows=*/Value(), i, i);
+    return {};
+  });
+  b.awaitThenRelease();
+  return blocks;
+}
+
 void GroupedMatmulBuilder::producer() {
-  Value last = forEachTile([&](OutputTile tile, Value start) {
+  Value asked = spec.weightsFirst ? askEarly() : Value();
+  Value last = schedule->forEach([&](OutputTile tile, Value start) {
     Value boxes, rows;
     if (spec.tails) {
       boxes = b.ceilDiv(b.sub(tile.end, tile.row), plan.tokensBox);
@@ -347,12 +274,11 @@ void GroupedMatmulBuilder::producer() {
       Value position = b.add(start, i), block = b.add(tile.firstBlock, i);
       sleepSometimes(position, 0);
       AcquireOp::create(b, ring, position);
-      postTile(tile, position, i);
-      SmallVector<int64_t> whole{weightsTile};
-      if (!spec.tails)
-        whole = {tokensTile, weightsTile};
-      ExpectOp::create(b, ring, position, whole, rows);
-      loadWeights(tile, position, block); // first: they come from afar
+      auto askNow = [&] { ask(tile, rows, position, i); }; // from afar: first
+      if (asked)
+        b.ifThen(b.less(b.sub(asked, 1), position), askNow);
+      else
+        askNow();
       loadTokens(tile, boxes, position, block);
       return {};
     });
@@ -392,7 +318,7 @@ void GroupedMatmulBuilder::gatherProducer() {
   Value leader = b.equal(b.threadId(), 0);
   auto rowsType =
       GatheredType::get(b.getContext(), ringType.getTiles()[tokensTile]);
-  Value last = forEachTile([&](OutputTile tile, Value start) {
+  Value last = schedule->forEach([&](OutputTile tile, Value start) {
     Value live = spec.tails ? b.sub(tile.end, tile.row) : Value();
     Value rows =
         GatherRowsOp::create(b, rowsType, argument("x"),
@@ -667,7 +593,7 @@ void GroupedMatmulBuilder::consumer() {
       consumeTile(tile, start, firstRow, staging);
     });
   else
-    forEachTile([&](OutputTile tile, Value start) {
+    schedule->forEach([&](OutputTile tile, Value start) {
       consumeTile(tile, start, firstRow, staging);
     });
   DrainStoresOp::create(b);

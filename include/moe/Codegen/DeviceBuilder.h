@@ -77,6 +77,11 @@ public:
   /// lets the next one of the stream do the same, and waits until all that came
   /// before is done.  Nothing else may be read or written before it.
   void awaitPredecessors();
+  /// The same the other way round: when the next kernel begins, all that came
+  /// before this one is done, and may be read without waiting for this one.
+  void awaitThenRelease();
+  /// For such reads: none sees what the SM's cache holds from before.
+  void forgetCached();
   /// Inline assembly with side effects; `result` may be null.
   mlir::Value assembly(mlir::Type result, mlir::ValueRange operands,
                        llvm::StringRef text, llvm::StringRef constraints);
