@@ -78,11 +78,9 @@ static LLVM::LLVMFuncOp createFunction(gpu::GPUModuleOp module,
   function->setAttr(NVVM::NVVMDialect::getReqntidAttrName(),
                     builder.getDenseI32ArrayAttr(
                         {static_cast<int32_t>(interface.threads), 1, 1}));
-  // setmaxnreg needs a register cap at entry.
-  int64_t leastCtas = interface.persistent ? 1 : interface.leastCtas;
-  if (leastCtas)
+  if (interface.persistent) // setmaxnreg needs a register cap at entry
     function->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
-                      builder.getI32IntegerAttr(leastCtas));
+                      builder.getI32IntegerAttr(1));
   if (interface.cluster > 1)
     function->setAttr(NVVM::NVVMDialect::getClusterDimAttrName(),
                       builder.getDenseI32ArrayAttr(
