@@ -25,6 +25,8 @@ LogicalResult moe::verifyCombine(const CombineSpec &spec,
                        << " rows per token without positions, expected 1";
   if (spec.gate && !spec.addend)
     return emitError() << "combine has a gate, expected an addend with it";
+  if (spec.placesFirst && !spec.positions)
+    return emitError() << "combine reads places first, expected positions";
   return success();
 }
 
@@ -36,6 +38,7 @@ KernelInterface moe::getCombineInterface(const CombineSpec &spec) {
   KernelInterface interface;
   interface.name = spec.name;
   interface.threads = threads;
+  interface.leastCtas = spec.topK <= 8 ? 8 : 4; // all rows in registers
   auto add = [&](StringRef name) {
     interface.parameters.push_back({name.str()});
   };
@@ -65,23 +68,32 @@ static void buildBody(DeviceBuilder &b, const CombineSpec &spec,
   int64_t parts = getCombineBlocks(spec);
   Value token = b.div(b.blockId(), parts);
   Value column = b.add(b.mul(b.rem(b.blockId(), parts), threads), b.threadId());
+  SmallVector<Value> places, factors;
+  if (spec.placesFirst)
+    b.forgetCached();
+  else
+    b.awaitPredecessors();
+  Value first = b.mul(token, spec.topK);
+  for (int64_t j = 0; j < spec.topK; ++j) {
+    Value pair = b.add(first, j);
+    places.push_back(positions
+                         ? b.load(b.getI32Type(),
+                                  b.atElement(positions, b.getI32Type(), pair))
+                         : token);
+    if (weights)
+      factors.push_back(
+          b.load(b.getF32Type(), b.atElement(weights, b.getF32Type(), pair)));
+  }
+  if (spec.placesFirst)
+    b.awaitPredecessors();
   auto at = [&](Value base, Value row) {
     return chunk::at(b, base, row, spec.columns, column);
   };
   b.ifThen(b.less(column, spec.columns / perThread), [&] {
-    SmallVector<Value> chunks, kept, factors;
-    Value first = b.mul(token, spec.topK);
-    for (int64_t j = 0; j < spec.topK; ++j) {
-      Value pair = b.add(first, j);
-      Value position = token;
-      if (positions)
-        position = b.load(b.getI32Type(),
-                          b.atElement(positions, b.getI32Type(), pair));
-      kept.push_back(positions ? b.less(-1, position) : b.boolean(true));
-      if (spec.weights)
-        factors.push_back(
-            b.load(b.getF32Type(), b.atElement(weights, b.getF32Type(), pair)));
-      chunks.push_back(chunk::load(b, at(rows, b.max(position, 0))));
+    SmallVector<Value> chunks, kept;
+    for (Value place : places) {
+      kept.push_back(positions ? b.less(-1, place) : b.boolean(true));
+      chunks.push_back(chunk::load(b, at(rows, b.max(place, 0))));
     }
     Value last = addend ? chunk::load(b, at(addend, token)) : Value();
     SmallVector<Value> sums(perThread, b.f32(0.0f));
@@ -106,8 +118,10 @@ static void buildBody(DeviceBuilder &b, const CombineSpec &spec,
 
 LLVM::LLVMFuncOp moe::buildCombine(gpu::GPUModuleOp module,
                                    const CombineSpec &spec) {
-  return buildKernel(module, getCombineInterface(spec),
-                     [&](DeviceBuilder &b, LLVM::LLVMFuncOp function) {
-                       buildBody(b, spec, function);
-                     });
+  return buildKernel(
+      module, getCombineInterface(spec),
+      [&](DeviceBuilder &b, LLVM::LLVMFuncOp function) {
+        buildBody(b, spec, function);
+      },
+      Waits::InBody);
 }

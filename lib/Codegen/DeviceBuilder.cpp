@@ -131,6 +131,16 @@ void DeviceBuilder::awaitPredecessors() {
   NVVM::GriddepcontrolOp::create(*this, NVVM::GridDepActionKind::wait);
 }
 
+void DeviceBuilder::awaitThenRelease() {
+  NVVM::GriddepcontrolOp::create(*this, NVVM::GridDepActionKind::wait);
+  NVVM::GriddepcontrolOp::create(*this,
+                                 NVVM::GridDepActionKind::launch_dependents);
+}
+
+void DeviceBuilder::forgetCached() {
+  assembly(Type(), {}, "fence.acq_rel.gpu;", "~{memory}");
+}
+
 Value DeviceBuilder::assembly(Type result, ValueRange operands, StringRef text,
                               StringRef constraints) {
   Type type = result ? result : LLVM::LLVMVoidType::get(getContext());
@@ -172,20 +182,6 @@ void DeviceBuilder::ifElse(Value condition, function_ref<void()> body,
   body();
   setInsertionPointToStart(op.elseBlock());
   orElse();
-}
-
-SmallVector<Value>
-DeviceBuilder::choose(Value condition, function_ref<SmallVector<Value>()> body,
-                      function_ref<SmallVector<Value>()> orElse) {
-  auto build = [&](function_ref<SmallVector<Value>()> values) {
-    return [this, values](OpBuilder &inner, Location) {
-      OpBuilder::InsertionGuard guard(*this);
-      setInsertionPoint(inner.getInsertionBlock(), inner.getInsertionPoint());
-      scf::YieldOp::create(*this, values());
-    };
-  };
-  auto op = scf::IfOp::create(*this, condition, build(body), build(orElse));
-  return llvm::to_vector_of<Value>(op.getResults());
 }
 
 SmallVector<Value>

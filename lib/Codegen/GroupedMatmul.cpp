@@ -3,8 +3,7 @@
 // the same schedule, so the ring position at a tile is a function of the tiles
 // before it and never exchanged.
 #include "GroupedMatmulFp8.h"
-#include "GroupedMatmulSplit.h"
-#include "GroupedMatmulTails.h"
+#include "GroupedMatmulSchedule.h"
 
 #include "dialects/Hopper/HopperDialect.h"
 #include "moe/Codegen/DeviceBuilder.h"
@@ -26,15 +25,10 @@ static constexpr uint32_t gatherProducerRegisters = 56,
 /// accumulators.
 static constexpr uint32_t tailsProducerRegisters = 24,
                           tailsConsumerRegisters = 240;
-namespace {
-/// One output tile: rows row .. end - 1 of `expert` (at most the tile's height
-/// count), columns from `column` on.
-struct OutputTile {
-  Value expert, row, end, column;
-  /// Of the products: K blocks, and with `split` the part or -1.
-  Value firstBlock, blocks, part;
-};
+/// Tiles of a ring stage.
+static constexpr int64_t tokensTile = 0, weightsTile = 1;
 
+namespace {
 class GroupedMatmulBuilder {
 public:
   GroupedMatmulBuilder(DeviceBuilder &b, gpu::GPUModuleOp module,
@@ -62,33 +56,29 @@ private:
   Value argument(StringRef name);
   void start();
   void meetCluster();
-  OutputTile ownPart(OutputTile tile);
-  Value forEachTile(function_ref<void(OutputTile, Value)> body);
-  Value forEachTicket(function_ref<void(OutputTile, Value)> body);
   void producer();
   void gatherProducer();
+  void ask(OutputTile tile, Value rows, Value position, Value i);
+  Value askEarly();
   void postTile(OutputTile tile, Value position, Value block);
   void postEnd(Value position);
   void loadTokens(OutputTile tile, Value boxes, Value position, Value block);
   void loadWeights(OutputTile tile, Value position, Value block);
   void consumer();
-  using NoteBody = function_ref<SmallVector<Value>(OutputTile, Value live,
-                                                   Value start, ValueRange)>;
-  void forEachNote(ValueRange held, NoteBody body);
+  void forEachNote(function_ref<void(OutputTile, Value, Value)> body);
   void consumeTails(Value firstRow, Value staging);
   void consumeTile(OutputTile tile, Value start, Value firstRow, Value staging);
-  Value multiply(Value start, Value blocks, Value firstRow);
+  SmallVector<Value> multiply(Value start, Value blocks, Value firstRow,
+                              int64_t columns);
   void computeTile(OutputTile tile, Value live, Value start, Value firstRow,
-                   Value staging);
+                   Value staging, int64_t columns);
   void finishTile(OutputTile tile, Value live, Value firstRow, Value staging,
-                  Value sum);
-  SmallVector<Value> finishTails(OutputTile tile, Value live, Value firstRow,
-                                 Value staging, ValueRange sums);
+                  SmallVector<Value> sums);
   void keepTurning(Value position, Value blocks);
   Value multiplyFp8(OutputTile tile, Value row, Value live, Value weightRow,
                     Value start, Value firstRow);
-  Value loadBias(OutputTile tile, int64_t columns, Value weightRow);
-  Value applyEpilogue(Value values, Value bias, Value row, Value live);
+  Value applyEpilogue(Value values, OutputTile tile, Value row, Value live,
+                      Value weightRow);
   void sleepSometimes(Value position, int64_t role);
 
   DeviceBuilder &b;
@@ -101,6 +91,7 @@ private:
   Value rank; ///< of this CTA in its cluster
   int64_t kBlocks;
   std::optional<SplitWork> split;
+  std::optional<TileSchedule> schedule;
 };
 } // namespace
 
@@ -117,7 +108,8 @@ void GroupedMatmulBuilder::build() {
   if (spec.cluster > 1)
     rank = NVVM::BlockInClusterIdXOp::create(b, b.getI32Type());
   start();
-  b.awaitPredecessors();
+  if (!spec.weightsFirst)
+    b.awaitThenRelease();
   if (spec.cluster > 1)
     meetCluster();
   else
@@ -125,6 +117,8 @@ void GroupedMatmulBuilder::build() {
   if (spec.split)
     split.emplace(b, spec, argument("state"),
                   spec.split > 1 ? argument("parts") : Value());
+  schedule.emplace(b, spec, plan, argument("offsets"),
+                   split ? &*split : nullptr, shared, rank);
   Value warp = b.uniform(b.shr(b.threadId(), 5));
   uint32_t few = producerRegisters, many = consumerRegisters;
   if (spec.gather) {
@@ -139,6 +133,8 @@ void GroupedMatmulBuilder::build() {
       [&] {
         NVVM::SetMaxRegisterOp::create(b, few,
                                        NVVM::SetMaxRegisterAction::decrease);
+        if (spec.weightsFirst)
+          b.forgetCached();
         if (spec.gather) {
           if (split)
             split->count(argument("offsets"));
@@ -154,6 +150,8 @@ void GroupedMatmulBuilder::build() {
       [&] {
         NVVM::SetMaxRegisterOp::create(b, many,
                                        NVVM::SetMaxRegisterAction::increase);
+        if (spec.weightsFirst)
+          b.awaitThenRelease();
         consumer();
       });
   // The other CTA may still load into this one's stages and release them.
@@ -181,112 +179,6 @@ void GroupedMatmulBuilder::start() {
     InitRingOp::create(b, ring, /*fill=*/spec.gather ? 129 : 1,
                        /*drain=*/4 * consumers * spec.cluster);
   });
-}
-
-//===----------------------------------------------------------------------===//
-// Schedule
-//===----------------------------------------------------------------------===//
-
-/// Calls `body` with each tile of this CTA and the ring position where it
-/// begins; gives the position after the last.
-Value GroupedMatmulBuilder::forEachTile(
-    function_ref<void(OutputTile, Value)> body) {
-  if (split)
-    return forEachTicket(body);
-  Value offsets = argument("offsets"), step = b.gridSize(), zero = b.i32(0);
-  Value first = b.blockId();
-  if (spec.cluster > 1) {
-    step = b.div(step, spec.cluster);
-    first = b.div(first, spec.cluster);
-  }
-  Type i32 = b.getI32Type();
-  SmallVector<Type> resultTypes{b.getI1Type(), i32, i32, i32, i32, i32};
-  enum { Number, Expert, First, Position, Row, End, Column };
-  auto last = b.loopWhile(
-      {first, zero, zero, zero, zero, zero, zero},
-      [&](ValueRange s) -> std::pair<Value, SmallVector<Value>> {
-        IntegerAttr equal;
-        if (spec.tails)
-          equal = b.getI64IntegerAttr(8 * spec.cluster);
-        auto next = NextTileOp::create(
-            b, resultTypes, offsets, s[Number], s[Expert], s[First],
-            spec.experts, spec.n, spec.tileTokens * spec.cluster,
-            spec.tileWeights, plan.passTiles, spec.rotate, equal);
-        return {next.getValid(),
-                {s[Number], next.getNextExpert(), next.getNextFirst(),
-                 s[Position], next.getRow(), next.getEnd(), next.getColumn()}};
-      },
-      [&](ValueRange s) -> SmallVector<Value> {
-        body(ownPart({s[Expert], s[Row], s[End], s[Column], b.i32(0),
-                      b.i32(kBlocks), Value()}),
-             s[Position]);
-        return {b.add(s[Number], step),
-                s[Expert],
-                s[First],
-                b.add(s[Position], kBlocks),
-                s[Row],
-                s[End],
-                s[Column]};
-      });
-  return last[Position];
-}
-
-/// The same for tickets, of which the first is the CTA's number.  The next one
-/// is drawn at the beginning of a tile, so that it is there at the end.
-Value GroupedMatmulBuilder::forEachTicket(
-    function_ref<void(OutputTile, Value)> body) {
-  Value zero = b.i32(0);
-  Type i32 = b.getI32Type();
-  // Two words for what gathering threads learn, in turn.
-  auto ticketWord = [&](Value turn) {
-    return b.atByte(shared, b.add(b.mul(turn, 4), plan.ticketOffset));
-  };
-  SmallVector<Type> resultTypes{b.getI1Type(), i32, i32, i32, i32, i32};
-  enum { Ticket, Expert, First, Position, Row, End, Column, Turn };
-  auto last = b.loopWhile(
-      {b.blockId(), zero, zero, zero, zero, zero, zero, zero},
-      [&](ValueRange s) -> std::pair<Value, SmallVector<Value>> {
-        auto next = NextTileOp::create(
-            b, resultTypes, argument("offsets"), split->getTile(s[Ticket]),
-            s[Expert], s[First], spec.experts, spec.n, spec.tileTokens,
-            spec.tileWeights, plan.passTiles, spec.rotate,
-            spec.tails ? b.getI64IntegerAttr(8) : IntegerAttr());
-        return {next.getValid(),
-                {s[Ticket], next.getNextExpert(), next.getNextFirst(),
-                 s[Position], next.getRow(), next.getEnd(), next.getColumn(),
-                 s[Turn]}};
-      },
-      [&](ValueRange s) -> SmallVector<Value> {
-        Value drawn = split->draw();
-        Value part = split->getPart(s[Ticket]);
-        KRange blocks = split->getBlocks(part);
-        body({s[Expert], s[Row], s[End], s[Column], blocks.first, blocks.count,
-              part},
-             s[Position]);
-        return {split->take(drawn, ticketWord(s[Turn])),
-                s[Expert],
-                s[First],
-                b.add(s[Position], blocks.count),
-                s[Row],
-                s[End],
-                s[Column],
-                b.bitXor(s[Turn], 1)};
-      });
-  return last[Position];
-}
-
-/// Of the rows of a cluster's tile: the first half, rounded up to eight, or the
-/// rest, which may be none.
-OutputTile GroupedMatmulBuilder::ownPart(OutputTile tile) {
-  if (spec.cluster == 1)
-    return tile;
-  Value rows = b.sub(tile.end, tile.row);
-  Value half = b.mul(b.ceilDiv(rows, 8 * spec.cluster), 8);
-  Value middle = b.min(b.add(tile.row, half), tile.end);
-  Value isFirst = b.equal(rank, 0);
-  tile.row = b.select(isFirst, tile.row, middle);
-  tile.end = b.select(isFirst, middle, tile.end);
-  return tile;
 }
 
 /// Up to some microseconds, different per role, CTA and step, and only for half
@@ -337,8 +229,42 @@ void GroupedMatmulBuilder::loadTokens(OutputTile tile, Value boxes,
   });
 }
 
+/// Announces a stage for block `i` of a tile and asks for its weights; `rows`
+/// of tokens as well, with tails.
+void GroupedMatmulBuilder::ask(OutputTile tile, Value rows, Value position,
+                               Value i) {
+  postTile(tile, position, i);
+  SmallVector<int64_t> whole{weightsTile};
+  if (!spec.tails)
+    whole = {tokensTile, weightsTile};
+  ExpectOp::create(b, ring, position, whole, rows);
+  loadWeights(tile, position, b.add(tile.firstBlock, i));
+}
+
+/// Asks for what the ring holds of the first tile's weights, then waits for the
+/// kernel before.  Gives how many blocks have been asked for.
+Value GroupedMatmulBuilder::askEarly() {
+  Value zero = b.i32(0);
+  NextTileOp first = schedule->find(b.blockId(), zero, zero);
+  Value blocks = b.select(first.getValid(), std::min(plan.stages, kBlocks), 0);
+  OutputTile tile{first.getNextExpert(),
+                  first.getRow(),
+                  first.getEnd(),
+                  first.getColumn(),
+                  zero,
+                  blocks,
+                  b.i32(-1)};
+  b.loop(0, blocks, {}, [&](Value i, ValueRange) -> SmallVector<Value> {
+    ask(tile, /*rows=*/Value(), i, i);
+    return {};
+  });
+  b.awaitThenRelease();
+  return blocks;
+}
+
 void GroupedMatmulBuilder::producer() {
-  Value last = forEachTile([&](OutputTile tile, Value start) {
+  Value asked = spec.weightsFirst ? askEarly() : Value();
+  Value last = schedule->forEach([&](OutputTile tile, Value start) {
     Value boxes, rows;
     if (spec.tails) {
       boxes = b.ceilDiv(b.sub(tile.end, tile.row), plan.tokensBox);
@@ -348,12 +274,11 @@ void GroupedMatmulBuilder::producer() {
       Value position = b.add(start, i), block = b.add(tile.firstBlock, i);
       sleepSometimes(position, 0);
       AcquireOp::create(b, ring, position);
-      postTile(tile, position, i);
-      SmallVector<int64_t> whole{weightsTile};
-      if (!spec.tails)
-        whole = {tokensTile, weightsTile};
-      ExpectOp::create(b, ring, position, whole, rows);
-      loadWeights(tile, position, block); // first: they come from afar
+      auto askNow = [&] { ask(tile, rows, position, i); }; // from afar: first
+      if (asked)
+        b.ifThen(b.less(b.sub(asked, 1), position), askNow);
+      else
+        askNow();
       loadTokens(tile, boxes, position, block);
       return {};
     });
@@ -393,7 +318,7 @@ void GroupedMatmulBuilder::gatherProducer() {
   Value leader = b.equal(b.threadId(), 0);
   auto rowsType =
       GatheredType::get(b.getContext(), ringType.getTiles()[tokensTile]);
-  Value last = forEachTile([&](OutputTile tile, Value start) {
+  Value last = schedule->forEach([&](OutputTile tile, Value start) {
     Value live = spec.tails ? b.sub(tile.end, tile.row) : Value();
     Value rows =
         GatherRowsOp::create(b, rowsType, argument("x"),
@@ -426,40 +351,48 @@ void GroupedMatmulBuilder::gatherProducer() {
 // Consumer
 //===----------------------------------------------------------------------===//
 
-/// The products of all K blocks; one group stays in flight: a stage is released
-/// when the group after it has been issued.  The first block starts the sum, so
-/// it is never zeroed.
-Value GroupedMatmulBuilder::multiply(Value start, Value blocks,
-                                     Value firstRow) {
-  int64_t columns = spec.swap ? spec.tileTokens : spec.tileWeights;
+/// The products of all K blocks with so many of the ring's rows on wgmma's
+/// second side; one group per fragment of 64 rows stays in flight: a stage is
+/// released when the groups after it have been issued.  The first block starts
+/// the sums, so they are never zeroed.
+SmallVector<Value> GroupedMatmulBuilder::multiply(Value start, Value blocks,
+                                                  Value firstRow,
+                                                  int64_t columns) {
   auto accType = AccumulatorType::get(b.getContext(), wgmmaRows, columns);
   int64_t lhs = spec.swap ? weightsTile : tokensTile;
   int64_t rhs = spec.swap ? tokensTile : weightsTile;
-  auto issue = [&](Value position, Value sum) -> Value {
-    return MmaOp::create(b, accType, ring, position, lhs, firstRow, rhs, sum,
-                         /*unless=*/Value(), /*first=*/0);
+  auto issue = [&](Value position, ValueRange sums) {
+    SmallVector<Value> next;
+    for (int64_t i = 0; i < plan.fragments; ++i) {
+      Value row = i ? b.add(firstRow, i * wgmmaRows) : firstRow;
+      next.push_back(MmaOp::create(b, accType, ring, position, lhs, row, rhs,
+                                   sums.empty() ? Value() : sums[i],
+                                   /*unless=*/Value(), /*first=*/0));
+    }
+    return next;
   };
   // With a note the tile was read from the first stage.
-  if (!split)
+  if (!spec.tails && !split)
     WaitFullOp::create(b, ring, start, spec.gather);
-  Value sum = issue(start, Value());
-  sum = b.loop(1, blocks, sum,
-               [&](Value block, ValueRange carried) -> SmallVector<Value> {
-                 Value position = b.add(start, block);
-                 sleepSometimes(position, 1);
-                 WaitFullOp::create(b, ring, position, spec.gather);
-                 Value next = issue(position, carried.front());
-                 MmaThrottleOp::create(b, 1);
-                 ReleaseOp::create(b, ring, b.sub(position, 1),
-                                   /*when=*/Value(), spec.cluster);
-                 return {next};
-               })
-            .front();
-  auto type = FragmentType::get(b.getContext(), wgmmaRows, columns);
-  sum = MmaWaitOp::create(b, type, sum);
-  ReleaseOp::create(b, ring, b.add(start, b.sub(blocks, 1)), /*when=*/Value(),
-                    spec.cluster);
-  return sum;
+  SmallVector<Value> sums = issue(start, {});
+  sums = b.loop(1, blocks, sums,
+                [&](Value block, ValueRange carried) -> SmallVector<Value> {
+                  Value position = b.add(start, block);
+                  sleepSometimes(position, 1);
+                  WaitFullOp::create(b, ring, position, spec.gather);
+                  SmallVector<Value> next = issue(position, carried);
+                  MmaThrottleOp::create(b, plan.fragments);
+                  ReleaseOp::create(b, ring, b.sub(position, 1), spec.cluster);
+                  return next;
+                });
+  if (spec.tails)
+    b.keepRolled(sums.front().getDefiningOp());
+  auto type = FragmentType::get(b.getContext(), accType.getRows(),
+                                accType.getColumns());
+  for (Value &sum : sums)
+    sum = MmaWaitOp::create(b, type, sum);
+  ReleaseOp::create(b, ring, b.add(start, b.sub(blocks, 1)), spec.cluster);
+  return sums;
 }
 
 Value GroupedMatmulBuilder::multiplyFp8(OutputTile tile, Value row, Value live,
@@ -481,29 +414,17 @@ void GroupedMatmulBuilder::keepTurning(Value start, Value blocks) {
     Value position = b.add(start, block);
     sleepSometimes(position, 2);
     WaitFullOp::create(b, ring, position, /*gathered=*/false);
-    ReleaseOp::create(b, ring, position, /*when=*/Value(), /*cluster=*/1);
+    ReleaseOp::create(b, ring, position, /*cluster=*/1);
     return {};
   });
 }
 
-/// For a fragment of so many columns whose first weight row within the expert
-/// is `weightRow`; null without bias.
-Value GroupedMatmulBuilder::loadBias(OutputTile tile, int64_t columns,
-                                     Value weightRow) {
-  if (!spec.bias)
-    return Value();
-  auto type =
-      SliceType::get(b.getContext(), spec.swap ? Axis::Rows : Axis::Columns,
-                     wgmmaRows, columns);
-  Value first = b.add(b.mul(tile.expert, spec.n), weightRow);
-  return LoadSliceOp::create(b, type, argument("bias"), first,
-                             b.sub(spec.n, weightRow));
-}
-
 /// Bias, pairing, row weight, in this order.  `row` and `live` are the first
-/// token of the fragment and how many there are.
-Value GroupedMatmulBuilder::applyEpilogue(Value values, Value bias, Value row,
-                                          Value live) {
+/// token of the fragment and how many there are; `weightRow` is its first
+/// weight row within the expert.
+Value GroupedMatmulBuilder::applyEpilogue(Value values, OutputTile tile,
+                                          Value row, Value live,
+                                          Value weightRow) {
   Axis tokens = spec.swap ? Axis::Columns : Axis::Rows;
   Axis weights = spec.swap ? Axis::Rows : Axis::Columns;
   auto elementwise = [&](Value slice, bool multiply) {
@@ -519,8 +440,18 @@ Value GroupedMatmulBuilder::applyEpilogue(Value values, Value bias, Value row,
     YieldOp::create(b, result);
     values = op;
   };
-  if (bias)
-    elementwise(bias, /*multiply=*/false);
+  auto slice = [&](StringRef name, Axis axis, Value first, Value count) {
+    auto type = cast<FragmentType>(values.getType());
+    return LoadSliceOp::create(
+        b,
+        SliceType::get(b.getContext(), axis, type.getRows(), type.getColumns()),
+        argument(name), first, count);
+  };
+  if (spec.bias)
+    elementwise(slice("bias", weights,
+                      b.add(b.mul(tile.expert, spec.n), weightRow),
+                      b.sub(spec.n, weightRow)),
+                /*multiply=*/false);
   if (spec.isPaired()) {
     auto type = cast<FragmentType>(values.getType());
     bool rows = weights == Axis::Rows;
@@ -540,83 +471,59 @@ Value GroupedMatmulBuilder::applyEpilogue(Value values, Value bias, Value row,
                : createClampedSwiglu(b, gate, up, spec.alpha, spec.limit));
     values = op;
   }
-  if (spec.rowScale) {
-    auto type = cast<FragmentType>(values.getType());
-    auto slice = SliceType::get(b.getContext(), tokens, type.getRows(),
-                                type.getColumns());
-    elementwise(LoadSliceOp::create(b, slice, argument("scale"), row, live),
-                /*multiply=*/true);
-  }
+  if (spec.rowScale)
+    elementwise(slice("scale", tokens, row, live), /*multiply=*/true);
   return values;
 }
 
 /// Products, epilogue and store of one tile; `live` of its tokens are stored.
 void GroupedMatmulBuilder::computeTile(OutputTile tile, Value live, Value start,
-                                       Value firstRow, Value staging) {
+                                       Value firstRow, Value staging,
+                                       int64_t columns) {
   if (spec.fp8) {
     Value row = spec.swap ? tile.row : b.add(tile.row, firstRow);
     Value weightRow = spec.swap ? b.add(tile.column, firstRow) : tile.column;
-    return finishTile(tile, live, firstRow, staging,
-                      multiplyFp8(tile, row, live, weightRow, start, firstRow));
+    return finishTile(
+        tile, live, firstRow, staging,
+        {multiplyFp8(tile, row, live, weightRow, start, firstRow)});
   }
-  Value sum = multiply(start, tile.blocks, firstRow);
+  SmallVector<Value> sums = multiply(start, tile.blocks, firstRow, columns);
   if (spec.split <= 1)
-    return finishTile(tile, live, firstRow, staging, sum);
+    return finishTile(tile, live, firstRow, staging, sums);
   Value consumer = b.shr(firstRow, 6);
-  Value isLast = split->leave(sum, tile.part, consumer);
+  Value isLast = split->leave(sums.front(), tile.part, consumer);
   b.ifThen(isLast, [&] {
     finishTile(tile, live, firstRow, staging,
-               split->gather(sum, tile.part, consumer));
+               {split->gather(sums.front(), tile.part, consumer)});
   });
 }
 
 void GroupedMatmulBuilder::finishTile(OutputTile tile, Value live,
                                       Value firstRow, Value staging,
-                                      Value sum) {
+                                      SmallVector<Value> sums) {
   Value row = spec.swap ? tile.row : b.add(tile.row, firstRow);
   Value weightRow = spec.swap ? b.add(tile.column, firstRow) : tile.column;
   Value column = spec.isPaired() ? b.shr(weightRow, 1) : weightRow;
-  int64_t columns = cast<FragmentType>(sum.getType()).getColumns();
-  Value bias = loadBias(tile, columns, weightRow);
-  Value values = applyEpilogue(sum, bias, row, live);
+  for (auto [i, values] : llvm::enumerate(sums))
+    values = applyEpilogue(values, tile, row, live,
+                           i ? b.add(weightRow, i * wgmmaRows) : weightRow);
   if (spec.quantize)
-    StoreQuantizedOp::create(b, values, staging, argument("y"), column, row,
-                             live, spec.getOutputColumns(), argument("y_scale"),
-                             argument("scale_rows"));
+    StoreQuantizedOp::create(b, sums.front(), staging, argument("y"), column,
+                             row, live, spec.getOutputColumns(),
+                             argument("y_scale"), argument("scale_rows"));
   else
-    StoreTileOp::create(b, values, staging, argument("y"), column, row, live,
-                        spec.swap);
-}
-
-/// With tails; gives fragments that the next tile begins in.
-SmallVector<Value> GroupedMatmulBuilder::finishTails(OutputTile tile,
-                                                     Value live, Value firstRow,
-                                                     Value staging,
-                                                     ValueRange sums) {
-  Value weightRow = b.add(tile.column, firstRow);
-  Value column = spec.isPaired() ? b.shr(weightRow, 1) : weightRow;
-  // Before the pieces, which may be passed over.
-  SmallVector<Value> biases(plan.fragments);
-  for (auto [i, bias] : llvm::enumerate(biases))
-    bias = loadBias(tile, getPieceTokens(spec.tileTokens),
-                    b.add(weightRow, i * wgmmaRows));
-  return storeLive(b, {staging, argument("y"), column, tile.row, live}, sums,
-                   [&](Piece piece) {
-                     return applyEpilogue(piece.values, biases[piece.fragment],
-                                          b.add(tile.row, piece.first),
-                                          b.sub(live, piece.first));
-                   });
+    StoreTileOp::create(b, sums.front(), ArrayRef(sums).drop_front(), staging,
+                        argument("y"), column, row, live, spec.swap);
 }
 
 /// Calls `body` with each tile that the producer notes, how many of its rows
-/// are live, the ring position where it begins, and values that `body` gives on
-/// to the next tile, at first `held`.
-void GroupedMatmulBuilder::forEachNote(ValueRange held, NoteBody body) {
-  enum { Position, Row, Code, Column, Expert, Held };
-  SmallVector<Value> first(Held, b.i32(0));
-  llvm::append_range(first, held);
+/// are live, and the ring position where it begins.
+void GroupedMatmulBuilder::forEachNote(
+    function_ref<void(OutputTile, Value, Value)> body) {
+  enum { Position, Row, Code, Column, Expert };
+  Value zero = b.i32(0);
   b.loopWhile(
-      first,
+      {zero, zero, zero, zero, zero},
       [&](ValueRange s) -> std::pair<Value, SmallVector<Value>> {
         sleepSometimes(s[Position], 1);
         WaitFullOp::create(b, ring, s[Position], spec.gather);
@@ -624,10 +531,8 @@ void GroupedMatmulBuilder::forEachNote(ValueRange held, NoteBody body) {
                                        ring, s[Position]);
         // Known to be uniform: branches on it must not look divergent to ptxas.
         Value code = b.uniform(note.getB());
-        SmallVector<Value> next{s[Position], note.getA(), code, note.getC(),
-                                note.getD()};
-        llvm::append_range(next, s.drop_front(Held));
-        return {b.less(-1, code), next};
+        return {b.less(-1, code),
+                {s[Position], note.getA(), code, note.getC(), note.getD()}};
       },
       [&](ValueRange s) -> SmallVector<Value> {
         Value live = s[Code], part, blocks = b.i32(kBlocks);
@@ -635,26 +540,29 @@ void GroupedMatmulBuilder::forEachNote(ValueRange held, NoteBody body) {
           std::tie(live, part) = split->decode(s[Code]);
           blocks = split->getBlocks(part).count;
         }
-        SmallVector<Value> after =
-            body({s[Expert], s[Row], b.add(s[Row], live), s[Column],
-                  /*firstBlock=*/Value(), blocks, part},
-                 live, s[Position], s.drop_front(Held));
-        SmallVector<Value> next{b.add(s[Position], blocks), s[Row], s[Code],
-                                s[Column], s[Expert]};
-        llvm::append_range(next, after);
-        return next;
+        body({s[Expert], s[Row], b.add(s[Row], live), s[Column],
+              /*firstBlock=*/Value(), blocks, part},
+             live, s[Position]);
+        return {b.add(s[Position], blocks), s[Row], s[Code], s[Column],
+                s[Expert]};
       });
 }
 
+/// One body for each token side that a product may have, complete from the
+/// first product to the store: accumulators do not cross branches.
 void GroupedMatmulBuilder::consumeTails(Value firstRow, Value staging) {
-  auto beforeStage = [&](Value position) { sleepSometimes(position, 1); };
-  forEachNote(createHeldFragments(b, spec, plan.fragments),
-              [&](OutputTile tile, Value live, Value start, ValueRange held) {
-                SidesProduct product{spec,  plan.sides,  ring, firstRow,
-                                     start, tile.blocks, live, beforeStage};
-                return finishTails(tile, live, firstRow, staging,
-                                   multiplySides(b, product, held));
-              });
+  forEachNote([&](OutputTile tile, Value live, Value start) {
+    auto choose = [&](auto choose, ArrayRef<int64_t> sides) -> void {
+      if (sides.size() == 1)
+        return computeTile(tile, live, start, firstRow, staging, sides.front());
+      size_t half = sides.size() / 2;
+      b.ifElse(
+          b.less(sides[half - 1], live),
+          [&] { choose(choose, sides.drop_front(half)); },
+          [&] { choose(choose, sides.take_front(half)); });
+    };
+    choose(choose, plan.sides);
+  });
 }
 
 void GroupedMatmulBuilder::consumeTile(OutputTile tile, Value start,
@@ -662,7 +570,10 @@ void GroupedMatmulBuilder::consumeTile(OutputTile tile, Value start,
   Value row = spec.swap ? tile.row : b.add(tile.row, firstRow);
   // Known to be uniform: branches on it must not look divergent to ptxas.
   Value live = b.uniform(b.sub(tile.end, row));
-  auto compute = [&] { computeTile(tile, live, start, firstRow, staging); };
+  auto compute = [&] {
+    computeTile(tile, live, start, firstRow, staging,
+                spec.swap ? spec.tileTokens : spec.tileWeights);
+  };
   if (spec.skipDead)
     b.ifElse(b.less(0, live), compute,
              [&] { keepTurning(start, tile.blocks); });
@@ -678,12 +589,11 @@ void GroupedMatmulBuilder::consumer() {
   if (spec.tails)
     consumeTails(firstRow, staging);
   else if (split)
-    forEachNote({}, [&](OutputTile tile, Value, Value start, ValueRange) {
+    forEachNote([&](OutputTile tile, Value, Value start) {
       consumeTile(tile, start, firstRow, staging);
-      return SmallVector<Value>();
     });
   else
-    forEachTile([&](OutputTile tile, Value start) {
+    schedule->forEach([&](OutputTile tile, Value start) {
       consumeTile(tile, start, firstRow, staging);
     });
   DrainStoresOp::create(b);

@@ -175,6 +175,15 @@ static LogicalResult verifyTile(const GroupedMatmulSpec &spec,
                        << (spec.gather && spec.gatherIndex
                                ? "a positive number"
                                : "1 without a gathered index");
+  if (spec.weightsFirst &&
+      (spec.gather || spec.tails || spec.fp8 || spec.split > 1))
+    return emitError() << "weights are asked for first with "
+                       << (spec.gather  ? "gathered rows"
+                           : spec.tails ? "tails"
+                           : spec.fp8   ? "fp8 operands"
+                                        : "slices of k")
+                       << ", expected neither gather, tails, fp8 nor more "
+                          "than 1 slice";
   if (spec.tails)
     return verifyTails(spec, emitError);
   if (spec.swap) {

@@ -78,9 +78,11 @@ static LLVM::LLVMFuncOp createFunction(gpu::GPUModuleOp module,
   function->setAttr(NVVM::NVVMDialect::getReqntidAttrName(),
                     builder.getDenseI32ArrayAttr(
                         {static_cast<int32_t>(interface.threads), 1, 1}));
-  if (interface.persistent) // setmaxnreg needs a register cap at entry
+  // setmaxnreg needs a register cap at entry.
+  int64_t leastCtas = interface.persistent ? 1 : interface.leastCtas;
+  if (leastCtas)
     function->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
-                      builder.getI32IntegerAttr(1));
+                      builder.getI32IntegerAttr(leastCtas));
   if (interface.cluster > 1)
     function->setAttr(NVVM::NVVMDialect::getClusterDimAttrName(),
                       builder.getDenseI32ArrayAttr(

@@ -263,10 +263,11 @@ void TokenSortBuilder::count(const Step &step) {
 void TokenSortBuilder::scanWarps() {
   forEachBin([&](Value bin) {
     Value sum = b.i32(0);
-    for (int64_t w = 0; w < warps; ++w) {
-      Value index = b.add(bin, w * bins);
-      Value size = word(histograms, index);
-      setWord(histograms, index, sum);
+    SmallVector<Value> sizes; // all asked for before the first is used
+    for (int64_t w = 0; w < warps; ++w)
+      sizes.push_back(word(histograms, b.add(bin, w * bins)));
+    for (auto [w, size] : llvm::enumerate(sizes)) {
+      setWord(histograms, b.add(bin, w * bins), sum);
       sum = b.add(sum, size);
     }
     if (spec.stage == TokenSortStage::Single) {
@@ -299,26 +300,34 @@ void TokenSortBuilder::sumBlocks(Value bin) {
 void TokenSortBuilder::scanBins() {
   Value firstBlock = b.equal(b.blockId(), 0);
   b.ifThen(b.equal(warp, 0), [&] {
-    Value carry = b.i32(0);
+    auto shuffle = [&](Value value, int64_t from, int64_t limit,
+                       NVVM::ShflKind kind) -> Value {
+      return NVVM::ShflOp::create(b, b.getI32Type(), b.i32(-1), value,
+                                  b.i32(from), b.i32(limit), kind, UnitAttr());
+    };
+    // The bins of all lanes side by side: their shuffles overlap.
+    SmallVector<Value> sizes;
     for (int64_t base = 0; base < bins; base += 32) {
       Value bin = b.add(lane, base);
-      Value inside = b.less(bin, bins);
-      Value size = b.select(inside, word(firstRows, b.min(bin, bins - 1)), 0);
-      Value sum = size;
-      for (int64_t distance = 1; distance < 32; distance *= 2) {
-        Value other = NVVM::ShflOp::create(b, b.getI32Type(), b.i32(-1), sum,
-                                           b.i32(distance), b.i32(0),
-                                           NVVM::ShflKind::up, UnitAttr());
+      sizes.push_back(b.select(b.less(bin, bins),
+                               word(firstRows, b.min(bin, bins - 1)), 0));
+    }
+    NVVM::SyncWarpOp::create(b, b.i32(-1)); // lanes past the end read too
+    SmallVector<Value> sums = sizes;
+    for (int64_t distance = 1; distance < 32; distance *= 2)
+      for (Value &sum : sums) {
+        Value other = shuffle(sum, distance, 0, NVVM::ShflKind::up);
         sum = b.add(sum, b.select(b.less(lane, distance), 0, other));
       }
-      Value first = b.add(carry, b.sub(sum, size));
-      NVVM::SyncWarpOp::create(b, b.i32(-1)); // lanes past the end read too
+    Value carry = b.i32(0);
+    for (auto [round, sum] : llvm::enumerate(sums)) {
+      Value bin = b.add(lane, 32 * round);
+      Value inside = b.less(bin, bins);
+      Value first = b.add(carry, b.sub(sum, sizes[round]));
       b.ifThen(inside, [&] { setWord(firstRows, bin, first); });
       b.ifThen(b.both(inside, firstBlock),
                [&] { setWord(argument("offsets"), bin, first); });
-      carry = b.add(carry, NVVM::ShflOp::create(
-                               b, b.getI32Type(), b.i32(-1), sum, b.i32(31),
-                               b.i32(31), NVVM::ShflKind::idx, UnitAttr()));
+      carry = b.add(carry, shuffle(sum, 31, 31, NVVM::ShflKind::idx));
     }
     b.ifThen(b.both(firstBlock, b.equal(lane, 0)),
              [&] { setWord(argument("offsets"), bins, carry); });

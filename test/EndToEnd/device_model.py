@@ -321,14 +321,14 @@ SELECT = (r"select_(?P<k>\d+)of(?P<experts>\d+)_(?P<score>softmax|sigmoid)(?P<af
           r"_g(?P<kept>\d+)of(?P<groups>\d+)_(?P<group_score>\d)(_zero|_inf)_(?P<epsilon>[0-9A-F]+)_(?P<scale>[0-9A-F]+)")
 KERNELS = {
     r"sort_e(?P<experts>\d+)_s(?P<slots>\d+)_k(?P<k>\d+)(_by(?P<group>\d+))?(?P<window>_window)?(?P<stage>_count|_place)?(?P<at>_at[_\d-]+)?": sort,
-    r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(_tails(?P<tails>\d+))?(_cluster\d+)?(_split(?P<split>\d+))?(?P<blocked>_blocked)?(?P<gather>_gather|_plain)?"
+    r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(_tails(?P<tails>\d+))?(_cluster\d+)?(_split(?P<split>\d+))?(_first)?(?P<blocked>_blocked)?(?P<gather>_gather|_plain)?"
     r"(_div(?P<divisor>\d+))?(?P<bias>_bias)?" + EPILOGUE: matmul,
     r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(?P<blocked>_blocked)?_fp8(_rescaled)?"
     r"(?P<quantized>_quantized)?(?P<bias>_bias)?" + EPILOGUE: matmul_fp8,
     r"quantize_(?P<kind>gathered|rows)_(?P<columns>\d+)(_div(?P<divisor>\d+))?(_of(?P<groups>\d+))?": quantize_rows,
     r"few_rows_e(?P<experts>\d+)_h(?P<hidden>\d+)_i(?P<inner>\d+)_k(?P<k>\d+)_t(?P<tokens>\d+)(?P<blocked>_blocked)?(?P<bias>_bias)?(?P<addend>_addend)?" + EPILOGUE: few_rows,
     r"router_(?P<hidden>\d+)_(?P<x>\w+?)_(?P<w>bf16|f32)(?P<biased>_biased)?(?P<rounded>_rounded)?_by(?P<by>\d+)_" + SELECT: router,
-    r"combine_(?P<columns>\d+)_k(?P<k>\d+)(?P<order>_in_order)?(?P<weights>_weighted)?(?P<addend>_addend)?(?P<gate>_gated)?": combine,
+    r"combine_(?P<columns>\d+)_k(?P<k>\d+)(?P<order>_in_order)?(?P<weights>_weighted)?(?P<addend>_addend)?(?P<gate>_gated)?(_first)?": combine,
     r"(?P<kind>gather|scatter)_(?P<unit>rows|words)_(?P<columns>\d+)(_div(?P<divisor>\d+))?(?P<weights>_weighted)?": move,
     r"row_dots_(?P<rows>\d+)x(?P<columns>\d+)(?P<bias>_bias)?(?P<rounded>_rounded)?(?P<sigmoid>_sigmoid)?": row_dots,
     SELECT: select,

@@ -140,6 +140,7 @@ static FailureOr<Kernel> readGroupedMatmul(Settings &settings, Location loc) {
   settings.read("tails", spec.tails);
   settings.read("split", spec.split);
   settings.read("split-tiles", spec.splitTiles);
+  settings.read("weights-first", spec.weightsFirst);
   settings.read("gather", spec.gather);
   settings.read("row-scale", spec.rowScale);
   settings.read("bias", spec.bias);
@@ -236,6 +237,7 @@ static FailureOr<Kernel> readCombine(Settings &settings, Location loc) {
   settings.read("addend", spec.addend);
   settings.read("gate", spec.gate);
   settings.read("positions", spec.positions);
+  settings.read("places-first", spec.placesFirst);
   return finish(settings, loc, spec, verifyCombine, getCombineInterface,
                 buildCombine);
 }

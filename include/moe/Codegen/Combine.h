@@ -23,6 +23,9 @@ struct CombineSpec {
   bool addend = false;
   bool gate = false; ///< only with `addend`, else 1
   bool positions = true;
+  /// The kernel before this one in its stream makes `rows` alone: positions and
+  /// weights are read before that kernel's end is awaited.
+  bool placesFirst = false;
 };
 
 mlir::LogicalResult

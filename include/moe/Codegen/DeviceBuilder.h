@@ -77,6 +77,11 @@ public:
   /// lets the next one of the stream do the same, and waits until all that came
   /// before is done.  Nothing else may be read or written before it.
   void awaitPredecessors();
+  /// The same the other way round: when the next kernel begins, all that came
+  /// before this one is done, and may be read without waiting for this one.
+  void awaitThenRelease();
+  /// For such reads: none sees what the SM's cache holds from before.
+  void forgetCached();
   /// Inline assembly with side effects; `result` may be null.
   mlir::Value assembly(mlir::Type result, mlir::ValueRange operands,
                        llvm::StringRef text, llvm::StringRef constraints);
@@ -89,11 +94,6 @@ public:
   void ifThen(mlir::Value condition, llvm::function_ref<void()> body);
   void ifElse(mlir::Value condition, llvm::function_ref<void()> body,
               llvm::function_ref<void()> orElse);
-  /// The same with values; both give as many, of the same types.
-  llvm::SmallVector<mlir::Value>
-  choose(mlir::Value condition,
-         llvm::function_ref<llvm::SmallVector<mlir::Value>()> body,
-         llvm::function_ref<llvm::SmallVector<mlir::Value>()> orElse);
   /// `for (i = lower; i < upper; ++i)` carrying values; `body` returns the next
   /// ones.
   llvm::SmallVector<mlir::Value>

@@ -75,6 +75,9 @@ struct GroupedMatmulSpec {
   /// CTAs draw tiles from a counter (0: each knows its own), of which the last
   /// `splitTiles` are cut into so many slices of k (1: none is).
   int64_t split = 0, splitTiles = 128;
+  /// The kernel before this one in its stream does not write `offsets`: a CTA
+  /// asks for the weights of its first tile before it waits for that kernel.
+  bool weightsFirst = false;
   bool gather = false, rowScale = false, bias = false;
   bool gatherIndex = true;   ///< only with `gather`
   int64_t gatherDivisor = 1; ///< only with an index

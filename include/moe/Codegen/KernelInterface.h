@@ -43,7 +43,10 @@ struct KernelInterface {
   int64_t threads = 0;     ///< per CTA; one CTA per SM where `persistent`
   int64_t sharedBytes = 0; ///< dynamic shared memory per CTA
   bool persistent = false; ///< launch min(SMs, work) CTAs, any number is right
-  int64_t cluster = 1;     ///< CTAs of a cluster; the grid is a multiple of it
+  /// CTAs that must fit an SM; with 0 ptxas aims at as many as there may be,
+  /// and asks for less at a time to save registers.
+  int64_t leastCtas = 0;
+  int64_t cluster = 1; ///< CTAs of a cluster; the grid is a multiple of it
   llvm::SmallVector<KernelParameter> parameters; ///< in order
 };
 

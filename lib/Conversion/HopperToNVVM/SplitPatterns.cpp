@@ -85,12 +85,12 @@ struct DrawTicketPattern : OpConversionPattern<DrawTicketOp> {
 struct StorePartPattern : OpConversionPattern<StorePartOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult
-  matchAndRewrite(StorePartOp op, OneToNOpAdaptor adaptor,
+  matchAndRewrite(StorePartOp op, OpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
     DeviceBuilder b(op.getLoc(), rewriter);
-    ValueRange values = adaptor.getFragment();
-    Value part = getPart(b, adaptor.getParts().front(),
-                         adaptor.getNumber().front(), values.size());
+    SmallVector<Value> values = unpackRegisters(b, adaptor.getFragment());
+    Value part =
+        getPart(b, adaptor.getParts(), adaptor.getNumber(), values.size());
     Type quadType = VectorType::get(quad, b.getF32Type());
     for (size_t i = 0; i < values.size(); i += quad) {
       Value four = LLVM::UndefOp::create(b, quadType);
@@ -164,7 +164,8 @@ struct SumPartsPattern : OpConversionPattern<SumPartsOp> {
                    after.push_back(arith::AddFOp::create(b, sum, part));
                  return after;
                });
-    rewriter.replaceOpWithMultiple(op, {sums});
+    rewriter.replaceOp(
+        op, packRegisters(b, getTypeConverter()->convertType(type), sums));
     return success();
   }
 };

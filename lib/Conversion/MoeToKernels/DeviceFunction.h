@@ -66,6 +66,18 @@ public:
   std::optional<QuantizedRows> quantized(mlir::Value buffer) const;
   void setQuantized(mlir::Value buffer, const QuantizedRows &rows);
 
+  /// Whether a kernel that reads these offsets has been launched: those
+  /// launched from here on begin when the offsets are there, even before they
+  /// have waited for the kernel before them.
+  bool isSettled(mlir::Value offsets) const {
+    return settled.contains(offsets);
+  }
+  void setSettled(mlir::Value offsets) { settled.insert(offsets); }
+  /// The buffer that the last kernel launched has made, where that is a
+  /// product: it lets the next one begin when all that came before it is done.
+  mlir::Value getLastProduct() const { return lastProduct; }
+  void setLastProduct(mlir::Value buffer) { lastProduct = buffer; }
+
   /// Whether a buffer lies in the arena, so that tensor maps may stand on it.
   bool isInArena(mlir::Value buffer);
 
@@ -112,6 +124,8 @@ private:
   int32_t slots = 0;
   llvm::StringMap<int32_t> slotOf;
   llvm::DenseMap<mlir::Value, QuantizedRows> quantizedForms;
+  llvm::DenseSet<mlir::Value> settled;
+  mlir::Value lastProduct;
   std::optional<llvm::SmallVector<mlir::Attribute>> variants;
 };
 

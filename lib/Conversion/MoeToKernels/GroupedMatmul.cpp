@@ -319,6 +319,8 @@ static std::string nameOf(const GroupedMatmulSpec &spec) {
     name += llvm::formatv("_cluster{0}", spec.cluster);
   if (spec.split)
     name += llvm::formatv("_split{0}", spec.split);
+  if (spec.weightsFirst)
+    name += "_first";
   if (spec.blockedWeights)
     name += "_blocked";
   if (spec.gather)
@@ -341,6 +343,11 @@ LogicalResult Conversion::launch(const Bucket &bucket) {
   GroupedMatmulSpec variant = bucket.product();
   if (bucket.moves && failed(moveRows()))
     return failure();
+  // Other tiles are for more rows, to which a few microseconds are little, and
+  // are needed in turn as well.
+  variant.weightsFirst = bucket.early && variant.swap && !variant.tails &&
+                         !variant.gather && !variant.fp8 &&
+                         variant.split <= 1 && function.isSettled(offsets);
   // Tiles for few rows store bf16, which is quantised after them.
   bool feeds = static_cast<bool>(quantizedTarget.codes);
   variant.quantize = feeds && !variant.swap && variant.tileWeights == 256;
@@ -485,8 +492,12 @@ LogicalResult Conversion::run() {
                             candidates)))
       return failure();
   }
-  if (target == op.getOuts())
+  function.setSettled(offsets);
+  if (target == op.getOuts()) {
+    if (!quantizedTarget.codes)
+      function.setLastProduct(target);
     return success();
+  }
   if (!op.getScatter()) {
     auto type = cast<MemRefType>(op.getOuts().getType());
     if (devicePitch(columns) != columns)

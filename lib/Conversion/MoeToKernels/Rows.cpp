@@ -274,6 +274,17 @@ LogicalResult moe::convertToKernels(RegroupOp op, KernelOpBuilder &b,
 // Combine and sums
 //===----------------------------------------------------------------------===//
 
+/// Whether the product that makes the rows is launched directly before `op`, so
+/// that all else that it reads is there when that product begins.
+static bool followsProduct(CombineOp op, DeviceFunction &function) {
+  if (function.getLastProduct() != op.getRows())
+    return false;
+  Operation *before = op->getPrevNode();
+  while (before && isMemoryEffectFree(before))
+    before = before->getPrevNode();
+  return isa_and_nonnull<GroupedMatmulOp, scf::IfOp, moert::LaunchOp>(before);
+}
+
 LogicalResult moe::convertToKernels(CombineOp op, KernelOpBuilder &b,
                                     DeviceFunction &function) {
   if (failed(expectBF16(op, "rows", op.getRows())) ||
@@ -289,12 +300,14 @@ LogicalResult moe::convertToKernels(CombineOp op, KernelOpBuilder &b,
   spec.weights = static_cast<bool>(op.getWeights());
   spec.addend = static_cast<bool>(op.getAddend());
   spec.gate = static_cast<bool>(op.getAddendGate());
+  spec.placesFirst = spec.positions && followsProduct(op, function);
   if (failed(verifyCombine(spec, [&] { return op.emitOpError(); })))
     return failure();
   spec.name = llvm::formatv(
-      "combine_{0}_k{1}{2}{3}{4}{5}", spec.columns, spec.topK,
+      "combine_{0}_k{1}{2}{3}{4}{5}{6}", spec.columns, spec.topK,
       spec.positions ? "" : "_in_order", spec.weights ? "_weighted" : "",
-      spec.addend ? "_addend" : "", spec.gate ? "_gated" : "");
+      spec.addend ? "_addend" : "", spec.gate ? "_gated" : "",
+      spec.placesFirst ? "_first" : "");
   KernelInterface interface = getCombineInterface(spec);
   int32_t number = function.kernels().add(
       interface, [&](gpu::GPUModuleOp module) { buildCombine(module, spec); });

@@ -7,7 +7,7 @@
 // CHECK: module attributes {moert.kernels = [#moert.kernel<name = "sort_e2_s2_k1", threads = 1024
 // CHECK-SAME: name = "matmul_e2_n32_k64_32x128_swap_gather_swiglu", threads = 384
 // CHECK-SAME: params = ["ptr", "ptr", "map", "map", "ptr"]>
-// CHECK-SAME: name = "matmul_e2_n64_k16_32x128_swap_bias"
+// CHECK-SAME: name = "matmul_e2_n64_k16_32x128_swap_first_bias"
 // CHECK-SAME: params = ["map", "map", "map", "ptr", "ptr"]>
 // CHECK-SAME: moert.sums = {}
 shard.grid @ranks(shape = 1x1x1) {coll.axes = ["edp", "ep", "etp"]}

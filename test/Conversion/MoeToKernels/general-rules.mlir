@@ -5,7 +5,7 @@
 // CHECK-SAME: name = "matmul_e2_n256_k64_128x256_skip_blocked_plain_swiglu"
 // CHECK-SAME: name = "matmul_e2_n256_k64_192x256_swap_tails16_blocked_plain_swiglu"
 // CHECK-SAME: name = "matmul_e2_n256_k64_128x256_blocked_plain_swiglu", threads = 384, shared_bytes = {{[0-9]+}}, early = false
-// CHECK-SAME: name = "matmul_e2_n256_k128_32x128_swap_blocked"
+// CHECK-SAME: name = "matmul_e2_n256_k128_32x128_swap_first_blocked"
 // CHECK-SAME: name = "matmul_e2_n256_k128_128x256_skip_blocked"
 // CHECK-SAME: name = "matmul_e2_n256_k128_192x256_swap_tails16_blocked", threads = 384, shared_bytes = {{[0-9]+}}, early = false
 // CHECK-NOT: name = "matmul
