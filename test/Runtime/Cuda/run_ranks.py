@@ -2,11 +2,13 @@
 import os
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "benchmarks", "multi-gpu"))
+here = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.join(here, "..", "..", "..", "benchmarks", "multi-gpu"), os.path.join(here, "..", "..", "sanitizers")]
 import jobs  # noqa: E402
+from instrumented import scaled  # noqa: E402
 
 jobs.end_with_me()
 try:
-    print(jobs.run(sys.argv[2:], int(sys.argv[1]), "nccl", 280), end="")
+    print(jobs.run(sys.argv[2:], int(sys.argv[1]), "nccl", scaled(280)), end="")
 except jobs.Failed as problem:
     sys.exit(str(problem))

@@ -1,7 +1,11 @@
 """One editor's session with moe-lsp-server: open a file with a mistake, read its diagnostics, correct it, hover, complete, jump, leave."""
 import json
+import os
 import subprocess
 import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "..", "sanitizers"))
+from instrumented import scaled  # noqa: E402
 
 WRONG = """func.func @layer(%x: tensor<?x64xf32>, %gate: tensor<8x64xf32>) -> (tensor<?x2xf32>, tensor<?x2xi32>) {
   %w, %ids = moe.route %x, %gate router(<top_k = 9>) : (tensor<?x64xf32>, tensor<8x64xf32>) -> (tensor<?x9xf32>, tensor<?x9xi32>)
@@ -85,7 +89,7 @@ def main():
 
     server.ask("shutdown", None)
     server.send("exit", None)
-    assert server.process.wait(timeout=20) == 0
+    assert server.process.wait(timeout=scaled(20)) == 0
     print("the session went as it should")
 
 
