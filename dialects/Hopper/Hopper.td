@@ -6,6 +6,7 @@ include "dialects/Hopper/HopperDialect.td"
 include "dialects/Hopper/HopperTypes.td"
 include "dialects/Hopper/HopperRingOps.td"
 include "dialects/Hopper/HopperTileOps.td"
+include "dialects/Hopper/HopperPieceOps.td"
 include "dialects/Hopper/HopperSplitOps.td"
 
 #endif

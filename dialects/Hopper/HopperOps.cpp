@@ -292,7 +292,7 @@ void YieldOp::build(OpBuilder &, OperationState &) {}
 int64_t StoreTileOp::getBoxes() {
   TileType box = getStaging().getType().getBox();
   int64_t along = getTransposed() ? box.getRows() : box.getColumns();
-  return std::max<int64_t>(getFragment().getType().getColumns() / along, 1);
+  return getFragment().getType().getColumns() / along;
 }
 
 LogicalResult StoreTileOp::verify() {
@@ -302,23 +302,13 @@ LogicalResult StoreTileOp::verify() {
   // Boxes lie along the fragment's columns in either orientation.
   int64_t across = getTransposed() ? box.getColumns() : box.getRows();
   int64_t along = getTransposed() ? box.getRows() : box.getColumns();
-  bool isPart = getTransposed() && fragment.getColumns() < along;
-  if (fragment.getRows() != across ||
-      (fragment.getColumns() % along && !isPart)) // (C1)
+  if (fragment.getRows() != across || fragment.getColumns() % along) // (C1)
     return emitOpError() << "stores " << fragment << " in boxes of " << box
                          << ", expected a whole number of them";
-  int64_t boxes = getBoxes() * (1 + getMore().size());
-  if (boxes % staging.getBuffers()) // (C2)
-    return emitOpError() << "stores " << boxes << " boxes through "
+  if (getBoxes() % staging.getBuffers()) // (C2)
+    return emitOpError() << "stores " << getBoxes() << " boxes through "
                          << staging.getBuffers()
                          << " buffers, expected a multiple";
-  for (Value other : getMore())
-    if (other.getType() != fragment || getBoxes() != 1 ||
-        !getTransposed()) // (C3)
-      return emitOpError() << "stores " << fragment << " and "
-                           << other.getType()
-                           << ", expected transposed fragments of one box and "
-                              "shape";
   return success();
 }
 
@@ -336,4 +326,74 @@ LogicalResult StoreQuantizedOp::verify() {
     return emitOpError() << "has an output of " << getColumns()
                          << " columns, expected at least 1";
   return success();
+}
+
+LogicalResult TakeColumnsOp::verify() {
+  FragmentType from = getFragment().getType(), to = getResult().getType();
+  if (from.getRows() != to.getRows()) // (C1)
+    return emitOpError() << "takes " << to << " from " << from
+                         << ", expected as many rows";
+  int64_t first = getFirst(), most = from.getColumns() - to.getColumns();
+  if (first < 0 || first % 8 || first > most) // (C2)
+    return emitOpError() << "takes " << to << " from column " << first << " of "
+                         << from << " on, expected a multiple of 8 up to "
+                         << most;
+  return success();
+}
+
+LogicalResult JoinColumnsOp::verify() {
+  FragmentType whole = getResult().getType();
+  int64_t columns = 0;
+  for (Type type : getParts().getTypes()) {
+    auto part = cast<FragmentType>(type);
+    columns += part.getColumns();
+    if (part.getRows() != whole.getRows()) // (C1)
+      return emitOpError() << "makes " << whole << " of " << part
+                           << ", expected as many rows";
+  }
+  if (columns != whole.getColumns()) // (C2)
+    return emitOpError() << "makes " << whole << " of " << columns
+                         << " columns, expected as many";
+  return success();
+}
+
+LogicalResult PackOverOp::verify() {
+  FragmentType values = getValues().getType(), part = getPart().getType();
+  bool fits = values.getRows() == part.getRows() ||
+              values.getRows() * 2 == part.getRows();
+  if (values.getColumns() == part.getColumns() && fits) // (C1)
+    return success();
+  return emitOpError() << "packs " << values << " over " << part
+                       << ", expected as many columns, and rows or half of "
+                          "them";
+}
+
+LogicalResult WriteStagingOp::verify() {
+  FragmentType packed = getPacked().getType();
+  StagingType staging = getStaging().getType();
+  TileType box = staging.getBox();
+  int64_t buffer = getBuffer(), first = getFirst();
+  if (buffer < 0 || buffer >= staging.getBuffers()) // (C1)
+    return emitOpError() << "writes buffer " << buffer << " of "
+                         << staging.getBuffers() << ", expected 0 to "
+                         << staging.getBuffers() - 1;
+  int64_t rows = packed.getRows();
+  if (box.getColumns() != rows && box.getColumns() * 2 != rows) // (C2)
+    return emitOpError() << "writes " << packed << " to a box of " << box
+                         << ", expected boxes of " << rows << " or " << rows / 2
+                         << " columns";
+  int64_t most = box.getRows() - packed.getColumns();
+  if (first < 0 || first % 8 || first > most) // (C2) (C3)
+    return emitOpError() << "writes " << packed.getColumns()
+                         << " rows of a box of " << box << " from " << first
+                         << " on, expected a multiple of 8 up to " << most;
+  return success();
+}
+
+LogicalResult SendStagingOp::verify() {
+  int64_t buffers = getStaging().getType().getBuffers(), boxes = getBoxes();
+  if (boxes >= 1 && boxes <= buffers) // (C1)
+    return success();
+  return emitOpError() << "sends " << boxes << " of " << buffers
+                       << " buffers, expected 1 to " << buffers;
 }

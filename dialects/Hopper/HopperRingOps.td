@@ -217,7 +217,8 @@ def Hopper_ReleaseOp : Hopper_RingOp<"release"> {
     One arrival per warp at the stage's `empty` barrier, after all of its lanes got here.
     Every wgmma that reads the stage must have completed in this warp
     (`hopper.mma_throttle`, `hopper.mma_wait`).  With `cluster` it arrives in as many
-    CTAs: their producers fill this stage as well.
+    CTAs: their producers fill this stage as well.  With `when` it arrives where that is
+    true, for all lanes or none, without a branch.
 
     **Constraints**: (C1) a cluster has 1 to 16 CTAs.
 
@@ -225,8 +226,9 @@ def Hopper_ReleaseOp : Hopper_RingOp<"release"> {
     hopper.release %ring[%position] : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>
     ```
   }];
-  let arguments = (ins Hopper_RingType:$ring, I32:$position, DefaultValuedAttr<Hopper_Cluster, "1">:$cluster);
-  let assemblyFormat = "$ring `[` $position `]` (`cluster` $cluster^)? attr-dict `:` qualified(type($ring))";
+  let arguments = (ins Hopper_RingType:$ring, I32:$position, Optional<I1>:$when,
+                       DefaultValuedAttr<Hopper_Cluster, "1">:$cluster);
+  let assemblyFormat = "$ring `[` $position `]` (`when` $when^)? (`cluster` $cluster^)? attr-dict `:` qualified(type($ring))";
 }
 
 #endif

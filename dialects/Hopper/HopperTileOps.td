@@ -307,26 +307,21 @@ def Hopper_StoreTileOp : Hopper_Op<"store_tile"> {
     exactly n rows and full tiles and tails are the same instruction.
 
     Boxes take the buffers in turn and wait for the buffer's last store.  That counts
-    stores, so a tile is whole rounds of buffers.  A transposed fragment may be shorter
-    than the box: it has one box then.  Fragments after `and` lie behind the first,
-    across; as many boxes as there are buffers are then written and handed over together.
+    stores, so a tile is whole rounds of buffers.
 
-    **Constraints**: (C1) a fragment is a whole number of boxes, or shorter than one;
-    (C2) the boxes of all are a multiple of the buffers; (C3) all fragments have the same
-    shape, transposed and of one box if there are several.
+    **Constraints**: (C1) the fragment is a whole number of boxes; (C2) the boxes are a
+    multiple of the buffers.
 
     ```mlir
     hopper.store_tile %values, %out, %map[%column, %row] rows %count
         : !hopper.fragment<64x256>, !hopper.staging<4, <64x64xbf16>>
     ```
   }];
-  let arguments = (ins Hopper_FragmentType:$fragment, Variadic<Hopper_FragmentType>:$more,
-                       Hopper_StagingType:$staging, Hopper_Pointer:$map, I32:$column, I32:$row,
-                       I32:$count, UnitAttr:$transposed);
+  let arguments = (ins Hopper_FragmentType:$fragment, Hopper_StagingType:$staging,
+                       Hopper_Pointer:$map, I32:$column, I32:$row, I32:$count, UnitAttr:$transposed);
   let assemblyFormat = [{
-    $fragment `,` $staging `,` $map `[` $column `,` $row `]` `rows` $count (`and` $more^)?
+    $fragment `,` $staging `,` $map `[` $column `,` $row `]` `rows` $count
     (`transposed` $transposed^)? attr-dict `:` qualified(type($fragment)) `,` qualified(type($staging))
-    (`,` qualified(type($more))^)?
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{

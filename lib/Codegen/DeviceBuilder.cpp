@@ -185,6 +185,20 @@ void DeviceBuilder::ifElse(Value condition, function_ref<void()> body,
 }
 
 SmallVector<Value>
+DeviceBuilder::choose(Value condition, function_ref<SmallVector<Value>()> body,
+                      function_ref<SmallVector<Value>()> orElse) {
+  auto build = [&](function_ref<SmallVector<Value>()> values) {
+    return [this, values](OpBuilder &inner, Location) {
+      OpBuilder::InsertionGuard guard(*this);
+      setInsertionPoint(inner.getInsertionBlock(), inner.getInsertionPoint());
+      scf::YieldOp::create(*this, values());
+    };
+  };
+  auto op = scf::IfOp::create(*this, condition, build(body), build(orElse));
+  return llvm::to_vector_of<Value>(op.getResults());
+}
+
+SmallVector<Value>
 DeviceBuilder::loop(Operand lower, Operand upper, ValueRange carried,
                     function_ref<SmallVector<Value>(Value, ValueRange)> body) {
   auto op = scf::ForOp::create(*this, get(lower), get(upper), i32(1), carried,

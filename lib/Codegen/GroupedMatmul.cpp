@@ -4,6 +4,7 @@
 // before it and never exchanged.
 #include "GroupedMatmulFp8.h"
 #include "GroupedMatmulSchedule.h"
+#include "GroupedMatmulTails.h"
 
 #include "dialects/Hopper/HopperDialect.h"
 #include "moe/Codegen/DeviceBuilder.h"
@@ -25,9 +26,6 @@ static constexpr uint32_t gatherProducerRegisters = 56,
 /// accumulators.
 static constexpr uint32_t tailsProducerRegisters = 24,
                           tailsConsumerRegisters = 240;
-/// Tiles of a ring stage.
-static constexpr int64_t tokensTile = 0, weightsTile = 1;
-
 namespace {
 class GroupedMatmulBuilder {
 public:
@@ -65,20 +63,23 @@ private:
   void loadTokens(OutputTile tile, Value boxes, Value position, Value block);
   void loadWeights(OutputTile tile, Value position, Value block);
   void consumer();
-  void forEachNote(function_ref<void(OutputTile, Value, Value)> body);
+  using NoteBody = function_ref<SmallVector<Value>(OutputTile, Value live,
+                                                   Value start, ValueRange)>;
+  void forEachNote(ValueRange held, NoteBody body);
   void consumeTails(Value firstRow, Value staging);
   void consumeTile(OutputTile tile, Value start, Value firstRow, Value staging);
-  SmallVector<Value> multiply(Value start, Value blocks, Value firstRow,
-                              int64_t columns);
+  Value multiply(Value start, Value blocks, Value firstRow);
   void computeTile(OutputTile tile, Value live, Value start, Value firstRow,
-                   Value staging, int64_t columns);
+                   Value staging);
   void finishTile(OutputTile tile, Value live, Value firstRow, Value staging,
-                  SmallVector<Value> sums);
+                  Value sum);
+  SmallVector<Value> finishTails(OutputTile tile, Value live, Value firstRow,
+                                 Value staging, ValueRange sums);
   void keepTurning(Value position, Value blocks);
   Value multiplyFp8(OutputTile tile, Value row, Value live, Value weightRow,
                     Value start, Value firstRow);
-  Value applyEpilogue(Value values, OutputTile tile, Value row, Value live,
-                      Value weightRow);
+  Value loadBias(OutputTile tile, int64_t columns, Value weightRow);
+  Value applyEpilogue(Value values, Value bias, Value row, Value live);
   void sleepSometimes(Value position, int64_t role);
 
   DeviceBuilder &b;
@@ -351,48 +352,40 @@ void GroupedMatmulBuilder::gatherProducer() {
 // Consumer
 //===----------------------------------------------------------------------===//
 
-/// The products of all K blocks with so many of the ring's rows on wgmma's
-/// second side; one group per fragment of 64 rows stays in flight: a stage is
-/// released when the groups after it have been issued.  The first block starts
-/// the sums, so they are never zeroed.
-SmallVector<Value> GroupedMatmulBuilder::multiply(Value start, Value blocks,
-                                                  Value firstRow,
-                                                  int64_t columns) {
+/// The products of all K blocks; one group stays in flight: a stage is released
+/// when the group after it has been issued.  The first block starts the sum, so
+/// it is never zeroed.
+Value GroupedMatmulBuilder::multiply(Value start, Value blocks,
+                                     Value firstRow) {
+  int64_t columns = spec.swap ? spec.tileTokens : spec.tileWeights;
   auto accType = AccumulatorType::get(b.getContext(), wgmmaRows, columns);
   int64_t lhs = spec.swap ? weightsTile : tokensTile;
   int64_t rhs = spec.swap ? tokensTile : weightsTile;
-  auto issue = [&](Value position, ValueRange sums) {
-    SmallVector<Value> next;
-    for (int64_t i = 0; i < plan.fragments; ++i) {
-      Value row = i ? b.add(firstRow, i * wgmmaRows) : firstRow;
-      next.push_back(MmaOp::create(b, accType, ring, position, lhs, row, rhs,
-                                   sums.empty() ? Value() : sums[i],
-                                   /*unless=*/Value(), /*first=*/0));
-    }
-    return next;
+  auto issue = [&](Value position, Value sum) -> Value {
+    return MmaOp::create(b, accType, ring, position, lhs, firstRow, rhs, sum,
+                         /*unless=*/Value(), /*first=*/0);
   };
   // With a note the tile was read from the first stage.
-  if (!spec.tails && !split)
+  if (!split)
     WaitFullOp::create(b, ring, start, spec.gather);
-  SmallVector<Value> sums = issue(start, {});
-  sums = b.loop(1, blocks, sums,
-                [&](Value block, ValueRange carried) -> SmallVector<Value> {
-                  Value position = b.add(start, block);
-                  sleepSometimes(position, 1);
-                  WaitFullOp::create(b, ring, position, spec.gather);
-                  SmallVector<Value> next = issue(position, carried);
-                  MmaThrottleOp::create(b, plan.fragments);
-                  ReleaseOp::create(b, ring, b.sub(position, 1), spec.cluster);
-                  return next;
-                });
-  if (spec.tails)
-    b.keepRolled(sums.front().getDefiningOp());
-  auto type = FragmentType::get(b.getContext(), accType.getRows(),
-                                accType.getColumns());
-  for (Value &sum : sums)
-    sum = MmaWaitOp::create(b, type, sum);
-  ReleaseOp::create(b, ring, b.add(start, b.sub(blocks, 1)), spec.cluster);
-  return sums;
+  Value sum = issue(start, Value());
+  sum = b.loop(1, blocks, sum,
+               [&](Value block, ValueRange carried) -> SmallVector<Value> {
+                 Value position = b.add(start, block);
+                 sleepSometimes(position, 1);
+                 WaitFullOp::create(b, ring, position, spec.gather);
+                 Value next = issue(position, carried.front());
+                 MmaThrottleOp::create(b, 1);
+                 ReleaseOp::create(b, ring, b.sub(position, 1),
+                                   /*when=*/Value(), spec.cluster);
+                 return {next};
+               })
+            .front();
+  auto type = FragmentType::get(b.getContext(), wgmmaRows, columns);
+  sum = MmaWaitOp::create(b, type, sum);
+  ReleaseOp::create(b, ring, b.add(start, b.sub(blocks, 1)), /*when=*/Value(),
+                    spec.cluster);
+  return sum;
 }
 
 Value GroupedMatmulBuilder::multiplyFp8(OutputTile tile, Value row, Value live,
@@ -414,17 +407,29 @@ void GroupedMatmulBuilder::keepTurning(Value start, Value blocks) {
     Value position = b.add(start, block);
     sleepSometimes(position, 2);
     WaitFullOp::create(b, ring, position, /*gathered=*/false);
-    ReleaseOp::create(b, ring, position, /*cluster=*/1);
+    ReleaseOp::create(b, ring, position, /*when=*/Value(), /*cluster=*/1);
     return {};
   });
 }
 
+/// For a fragment of so many columns whose first weight row within the expert
+/// is `weightRow`; null without bias.
+Value GroupedMatmulBuilder::loadBias(OutputTile tile, int64_t columns,
+                                     Value weightRow) {
+  if (!spec.bias)
+    return Value();
+  auto type =
+      SliceType::get(b.getContext(), spec.swap ? Axis::Rows : Axis::Columns,
+                     wgmmaRows, columns);
+  Value first = b.add(b.mul(tile.expert, spec.n), weightRow);
+  return LoadSliceOp::create(b, type, argument("bias"), first,
+                             b.sub(spec.n, weightRow));
+}
+
 /// Bias, pairing, row weight, in this order.  `row` and `live` are the first
-/// token of the fragment and how many there are; `weightRow` is its first
-/// weight row within the expert.
-Value GroupedMatmulBuilder::applyEpilogue(Value values, OutputTile tile,
-                                          Value row, Value live,
-                                          Value weightRow) {
+/// token of the fragment and how many there are.
+Value GroupedMatmulBuilder::applyEpilogue(Value values, Value bias, Value row,
+                                          Value live) {
   Axis tokens = spec.swap ? Axis::Columns : Axis::Rows;
   Axis weights = spec.swap ? Axis::Rows : Axis::Columns;
   auto elementwise = [&](Value slice, bool multiply) {
@@ -440,18 +445,8 @@ Value GroupedMatmulBuilder::applyEpilogue(Value values, OutputTile tile,
     YieldOp::create(b, result);
     values = op;
   };
-  auto slice = [&](StringRef name, Axis axis, Value first, Value count) {
-    auto type = cast<FragmentType>(values.getType());
-    return LoadSliceOp::create(
-        b,
-        SliceType::get(b.getContext(), axis, type.getRows(), type.getColumns()),
-        argument(name), first, count);
-  };
-  if (spec.bias)
-    elementwise(slice("bias", weights,
-                      b.add(b.mul(tile.expert, spec.n), weightRow),
-                      b.sub(spec.n, weightRow)),
-                /*multiply=*/false);
+  if (bias)
+    elementwise(bias, /*multiply=*/false);
   if (spec.isPaired()) {
     auto type = cast<FragmentType>(values.getType());
     bool rows = weights == Axis::Rows;
@@ -471,59 +466,83 @@ Value GroupedMatmulBuilder::applyEpilogue(Value values, OutputTile tile,
                : createClampedSwiglu(b, gate, up, spec.alpha, spec.limit));
     values = op;
   }
-  if (spec.rowScale)
-    elementwise(slice("scale", tokens, row, live), /*multiply=*/true);
+  if (spec.rowScale) {
+    auto type = cast<FragmentType>(values.getType());
+    auto slice = SliceType::get(b.getContext(), tokens, type.getRows(),
+                                type.getColumns());
+    elementwise(LoadSliceOp::create(b, slice, argument("scale"), row, live),
+                /*multiply=*/true);
+  }
   return values;
 }
 
 /// Products, epilogue and store of one tile; `live` of its tokens are stored.
 void GroupedMatmulBuilder::computeTile(OutputTile tile, Value live, Value start,
-                                       Value firstRow, Value staging,
-                                       int64_t columns) {
+                                       Value firstRow, Value staging) {
   if (spec.fp8) {
     Value row = spec.swap ? tile.row : b.add(tile.row, firstRow);
     Value weightRow = spec.swap ? b.add(tile.column, firstRow) : tile.column;
-    return finishTile(
-        tile, live, firstRow, staging,
-        {multiplyFp8(tile, row, live, weightRow, start, firstRow)});
+    return finishTile(tile, live, firstRow, staging,
+                      multiplyFp8(tile, row, live, weightRow, start, firstRow));
   }
-  SmallVector<Value> sums = multiply(start, tile.blocks, firstRow, columns);
+  Value sum = multiply(start, tile.blocks, firstRow);
   if (spec.split <= 1)
-    return finishTile(tile, live, firstRow, staging, sums);
+    return finishTile(tile, live, firstRow, staging, sum);
   Value consumer = b.shr(firstRow, 6);
-  Value isLast = split->leave(sums.front(), tile.part, consumer);
+  Value isLast = split->leave(sum, tile.part, consumer);
   b.ifThen(isLast, [&] {
     finishTile(tile, live, firstRow, staging,
-               {split->gather(sums.front(), tile.part, consumer)});
+               split->gather(sum, tile.part, consumer));
   });
 }
 
 void GroupedMatmulBuilder::finishTile(OutputTile tile, Value live,
                                       Value firstRow, Value staging,
-                                      SmallVector<Value> sums) {
+                                      Value sum) {
   Value row = spec.swap ? tile.row : b.add(tile.row, firstRow);
   Value weightRow = spec.swap ? b.add(tile.column, firstRow) : tile.column;
   Value column = spec.isPaired() ? b.shr(weightRow, 1) : weightRow;
-  for (auto [i, values] : llvm::enumerate(sums))
-    values = applyEpilogue(values, tile, row, live,
-                           i ? b.add(weightRow, i * wgmmaRows) : weightRow);
+  int64_t columns = cast<FragmentType>(sum.getType()).getColumns();
+  Value bias = loadBias(tile, columns, weightRow);
+  Value values = applyEpilogue(sum, bias, row, live);
   if (spec.quantize)
-    StoreQuantizedOp::create(b, sums.front(), staging, argument("y"), column,
-                             row, live, spec.getOutputColumns(),
-                             argument("y_scale"), argument("scale_rows"));
+    StoreQuantizedOp::create(b, values, staging, argument("y"), column, row,
+                             live, spec.getOutputColumns(), argument("y_scale"),
+                             argument("scale_rows"));
   else
-    StoreTileOp::create(b, sums.front(), ArrayRef(sums).drop_front(), staging,
-                        argument("y"), column, row, live, spec.swap);
+    StoreTileOp::create(b, values, staging, argument("y"), column, row, live,
+                        spec.swap);
+}
+
+/// With tails; gives fragments that the next tile begins in.
+SmallVector<Value> GroupedMatmulBuilder::finishTails(OutputTile tile,
+                                                     Value live, Value firstRow,
+                                                     Value staging,
+                                                     ValueRange sums) {
+  Value weightRow = b.add(tile.column, firstRow);
+  Value column = spec.isPaired() ? b.shr(weightRow, 1) : weightRow;
+  // Before the pieces, which may be passed over.
+  SmallVector<Value> biases(plan.fragments);
+  for (auto [i, bias] : llvm::enumerate(biases))
+    bias = loadBias(tile, getPieceTokens(spec.tileTokens),
+                    b.add(weightRow, i * wgmmaRows));
+  return storeLive(b, {staging, argument("y"), column, tile.row, live}, sums,
+                   [&](Piece piece) {
+                     return applyEpilogue(piece.values, biases[piece.fragment],
+                                          b.add(tile.row, piece.first),
+                                          b.sub(live, piece.first));
+                   });
 }
 
 /// Calls `body` with each tile that the producer notes, how many of its rows
-/// are live, and the ring position where it begins.
-void GroupedMatmulBuilder::forEachNote(
-    function_ref<void(OutputTile, Value, Value)> body) {
-  enum { Position, Row, Code, Column, Expert };
-  Value zero = b.i32(0);
+/// are live, the ring position where it begins, and values that `body` gives on
+/// to the next tile, at first `held`.
+void GroupedMatmulBuilder::forEachNote(ValueRange held, NoteBody body) {
+  enum { Position, Row, Code, Column, Expert, Held };
+  SmallVector<Value> first(Held, b.i32(0));
+  llvm::append_range(first, held);
   b.loopWhile(
-      {zero, zero, zero, zero, zero},
+      first,
       [&](ValueRange s) -> std::pair<Value, SmallVector<Value>> {
         sleepSometimes(s[Position], 1);
         WaitFullOp::create(b, ring, s[Position], spec.gather);
@@ -531,8 +550,10 @@ void GroupedMatmulBuilder::forEachNote(
                                        ring, s[Position]);
         // Known to be uniform: branches on it must not look divergent to ptxas.
         Value code = b.uniform(note.getB());
-        return {b.less(-1, code),
-                {s[Position], note.getA(), code, note.getC(), note.getD()}};
+        SmallVector<Value> next{s[Position], note.getA(), code, note.getC(),
+                                note.getD()};
+        llvm::append_range(next, s.drop_front(Held));
+        return {b.less(-1, code), next};
       },
       [&](ValueRange s) -> SmallVector<Value> {
         Value live = s[Code], part, blocks = b.i32(kBlocks);
@@ -540,29 +561,26 @@ void GroupedMatmulBuilder::forEachNote(
           std::tie(live, part) = split->decode(s[Code]);
           blocks = split->getBlocks(part).count;
         }
-        body({s[Expert], s[Row], b.add(s[Row], live), s[Column],
-              /*firstBlock=*/Value(), blocks, part},
-             live, s[Position]);
-        return {b.add(s[Position], blocks), s[Row], s[Code], s[Column],
-                s[Expert]};
+        SmallVector<Value> after =
+            body({s[Expert], s[Row], b.add(s[Row], live), s[Column],
+                  /*firstBlock=*/Value(), blocks, part},
+                 live, s[Position], s.drop_front(Held));
+        SmallVector<Value> next{b.add(s[Position], blocks), s[Row], s[Code],
+                                s[Column], s[Expert]};
+        llvm::append_range(next, after);
+        return next;
       });
 }
 
-/// One body for each token side that a product may have, complete from the
-/// first product to the store: accumulators do not cross branches.
 void GroupedMatmulBuilder::consumeTails(Value firstRow, Value staging) {
-  forEachNote([&](OutputTile tile, Value live, Value start) {
-    auto choose = [&](auto choose, ArrayRef<int64_t> sides) -> void {
-      if (sides.size() == 1)
-        return computeTile(tile, live, start, firstRow, staging, sides.front());
-      size_t half = sides.size() / 2;
-      b.ifElse(
-          b.less(sides[half - 1], live),
-          [&] { choose(choose, sides.drop_front(half)); },
-          [&] { choose(choose, sides.take_front(half)); });
-    };
-    choose(choose, plan.sides);
-  });
+  auto beforeStage = [&](Value position) { sleepSometimes(position, 1); };
+  forEachNote(createHeldFragments(b, spec, plan.fragments),
+              [&](OutputTile tile, Value live, Value start, ValueRange held) {
+                SidesProduct product{spec,  plan.sides,  ring, firstRow,
+                                     start, tile.blocks, live, beforeStage};
+                return finishTails(tile, live, firstRow, staging,
+                                   multiplySides(b, product, held));
+              });
 }
 
 void GroupedMatmulBuilder::consumeTile(OutputTile tile, Value start,
@@ -570,10 +588,7 @@ void GroupedMatmulBuilder::consumeTile(OutputTile tile, Value start,
   Value row = spec.swap ? tile.row : b.add(tile.row, firstRow);
   // Known to be uniform: branches on it must not look divergent to ptxas.
   Value live = b.uniform(b.sub(tile.end, row));
-  auto compute = [&] {
-    computeTile(tile, live, start, firstRow, staging,
-                spec.swap ? spec.tileTokens : spec.tileWeights);
-  };
+  auto compute = [&] { computeTile(tile, live, start, firstRow, staging); };
   if (spec.skipDead)
     b.ifElse(b.less(0, live), compute,
              [&] { keepTurning(start, tile.blocks); });
@@ -589,8 +604,9 @@ void GroupedMatmulBuilder::consumer() {
   if (spec.tails)
     consumeTails(firstRow, staging);
   else if (split)
-    forEachNote([&](OutputTile tile, Value, Value start) {
+    forEachNote({}, [&](OutputTile tile, Value, Value start, ValueRange) {
       consumeTile(tile, start, firstRow, staging);
+      return SmallVector<Value>();
     });
   else
     schedule->forEach([&](OutputTile tile, Value start) {

@@ -181,7 +181,10 @@ Value Multiplier::promote() {
                   next = load(b.min(b.add(block, 1), kBlocks - 1));
                 Value partial = MmaWaitOp::create(b, partType, products);
                 if (part == parts - 1)
-                  ReleaseOp::create(b, product.ring, position);
+                  // Without a branch, or LLVM moves the sums of the parts
+                  // before behind it, and needs copies of what they read.
+                  ReleaseOp::create(b, product.ring, position,
+                                    /*when=*/b.boolean(true));
                 sum = PromoteOp::create(b, partial, unitsOf(units, part), sum,
                                         alternate, part * partColumns);
                 acc = MmaResumeOp::create(b, accType, partial);
@@ -207,7 +210,8 @@ Value Multiplier::rescale() {
         ValueRange from = state.take_front(unitCount);
         Value position = b.add(tile.start, block);
         Value sum = MmaWaitOp::create(b, partType, state.back());
-        ReleaseOp::create(b, product.ring, b.sub(position, 1));
+        ReleaseOp::create(b, product.ring, b.sub(position, 1),
+                          /*when=*/Value());
         SmallVector<Value> to =
             multiplyScales(state.drop_front(unitCount).drop_back());
         sum = RescaleOp::create(b, sum, from, to, alternate);
@@ -220,7 +224,8 @@ Value Multiplier::rescale() {
         return values;
       });
   Value sum = MmaWaitOp::create(b, partType, last.back());
-  ReleaseOp::create(b, product.ring, b.add(tile.start, kBlocks - 1));
+  ReleaseOp::create(b, product.ring, b.add(tile.start, kBlocks - 1),
+                    /*when=*/Value());
   return RescaleOp::create(b, sum, ValueRange(last).take_front(unitCount),
                            ValueRange(), alternate);
 }

@@ -11,6 +11,8 @@ constexpr int64_t consumers = 2;
 constexpr int64_t wgmmaRows = 64;
 /// One swizzled row of bf16.
 constexpr int64_t blockColumns = 64;
+/// Tiles of a ring stage.
+constexpr int64_t tokensTile = 0, weightsTile = 1;
 
 struct GroupedMatmulPlan {
   int64_t stages, buffers;

@@ -47,7 +47,10 @@ void moe::addDeviceKernelPasses(OpPassManager &manager, DeviceFormat format,
   OpPassManager &device = manager.nest<gpu::GPUModuleOp>();
   device.addPass(createConvertHopperToNVVMPass());
   // Before the loops lose their form: hoists addresses, shares ring positions.
-  device.addPass(createCanonicalizerPass());
+  // Bottom up: branches with a value per register take long the other way.
+  GreedyRewriteConfig upwards;
+  upwards.setUseTopDownTraversal(false);
+  device.addPass(createCanonicalizerPass(upwards));
   device.addPass(createCSEPass());
   device.addPass(createSCFToControlFlowPass());
   // Brings cf and arith to llvm as well; cf cannot be converted alone inside a

@@ -94,6 +94,11 @@ public:
   void ifThen(mlir::Value condition, llvm::function_ref<void()> body);
   void ifElse(mlir::Value condition, llvm::function_ref<void()> body,
               llvm::function_ref<void()> orElse);
+  /// The same with values; both give as many, of the same types.
+  llvm::SmallVector<mlir::Value>
+  choose(mlir::Value condition,
+         llvm::function_ref<llvm::SmallVector<mlir::Value>()> body,
+         llvm::function_ref<llvm::SmallVector<mlir::Value>()> orElse);
   /// `for (i = lower; i < upper; ++i)` carrying values; `body` returns the next
   /// ones.
   llvm::SmallVector<mlir::Value>

@@ -19,10 +19,12 @@ using namespace mlir;
 using namespace moe;
 using namespace moe::hopper;
 
-/// Registers of one thread as an LLVM struct.
-static Type getStruct(Type element, int64_t count) {
-  return LLVM::LLVMStructType::getLiteral(element.getContext(),
-                                          SmallVector<Type>(count, element));
+/// Registers of one thread, a value each: LLVM takes far longer for structs
+/// that branches carry.
+static LogicalResult addRegisters(SmallVectorImpl<Type> &types, Type element,
+                                  int64_t count) {
+  types.append(count, element);
+  return success();
 }
 
 static void addConversions(TypeConverter &converter, MLIRContext *context) {
@@ -32,19 +34,22 @@ static void addConversions(TypeConverter &converter, MLIRContext *context) {
   converter.addConversion([](Type type) { return type; });
   converter.addConversion([=](RingType) { return shared; });
   converter.addConversion([=](StagingType) { return shared; });
-  converter.addConversion([=](AccumulatorType type) {
+  using Types = SmallVectorImpl<Type>;
+  converter.addConversion([=](AccumulatorType type, Types &types) {
     FragmentLayout layout(type.getRows(), type.getColumns());
-    return getStruct(f32, layout.getRegisters());
+    return addRegisters(types, f32, layout.getRegisters());
   });
-  converter.addConversion([=](FragmentType type) {
-    return getStruct(f32, FragmentLayout(type).getRegisters());
+  converter.addConversion([=](FragmentType type, Types &types) {
+    return addRegisters(types, f32, FragmentLayout(type).getRegisters());
   });
-  converter.addConversion([=](SliceType type) {
+  converter.addConversion([=](SliceType type, Types &types) {
     FragmentLayout layout(type.getRows(), type.getColumns());
-    return getStruct(f32, layout.getSliceValues(type.getAxis()));
+    return addRegisters(types, f32, layout.getSliceValues(type.getAxis()));
   });
   converter.addConversion([=](GatheredType type) {
-    return getStruct(global, type.getTile().getRows() / 16);
+    int64_t count = type.getTile().getRows() / 16;
+    return LLVM::LLVMStructType::getLiteral(context,
+                                            SmallVector<Type>(count, global));
   });
 }
 
@@ -62,6 +67,7 @@ struct ConvertHopperToNVVM
     populateRingPatterns(converter, patterns);
     populateTilePatterns(converter, patterns);
     populateStorePatterns(converter, patterns);
+    populatePiecePatterns(converter, patterns);
     populateSchedulePatterns(converter, patterns);
     populateScalePatterns(converter, patterns);
     populateSplitPatterns(converter, patterns);

@@ -18,6 +18,9 @@ void populateTilePatterns(const mlir::TypeConverter &converter,
 /// Staging and stores.
 void populateStorePatterns(const mlir::TypeConverter &converter,
                            mlir::RewritePatternSet &patterns);
+/// Fragments that go to the output column by column.
+void populatePiecePatterns(const mlir::TypeConverter &converter,
+                           mlir::RewritePatternSet &patterns);
 /// The schedule of tiles.
 void populateSchedulePatterns(const mlir::TypeConverter &converter,
                               mlir::RewritePatternSet &patterns);
@@ -30,12 +33,9 @@ void populateScalePatterns(const mlir::TypeConverter &converter,
 void populateSplitPatterns(const mlir::TypeConverter &converter,
                            mlir::RewritePatternSet &patterns);
 
-/// A converted accumulator, fragment or slice of these registers.
-mlir::Value packRegisters(DeviceBuilder &b, mlir::Type type,
-                          llvm::ArrayRef<mlir::Value> values);
-/// The registers of a converted accumulator, fragment or slice.
-llvm::SmallVector<mlir::Value> unpackRegisters(DeviceBuilder &b,
-                                               mlir::Value registers);
+/// The values of a struct that assembly gives.
+llvm::SmallVector<mlir::Value> unpackStruct(DeviceBuilder &b,
+                                            mlir::Value values);
 
 /// Position mod stages.
 inline mlir::Value getStage(DeviceBuilder &b, hopper::RingType ring,
@@ -52,6 +52,16 @@ mlir::Value getCoordinate(DeviceBuilder &b, hopper::ThreadCoordinate at);
 
 /// The named barrier of a warpgroup, whose number in the CTA is `group`.
 void createGroupBarrier(DeviceBuilder &b, mlir::Value group);
+/// Lets the leader of a warpgroup wait until at most so many of its stores are
+/// still reading, and the others for the leader.
+void createStagingWait(DeviceBuilder &b, mlir::Value leader, mlir::Value group,
+                       int64_t pending);
+/// Address in a box, for this lane, of the row it gives to one stmatrix of 8x8
+/// matrices from number `first` of the box on: lanes 8 i .. 8 i + 7 hold the
+/// rows of matrix i.
+mlir::Value getMatrixRow(DeviceBuilder &b, mlir::Value box,
+                         hopper::TileType tile, int64_t first, int64_t halves,
+                         bool transposed);
 /// Writes 8x8 matrices of two-byte elements to a box by stmatrix, `halves` for
 /// each 16 bytes of columns.
 void writeBox(DeviceBuilder &b, mlir::Value box, hopper::TileType tile,

@@ -290,15 +290,27 @@ struct ReleasePattern : RingPattern<ReleaseOp> {
     // Without it the compiler may run lane 0 ahead of lanes that still poll the
     // `full` barrier; the stage is then filled again and they miss their phase.
     NVVM::SyncWarpOp::create(b, b.i32(-1));
+    auto both = [&](Value condition) {
+      return op.getWhen() ? b.both(condition, adaptor.getWhen()) : condition;
+    };
     if (op.getCluster() == 1) {
-      b.ifThen(b.equal(b.lane(), 0), [&] {
-        NVVM::MBarrierArriveOp::create(b, Type(), barrier, Value());
-      });
+      Value arrives = both(b.equal(b.lane(), 0));
+      if (!op.getWhen()) {
+        b.ifThen(arrives, [&] {
+          NVVM::MBarrierArriveOp::create(b, Type(), barrier, Value());
+        });
+        return;
+      }
+      b.assembly(Type(),
+                 {barrier, arith::ExtUIOp::create(b, b.getI32Type(), arrives)},
+                 "{\n.reg .pred arrives;\nsetp.ne.b32 arrives, $1, 0;\n"
+                 "@arrives mbarrier.arrive.shared.b64 _, [$0];\n}",
+                 "l,r,~{memory}");
       return;
     }
     // Relaxed: what is handed over was read by wgmma, which has been waited
     // for; a release to the cluster would be a barrier of all memory.
-    b.ifThen(b.less(b.lane(), op.getCluster()), [&] {
+    b.ifThen(both(b.less(b.lane(), op.getCluster())), [&] {
       auto remote = LLVM::LLVMPointerType::get(b.getContext(), 7);
       NVVM::MBarrierArriveOp::create(
           b, Type(), NVVM::MapaOp::create(b, remote, barrier, b.lane()),

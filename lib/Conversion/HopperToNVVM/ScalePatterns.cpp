@@ -14,12 +14,9 @@ namespace {
 /// Which value of which slice each element of a fragment meets.
 class Units {
 public:
-  Units(DeviceBuilder &b, FragmentType type, Axis axis, ValueRange slices,
+  Units(FragmentType type, Axis axis, ArrayRef<ValueRange> slices,
         std::optional<Axis> alternate)
-      : layout(type), axis(axis), alternate(alternate) {
-    for (Value slice : slices)
-      values.push_back(unpackRegisters(b, slice));
-  }
+      : layout(type), axis(axis), alternate(alternate), values(slices) {}
 
   /// The number of a register's unit among all, and its value.
   int64_t number(int64_t reg) const {
@@ -42,7 +39,7 @@ private:
   FragmentLayout layout;
   Axis axis;
   std::optional<Axis> alternate;
-  SmallVector<SmallVector<Value>> values;
+  SmallVector<ValueRange> values;
 };
 
 static Axis axisOf(ValueRange slices) {
@@ -52,14 +49,13 @@ static Axis axisOf(ValueRange slices) {
 struct ScaleSlicePattern : OpConversionPattern<ScaleSliceOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult
-  matchAndRewrite(ScaleSliceOp op, OpAdaptor adaptor,
+  matchAndRewrite(ScaleSliceOp op, OneToNOpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
     DeviceBuilder b(op.getLoc(), rewriter);
-    SmallVector<Value> values = unpackRegisters(b, adaptor.getSlice());
+    SmallVector<Value> values(adaptor.getSlice());
     for (Value &value : values)
-      value = arith::MulFOp::create(b, value, adaptor.getFactor());
-    rewriter.replaceOp(op,
-                       packRegisters(b, adaptor.getSlice().getType(), values));
+      value = arith::MulFOp::create(b, value, adaptor.getFactor().front());
+    rewriter.replaceOpWithMultiple(op, {values});
     return success();
   }
 };
@@ -72,8 +68,7 @@ struct ZeroFragmentPattern : OpConversionPattern<ZeroFragmentOp> {
     DeviceBuilder b(op.getLoc(), rewriter);
     FragmentType type = op.getFragment().getType();
     SmallVector<Value> zeros(FragmentLayout(type).getRegisters(), b.f32(0.0f));
-    rewriter.replaceOp(
-        op, packRegisters(b, getTypeConverter()->convertType(type), zeros));
+    rewriter.replaceOpWithMultiple(op, {zeros});
     return success();
   }
 };
@@ -81,9 +76,9 @@ struct ZeroFragmentPattern : OpConversionPattern<ZeroFragmentOp> {
 struct MmaResumePattern : OpConversionPattern<MmaResumeOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult
-  matchAndRewrite(MmaResumeOp op, OpAdaptor adaptor,
+  matchAndRewrite(MmaResumeOp op, OneToNOpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
-    rewriter.replaceOp(op, adaptor.getFragment());
+    rewriter.replaceOpWithMultiple(op, {adaptor.getFragment()});
     return success();
   }
 };
@@ -91,24 +86,20 @@ struct MmaResumePattern : OpConversionPattern<MmaResumeOp> {
 struct PromotePattern : OpConversionPattern<PromoteOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult
-  matchAndRewrite(PromoteOp op, OpAdaptor adaptor,
+  matchAndRewrite(PromoteOp op, OneToNOpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
     DeviceBuilder b(op.getLoc(), rewriter);
     FragmentType type = op.getPartial().getType();
-    SmallVector<Value> partial = unpackRegisters(b, adaptor.getPartial());
-    Units units(b, type, axisOf(op.getUnits()), adaptor.getUnits(),
+    Units units(type, axisOf(op.getUnits()), adaptor.getUnits(),
                 op.getAlternate());
     // Eight columns are 2 * halves registers; they follow each other.
     int64_t first = op.getFirst() / 8 * 2 * FragmentLayout(type).getHalves();
-    Value sum = adaptor.getSum();
-    for (auto [reg, value] : llvm::enumerate(partial)) {
-      int64_t at = first + reg;
-      Value old = LLVM::ExtractValueOp::create(b, sum, at);
-      Value unit = units.get(units.number(reg));
-      Value next = LLVM::FMAOp::create(b, value, unit, old);
-      sum = LLVM::InsertValueOp::create(b, sum, next, at);
+    SmallVector<Value> sums(adaptor.getSum());
+    for (auto [reg, value] : llvm::enumerate(adaptor.getPartial())) {
+      Value &sum = sums[first + reg];
+      sum = LLVM::FMAOp::create(b, value, units.get(units.number(reg)), sum);
     }
-    rewriter.replaceOp(op, sum);
+    rewriter.replaceOpWithMultiple(op, {sums});
     return success();
   }
 };
@@ -116,21 +107,20 @@ struct PromotePattern : OpConversionPattern<PromoteOp> {
 struct RescalePattern : OpConversionPattern<RescaleOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult
-  matchAndRewrite(RescaleOp op, OpAdaptor adaptor,
+  matchAndRewrite(RescaleOp op, OneToNOpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
     DeviceBuilder b(op.getLoc(), rewriter);
     FragmentType type = op.getFragment().getType();
     Axis axis = axisOf(op.getFrom());
-    Units from(b, type, axis, adaptor.getFrom(), op.getAlternate());
-    Units to(b, type, axis, adaptor.getTo(), op.getAlternate());
+    Units from(type, axis, adaptor.getFrom(), op.getAlternate());
+    Units to(type, axis, adaptor.getTo(), op.getAlternate());
     Value least = b.f32(1e-20f);
     auto bounded = [&](const Units &units, int64_t number) {
       return arith::MaximumFOp::create(b, units.get(number), least).getResult();
     };
     DenseMap<int64_t, Value> ratios;
     SmallVector<Value> results;
-    for (auto [reg, value] :
-         llvm::enumerate(unpackRegisters(b, adaptor.getFragment()))) {
+    for (auto [reg, value] : llvm::enumerate(adaptor.getFragment())) {
       int64_t number = from.number(reg);
       Value &ratio = ratios[number];
       if (!ratio) {
@@ -143,8 +133,7 @@ struct RescalePattern : OpConversionPattern<RescaleOp> {
       }
       results.push_back(arith::MulFOp::create(b, value, ratio));
     }
-    rewriter.replaceOp(
-        op, packRegisters(b, adaptor.getFragment().getType(), results));
+    rewriter.replaceOpWithMultiple(op, {results});
     return success();
   }
 };
@@ -203,14 +192,15 @@ struct StoreQuantizedPattern : OpConversionPattern<StoreQuantizedOp> {
   }
 
   LogicalResult
-  matchAndRewrite(StoreQuantizedOp op, OpAdaptor adaptor,
+  matchAndRewrite(StoreQuantizedOp op, OneToNOpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
     DeviceBuilder b(op.getLoc(), rewriter);
     FragmentLayout layout(op.getFragment().getType());
     TileType tile = op.getStaging().getType().getBox();
-    SmallVector<Value> values = unpackRegisters(b, adaptor.getFragment());
-    Value column = adaptor.getColumn(), row = adaptor.getRow();
-    Value count = adaptor.getCount();
+    SmallVector<Value> values(adaptor.getFragment());
+    Value column = adaptor.getColumn().front(), row = adaptor.getRow().front();
+    Value count = adaptor.getCount().front();
+    Value staging = adaptor.getStaging().front();
     dropColumns(b, layout, column, op.getColumns(), values);
     // Magnitudes order as integers do, NaN above all.
     SmallVector<Value> largest(2, b.i32(0)), inverses;
@@ -218,8 +208,8 @@ struct StoreQuantizedPattern : OpConversionPattern<StoreQuantizedOp> {
       Value &most = largest[layout.getSliceValue(Axis::Rows, reg)];
       most = b.max(most, b.bitAnd(b.toBits(value), 0x7FFFFFFF));
     }
-    Value scales = b.toGlobal(adaptor.getScales());
-    Value block = b.mul(b.shr(column, 7), adaptor.getPitch());
+    Value scales = b.toGlobal(adaptor.getScales().front());
+    Value block = b.mul(b.shr(column, 7), adaptor.getPitch().front());
     Value owner = b.equal(b.bitAnd(b.lane(), 3), 0);
     for (auto [half, most] : llvm::enumerate(largest)) {
       for (int64_t distance : {1, 2})
@@ -241,11 +231,11 @@ struct StoreQuantizedPattern : OpConversionPattern<StoreQuantizedOp> {
       NVVM::CpAsyncBulkWaitGroupOp::create(b, 0, b.getUnitAttr());
     });
     createGroupBarrier(b, group);
-    writeBox(b, adaptor.getStaging(), tile, matrices, /*halves=*/2,
+    writeBox(b, staging, tile, matrices, /*halves=*/2,
              /*transposed=*/false);
     createAsyncProxyFence(b);
     createGroupBarrier(b, group);
-    storeBox(b, adaptor.getMap(), adaptor.getStaging(), tile, leader,
+    storeBox(b, adaptor.getMap().front(), staging, tile, leader,
              b.shr(column, 1), row, count);
     rewriter.eraseOp(op);
     return success();

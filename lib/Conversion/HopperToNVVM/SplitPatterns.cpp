@@ -85,12 +85,12 @@ struct DrawTicketPattern : OpConversionPattern<DrawTicketOp> {
 struct StorePartPattern : OpConversionPattern<StorePartOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult
-  matchAndRewrite(StorePartOp op, OpAdaptor adaptor,
+  matchAndRewrite(StorePartOp op, OneToNOpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
     DeviceBuilder b(op.getLoc(), rewriter);
-    SmallVector<Value> values = unpackRegisters(b, adaptor.getFragment());
-    Value part =
-        getPart(b, adaptor.getParts(), adaptor.getNumber(), values.size());
+    ValueRange values = adaptor.getFragment();
+    Value part = getPart(b, adaptor.getParts().front(),
+                         adaptor.getNumber().front(), values.size());
     Type quadType = VectorType::get(quad, b.getF32Type());
     for (size_t i = 0; i < values.size(); i += quad) {
       Value four = LLVM::UndefOp::create(b, quadType);
@@ -164,8 +164,7 @@ struct SumPartsPattern : OpConversionPattern<SumPartsOp> {
                    after.push_back(arith::AddFOp::create(b, sum, part));
                  return after;
                });
-    rewriter.replaceOp(
-        op, packRegisters(b, getTypeConverter()->convertType(type), sums));
+    rewriter.replaceOpWithMultiple(op, {sums});
     return success();
   }
 };

@@ -8,11 +8,8 @@ using namespace mlir;
 using namespace moe;
 using namespace moe::hopper;
 
-/// Address in a box, for this lane, of the row it gives to one stmatrix of
-/// 8x8 matrices from number `first` of the box on: lanes 8 i .. 8 i + 7 hold
-/// the rows of matrix i.
-static Value getMatrixRow(DeviceBuilder &b, Value box, TileType tile,
-                          int64_t first, int64_t halves, bool transposed) {
+Value moe::getMatrixRow(DeviceBuilder &b, Value box, TileType tile,
+                        int64_t first, int64_t halves, bool transposed) {
   Value lane = b.lane(), warp = b.warpInGroup();
   Value inner = b.bitAnd(lane, 7), matrix = b.add(b.shr(lane, 3), first);
   Value half = b.rem(matrix, halves), chunk = b.div(matrix, halves);
@@ -35,6 +32,14 @@ static Value getMatrixRow(DeviceBuilder &b, Value box, TileType tile,
 void moe::createGroupBarrier(DeviceBuilder &b, Value group) {
   NVVM::BarrierOp::create(b, Type(), group, b.i32(128),
                           NVVM::BarrierReductionAttr(), Value());
+}
+
+void moe::createStagingWait(DeviceBuilder &b, Value leader, Value group,
+                            int64_t pending) {
+  b.ifThen(leader, [&] {
+    NVVM::CpAsyncBulkWaitGroupOp::create(b, pending, b.getUnitAttr());
+  });
+  createGroupBarrier(b, group);
 }
 
 void moe::writeBox(DeviceBuilder &b, Value box, TileType tile,
@@ -85,77 +90,39 @@ struct StagingPattern : OpConversionPattern<StagingOp> {
 /// lets one thread hand each box to TMA.
 struct StoreTilePattern : OpConversionPattern<StoreTileOp> {
   using OpConversionPattern::OpConversionPattern;
-
-  /// A box on its way: the registers it is made of, its buffer, and where its
-  /// first element goes; `count` rows of it are live.
-  struct Box {
-    ArrayRef<Value> values;
-    Value buffer, column, row, count;
-  };
-
-  /// All boxes of the tile, in order.
-  static SmallVector<Box> cutTile(DeviceBuilder &b, StoreTileOp op,
-                                  OpAdaptor adaptor,
-                                  ArrayRef<SmallVector<Value>> fragments) {
-    StagingType staging = op.getStaging().getType();
-    TileType tile = staging.getBox();
-    SmallVector<Box> boxes;
-    for (auto [f, values] : llvm::enumerate(fragments)) {
-      int64_t perBox = values.size() / op.getBoxes();
-      for (int64_t i = 0; i < op.getBoxes(); ++i) {
-        int64_t buffer = boxes.size() % staging.getBuffers();
-        Box box{ArrayRef(values).slice(i * perBox, perBox),
-                b.atByte(adaptor.getStaging(), buffer * tile.getBytes()),
-                adaptor.getColumn(), adaptor.getRow(), adaptor.getCount()};
-        if (op.getTransposed()) {
-          box.column = b.add(box.column, f * tile.getColumns());
-          box.row = b.add(box.row, i * tile.getRows());
-          box.count = b.sub(box.count, i * tile.getRows());
-        } else {
-          box.column = b.add(box.column, i * tile.getColumns());
-        }
-        boxes.push_back(box);
-      }
-    }
-    return boxes;
-  }
-
   LogicalResult
-  matchAndRewrite(StoreTileOp op, OpAdaptor adaptor,
+  matchAndRewrite(StoreTileOp op, OneToNOpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
     DeviceBuilder b(op.getLoc(), rewriter);
-    int64_t buffers = op.getStaging().getType().getBuffers();
-    SmallVector<SmallVector<Value>> fragments{
-        unpackRegisters(b, adaptor.getFragment())};
-    for (Value other : adaptor.getMore())
-      fragments.push_back(unpackRegisters(b, other));
+    StagingType staging = op.getStaging().getType();
+    TileType tile = staging.getBox();
+    bool transposed = op.getTransposed();
+    int64_t halves = FragmentLayout(op.getFragment().getType()).getHalves();
     Value leader = b.equal(b.bitAnd(b.threadId(), 127), 0);
     Value group = b.warpgroup();
-    auto barrier = [&] { createGroupBarrier(b, group); };
-    TileType tile = op.getStaging().getType().getBox();
-    int64_t halves = FragmentLayout(op.getFragment().getType()).getHalves();
-    // Several fragments: a buffer for each, or one after the other.
-    int64_t together = op.getMore().empty() ? 1 : buffers;
-    SmallVector<Box> boxes = cutTile(b, op, adaptor, fragments);
-    for (ArrayRef<Box> rest = boxes; !rest.empty();
-         rest = rest.drop_front(together)) {
-      ArrayRef<Box> round = rest.take_front(together);
-      SmallVector<SmallVector<Value>> matrices(together);
-      for (auto [box, pairs] : llvm::zip(round, matrices))
-        for (size_t i = 0; i < box.values.size(); i += 2)
-          pairs.push_back(createBF16Pair(b, box.values[i], box.values[i + 1]));
-      b.ifThen(leader, [&] {
-        NVVM::CpAsyncBulkWaitGroupOp::create(b, buffers - together,
-                                             b.getUnitAttr());
-      });
-      barrier();
-      for (auto [box, pairs] : llvm::zip(round, matrices))
-        writeBox(b, box.buffer, tile, pairs, halves, op.getTransposed());
+    ValueRange values = adaptor.getFragment();
+    int64_t perBox = values.size() / op.getBoxes();
+    for (int64_t i = 0; i < op.getBoxes(); ++i) {
+      SmallVector<Value> pairs;
+      for (int64_t reg = i * perBox; reg < (i + 1) * perBox; reg += 2)
+        pairs.push_back(createBF16Pair(b, values[reg], values[reg + 1]));
+      createStagingWait(b, leader, group, staging.getBuffers() - 1);
+      Value buffer = b.atByte(adaptor.getStaging().front(),
+                              i % staging.getBuffers() * tile.getBytes());
+      writeBox(b, buffer, tile, pairs, halves, transposed);
       createAsyncProxyFence(b);
-      barrier();
-      for (const Box &box : round)
-        storeBox(b, adaptor.getMap(), box.buffer, tile, leader, box.column,
-                 box.row, box.count);
+      createGroupBarrier(b, group);
+      Value column = adaptor.getColumn().front(),
+            row = adaptor.getRow().front();
+      Value count = adaptor.getCount().front();
+      if (transposed) {
+        row = b.add(row, i * tile.getRows());
+        count = b.sub(count, i * tile.getRows());
+      } else {
+        column = b.add(column, i * tile.getColumns());
+      }
+      storeBox(b, adaptor.getMap().front(), buffer, tile, leader, column, row,
+               count);
     }
     rewriter.eraseOp(op);
     return success();

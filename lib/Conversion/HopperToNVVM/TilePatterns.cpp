@@ -9,19 +9,12 @@ using namespace mlir;
 using namespace moe;
 using namespace moe::hopper;
 
-SmallVector<Value> moe::unpackRegisters(DeviceBuilder &b, Value registers) {
-  SmallVector<Value> values;
-  auto type = cast<LLVM::LLVMStructType>(registers.getType());
+SmallVector<Value> moe::unpackStruct(DeviceBuilder &b, Value values) {
+  SmallVector<Value> all;
+  auto type = cast<LLVM::LLVMStructType>(values.getType());
   for (unsigned i = 0; i < type.getBody().size(); ++i)
-    values.push_back(LLVM::ExtractValueOp::create(b, registers, i));
-  return values;
-}
-
-Value moe::packRegisters(DeviceBuilder &b, Type type, ArrayRef<Value> values) {
-  Value registers = LLVM::UndefOp::create(b, type);
-  for (auto [i, value] : llvm::enumerate(values))
-    registers = LLVM::InsertValueOp::create(b, registers, value, i);
-  return registers;
+    all.push_back(LLVM::ExtractValueOp::create(b, values, i));
+  return all;
 }
 
 Value moe::getCoordinate(DeviceBuilder &b, ThreadCoordinate at) {
@@ -40,6 +33,15 @@ static std::string redefineRegisters(size_t count) {
     ins += (i ? "," : "") + std::to_string(i);
   }
   return outs + ins;
+}
+
+/// Assembly whose first `count` operands, f32, are its results' registers.
+static SmallVector<Value> redefine(DeviceBuilder &b, size_t count,
+                                   ValueRange operands, StringRef text,
+                                   StringRef constraints) {
+  Type type = LLVM::LLVMStructType::getLiteral(
+      b.getContext(), SmallVector<Type>(count, b.getF32Type()));
+  return unpackStruct(b, b.assembly(type, operands, text, constraints));
 }
 
 namespace {
@@ -80,30 +82,32 @@ struct MmaPattern : OpConversionPattern<MmaOp> {
   }
 
   LogicalResult
-  matchAndRewrite(MmaOp op, OpAdaptor adaptor,
+  matchAndRewrite(MmaOp op, OneToNOpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
     DeviceBuilder b(op.getLoc(), rewriter);
     RingType ring = op.getRing().getType();
-    Type accType = getTypeConverter()->convertType(op.getResult().getType());
     TileType lhsTile = ring.getTiles()[op.getLhs()];
-    Value stage = getStage(b, ring, adaptor.getPosition());
+    Value stage = getStage(b, ring, adaptor.getPosition().front());
     Value base = b.shr(
-        LLVM::PtrToIntOp::create(b, b.getI32Type(), adaptor.getRing()), 4);
+        LLVM::PtrToIntOp::create(b, b.getI32Type(), adaptor.getRing().front()),
+        4);
     auto start = [&](int64_t tile) {
       int64_t bytes = ring.getTiles()[tile].getBytes();
       Value at = b.add(base, ring.getTileOffset(tile) / 16);
       return b.add(at, b.mul(stage, bytes / 16));
     };
-    Value lhs = b.add(start(op.getLhs()), b.mul(adaptor.getRow(), 128 / 16));
+    Value lhs =
+        b.add(start(op.getLhs()), b.mul(adaptor.getRow().front(), 128 / 16));
     Value rhs = start(op.getRhs());
     if (op.getFirst())
       rhs = b.add(rhs, op.getFirst() * (128 / 16));
-    Value acc = adaptor.getAcc();
-    std::string scale = acc ? "1" : "0";
-    if (!acc)
-      acc = LLVM::UndefOp::create(b, accType);
-    SmallVector<Value> operands = unpackRegisters(b, acc);
-    unsigned count = operands.size();
+    FragmentLayout layout(op.getResult().getType().getRows(),
+                          op.getResult().getType().getColumns());
+    unsigned count = layout.getRegisters();
+    SmallVector<Value> operands(adaptor.getAcc());
+    std::string scale = op.getAcc() ? "1" : "0";
+    if (!op.getAcc())
+      operands.assign(count, LLVM::UndefOp::create(b, b.getF32Type()));
     int64_t steps = lhsTile.getRowBytes() / 32;
     for (int64_t step = 0; step < steps; ++step) {
       operands.push_back(getDescriptor(b, b.add(lhs, 2 * step)));
@@ -112,19 +116,19 @@ struct MmaPattern : OpConversionPattern<MmaOp> {
     std::string constraints = redefineRegisters(count);
     for (int64_t i = 0; i < 2 * steps; ++i)
       constraints += ",l";
-    if (Value unless = adaptor.getUnless()) {
+    if (Value unless = adaptor.getUnless().front()) {
       scale = "$" + std::to_string(count + operands.size());
       operands.push_back(arith::ExtUIOp::create(b, b.getI32Type(), unless));
       constraints += ",r";
     }
     NVVM::WgmmaFenceAlignedOp::create(b);
-    acc = b.assembly(accType, operands,
-                     getProducts(count, steps, scale,
-                                 op.getResult().getType().getColumns(),
-                                 lhsTile.getElementType().isBF16()),
-                     constraints);
+    SmallVector<Value> sums = redefine(
+        b, count, operands,
+        getProducts(count, steps, scale, op.getResult().getType().getColumns(),
+                    lhsTile.getElementType().isBF16()),
+        constraints);
     NVVM::WgmmaGroupSyncAlignedOp::create(b);
-    rewriter.replaceOp(op, acc);
+    rewriter.replaceOpWithMultiple(op, {sums});
     return success();
   }
 };
@@ -146,13 +150,13 @@ struct MmaThrottlePattern : OpConversionPattern<MmaThrottleOp> {
 struct MmaWaitPattern : OpConversionPattern<MmaWaitOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult
-  matchAndRewrite(MmaWaitOp op, OpAdaptor adaptor,
+  matchAndRewrite(MmaWaitOp op, OneToNOpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
     DeviceBuilder b(op.getLoc(), rewriter);
-    SmallVector<Value> values = unpackRegisters(b, adaptor.getAcc());
-    rewriter.replaceOp(op, b.assembly(adaptor.getAcc().getType(), values,
-                                      "wgmma.wait_group.sync.aligned 0;",
-                                      redefineRegisters(values.size())));
+    ValueRange acc = adaptor.getAcc();
+    rewriter.replaceOpWithMultiple(
+        op, {redefine(b, acc.size(), acc, "wgmma.wait_group.sync.aligned 0;",
+                      redefineRegisters(acc.size()))});
     return success();
   }
 };
@@ -177,8 +181,7 @@ struct LoadSlicePattern : OpConversionPattern<LoadSliceOp> {
       values.push_back(
           b.load(b.getF32Type(), b.atElement(base, b.getF32Type(), index)));
     }
-    rewriter.replaceOp(
-        op, packRegisters(b, getTypeConverter()->convertType(type), values));
+    rewriter.replaceOpWithMultiple(op, {values});
     return success();
   }
 };
@@ -187,15 +190,13 @@ struct LoadSlicePattern : OpConversionPattern<LoadSliceOp> {
 struct EpiloguePattern : OpConversionPattern<EpilogueOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult
-  matchAndRewrite(EpilogueOp op, OpAdaptor adaptor,
+  matchAndRewrite(EpilogueOp op, OneToNOpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
     DeviceBuilder b(op.getLoc(), rewriter);
     FragmentLayout in(op.getFragment().getType());
     FragmentLayout out(op.getResult().getType());
-    SmallVector<Value> elements = unpackRegisters(b, adaptor.getFragment());
-    SmallVector<SmallVector<Value>> slices;
-    for (Value slice : adaptor.getSlices())
-      slices.push_back(unpackRegisters(b, slice));
+    ValueRange elements = adaptor.getFragment();
+    ArrayRef<ValueRange> slices = adaptor.getSlices();
     Block &body = op.getBody().front();
     auto yield = cast<YieldOp>(body.getTerminator());
     SmallVector<Value> results;
@@ -216,8 +217,7 @@ struct EpiloguePattern : OpConversionPattern<EpilogueOp> {
         b.clone(inner, mapping);
       results.push_back(mapping.lookupOrDefault(yield.getValue()));
     }
-    Type type = getTypeConverter()->convertType(op.getResult().getType());
-    rewriter.replaceOp(op, packRegisters(b, type, results));
+    rewriter.replaceOpWithMultiple(op, {results});
     return success();
   }
 };

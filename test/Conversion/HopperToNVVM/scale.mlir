@@ -17,19 +17,14 @@ func.func @partial_sums(%ring: !ring, %acc: !hopper.acc<64x8>, %position: i32, %
 
 // -----
 
-// Registers 0 and 1 are of the first row of a thread, 2 and 3 of the second; columns from 16 on are registers 8 to 15 of the sum.
+// Registers 0 and 1 are of the first row of a thread, 2 and 3 of the second; columns from 16 on are registers 8 to 15 of the sum. Arguments are 8 registers,
+// 2 values of gate, 2 of up, and the sum's.
 // CHECK-LABEL: func.func @promoted
-// CHECK-SAME: (%[[X:.*]]: !llvm.struct<{{.*}}>, %[[GATE:.*]]: !llvm.struct<(f32, f32)>, %[[UP:.*]]: !llvm.struct<(f32, f32)>, %[[SUM:.*]]: !llvm.struct
 func.func @promoted(%x: !hopper.fragment<64x16>, %gate: !hopper.slice<rows, 64x16>, %up: !hopper.slice<rows, 64x16>,
                     %sum: !hopper.fragment<64x32>) -> !hopper.fragment<64x32> {
-  // CHECK-DAG: %[[G1:.*]] = llvm.extractvalue %[[GATE]][1]
-  // CHECK-DAG: %[[U0:.*]] = llvm.extractvalue %[[UP]][0]
-  // CHECK-DAG: %[[X3:.*]] = llvm.extractvalue %[[X]][3]
-  // CHECK-DAG: %[[X4:.*]] = llvm.extractvalue %[[X]][4]
-  // CHECK: %[[S11:.*]] = llvm.extractvalue %[[SUM]][11]
-  // CHECK: llvm.intr.fma(%[[X3]], %[[G1]], %[[S11]])
-  // CHECK: %[[S12:.*]] = llvm.extractvalue %[[SUM]][12]
-  // CHECK: llvm.intr.fma(%[[X4]], %[[U0]], %[[S12]])
+  // CHECK: %[[S11:.*]] = llvm.intr.fma(%arg3, %arg9, %arg23)
+  // CHECK: %[[S12:.*]] = llvm.intr.fma(%arg4, %arg10, %arg24)
+  // CHECK: return %arg12, {{.*}}, %[[S11]], %[[S12]],
   %y = hopper.promote %x by %gate, %up alternate columns into %sum first 16
       : !hopper.fragment<64x16>, !hopper.slice<rows, 64x16>, !hopper.slice<rows, 64x16> into !hopper.fragment<64x32>
   return %y : !hopper.fragment<64x32>

@@ -12,6 +12,7 @@ func.func @first_block_starts_the_sums(%ring: !ring, %position: i32, %row: i32) 
   // CHECK-SAME: wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {$0, $1, $2, $3, $4, $5, $6, $7}, $18, $19, more, 1, 1, 0, 0;\0A
   // CHECK-SAME-COUNT-2: wgmma.mma_async{{[^;]*}} more, 1, 1, 0, 0;\0A
   // CHECK-SAME: }", "=f,=f,=f,=f,=f,=f,=f,=f,0,1,2,3,4,5,6,7,l,l,l,l,l,l,l,l"
+  // CHECK-COUNT-8: llvm.extractvalue
   // CHECK-NEXT: nvvm.wgmma.commit.group.sync.aligned
   %first = hopper.mma %ring[%position] lhs 0 from %row rhs 1 : !ring -> !hopper.acc<64x16>
   // CHECK: llvm.inline_asm has_side_effects "{{.*}}setp.ne.b32 first, 1, 0;
@@ -26,14 +27,14 @@ func.func @first_block_starts_the_sums(%ring: !ring, %position: i32, %row: i32) 
 
 // -----
 
-// A loop carries accumulators as registers.
+// A loop carries a value per register.
 !ring = !hopper.ring<4, <128x64xbf16>, <16x64xbf16>>
 
 // CHECK-LABEL: func.func @accumulators_in_a_loop
 func.func @accumulators_in_a_loop(%ring: !ring, %acc: !hopper.acc<64x16>, %n: i32, %row: i32) {
   %c0 = arith.constant 0 : i32
   %c1 = arith.constant 1 : i32
-  // CHECK: scf.for {{.*}} -> (!llvm.struct<(f32, f32, f32, f32, f32, f32, f32, f32)>)
+  // CHECK: scf.for {{.*}} -> (f32, f32, f32, f32, f32, f32, f32, f32)
   %sum = scf.for %i = %c0 to %n step %c1 iter_args(%x = %acc) -> (!hopper.acc<64x16>) : i32 {
     %y = hopper.mma %ring[%i] lhs 0 from %row rhs 1 into %x : !ring -> !hopper.acc<64x16>
     scf.yield %y : !hopper.acc<64x16>
@@ -48,12 +49,8 @@ func.func @accumulators_in_a_loop(%ring: !ring, %acc: !hopper.acc<64x16>, %n: i3
 // columns joins registers i and i + 4.
 // CHECK-LABEL: func.func @columns_eight_apart_are_in_one_thread
 func.func @columns_eight_apart_are_in_one_thread(%x: !hopper.fragment<64x16>) -> !hopper.fragment<64x8> {
-  // CHECK-DAG: %[[A0:.*]] = llvm.extractvalue %{{.*}}[0]
-  // CHECK-DAG: %[[A3:.*]] = llvm.extractvalue %{{.*}}[3]
-  // CHECK-DAG: %[[A4:.*]] = llvm.extractvalue %{{.*}}[4]
-  // CHECK-DAG: %[[A7:.*]] = llvm.extractvalue %{{.*}}[7]
-  // CHECK-DAG: arith.subf %[[A0]], %[[A4]]
-  // CHECK-DAG: arith.subf %[[A3]], %[[A7]]
+  // CHECK-DAG: arith.subf %arg0, %arg4
+  // CHECK-DAG: arith.subf %arg3, %arg7
   %y = hopper.epilogue %x pair columns {
   ^bb0(%a: f32, %b: f32):
     %c = arith.subf %a, %b : f32
@@ -67,12 +64,8 @@ func.func @columns_eight_apart_are_in_one_thread(%x: !hopper.fragment<64x16>) ->
 // Pairing rows joins registers i and i + 2 of each four.
 // CHECK-LABEL: func.func @rows_eight_apart_are_in_one_thread
 func.func @rows_eight_apart_are_in_one_thread(%x: !hopper.fragment<64x16>) -> !hopper.fragment<32x16> {
-  // CHECK-DAG: %[[A1:.*]] = llvm.extractvalue %{{.*}}[1]
-  // CHECK-DAG: %[[A3:.*]] = llvm.extractvalue %{{.*}}[3]
-  // CHECK-DAG: %[[A4:.*]] = llvm.extractvalue %{{.*}}[4]
-  // CHECK-DAG: %[[A6:.*]] = llvm.extractvalue %{{.*}}[6]
-  // CHECK-DAG: arith.subf %[[A1]], %[[A3]]
-  // CHECK-DAG: arith.subf %[[A4]], %[[A6]]
+  // CHECK-DAG: arith.subf %arg1, %arg3
+  // CHECK-DAG: arith.subf %arg4, %arg6
   %y = hopper.epilogue %x pair rows {
   ^bb0(%a: f32, %b: f32):
     %c = arith.subf %a, %b : f32

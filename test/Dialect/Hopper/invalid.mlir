@@ -250,11 +250,81 @@ func.func @equal_height(%offsets: !llvm.ptr, %i: i32) {
 
 // -----
 
-func.func @two_shapes(%x: !hopper.fragment<64x64>, %y: !hopper.fragment<64x32>,
-                      %out: !hopper.staging<2, <64x64xbf16>>, %map: !llvm.ptr, %i: i32) {
-  // expected-error @+1 {{expected transposed fragments of one box and shape}}
-  hopper.store_tile %x, %out, %map[%i, %i] rows %i and %y transposed
-      : !hopper.fragment<64x64>, !hopper.staging<2, <64x64xbf16>>, !hopper.fragment<64x32>
+func.func @columns_from_the_middle(%x: !hopper.fragment<64x96>) {
+  // expected-error @+1 {{takes '!hopper.fragment<64x16>' from column 12 of '!hopper.fragment<64x96>' on, expected a multiple of 8 up to 80}}
+  %y = hopper.take_columns %x from 12 : !hopper.fragment<64x96> -> !hopper.fragment<64x16>
+  return
+}
+
+// -----
+
+func.func @columns_behind_the_end(%x: !hopper.fragment<64x96>) {
+  // expected-error @+1 {{from column 88 of '!hopper.fragment<64x96>' on, expected a multiple of 8 up to 80}}
+  %y = hopper.take_columns %x from 88 : !hopper.fragment<64x96> -> !hopper.fragment<64x16>
+  return
+}
+
+// -----
+
+func.func @rows_of_columns(%x: !hopper.fragment<64x96>) {
+  // expected-error @+1 {{expected as many rows}}
+  %y = hopper.take_columns %x from 0 : !hopper.fragment<64x96> -> !hopper.fragment<32x16>
+  return
+}
+
+// -----
+
+func.func @joined_rows(%x: !hopper.fragment<64x96>, %y: !hopper.fragment<32x16>) {
+  // expected-error @+1 {{makes '!hopper.fragment<64x112>' of '!hopper.fragment<32x16>', expected as many rows}}
+  %z = hopper.join_columns %x, %y : !hopper.fragment<64x96>, !hopper.fragment<32x16> -> !hopper.fragment<64x112>
+  return
+}
+
+// -----
+
+func.func @joined_columns(%x: !hopper.fragment<64x96>) {
+  // expected-error @+1 {{makes '!hopper.fragment<64x112>' of 192 columns, expected as many}}
+  %z = hopper.join_columns %x, %x : !hopper.fragment<64x96>, !hopper.fragment<64x96> -> !hopper.fragment<64x112>
+  return
+}
+
+// -----
+
+func.func @packed_columns(%x: !hopper.fragment<64x8>, %part: !hopper.fragment<64x16>) {
+  // expected-error @+1 {{packs '!hopper.fragment<64x8>' over '!hopper.fragment<64x16>', expected as many columns}}
+  %y = hopper.pack_over %x, %part : !hopper.fragment<64x8> over !hopper.fragment<64x16>
+  return
+}
+
+// -----
+
+func.func @third_buffer(%x: !hopper.fragment<64x16>, %out: !hopper.staging<2, <192x64xbf16>>) {
+  // expected-error @+1 {{writes buffer 2 of 2, expected 0 to 1}}
+  hopper.write_staging %x, %out[2] from 0 : !hopper.fragment<64x16>, !hopper.staging<2, <192x64xbf16>>
+  return
+}
+
+// -----
+
+func.func @wide_box(%x: !hopper.fragment<32x16>, %out: !hopper.staging<1, <192x64xbf16>>) {
+  // expected-error @+1 {{expected boxes of 32 or 16 columns}}
+  hopper.write_staging %x, %out[0] from 0 : !hopper.fragment<32x16>, !hopper.staging<1, <192x64xbf16>>
+  return
+}
+
+// -----
+
+func.func @rows_behind_the_box(%x: !hopper.fragment<64x16>, %out: !hopper.staging<1, <192x64xbf16>>) {
+  // expected-error @+1 {{writes 16 rows of a box of '!hopper.tile<192x64xbf16>' from 184 on, expected a multiple of 8 up to 176}}
+  hopper.write_staging %x, %out[0] from 184 : !hopper.fragment<64x16>, !hopper.staging<1, <192x64xbf16>>
+  return
+}
+
+// -----
+
+func.func @boxes_without_buffers(%out: !hopper.staging<1, <192x64xbf16>>, %map: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{sends 2 of 1 buffers, expected 1 to 1}}
+  hopper.send_staging %out boxes 2, %map[%i, %i] rows %i : !hopper.staging<1, <192x64xbf16>>
   return
 }
 

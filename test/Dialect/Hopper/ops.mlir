@@ -97,8 +97,7 @@ func.func @schedule(%offsets: !llvm.ptr, %tile: i32, %expert: i32, %first: i32) 
 }
 
 // CHECK-LABEL: func.func @tails
-func.func @tails(%ring: !ring, %map: !llvm.ptr, %rows: !hopper.gathered<128x64xbf16>, %position: i32, %live: i32,
-                 %values: !hopper.fragment<64x48>, %out: !hopper.staging<2, <128x64xbf16>>) {
+func.func @tails(%ring: !ring, %map: !llvm.ptr, %rows: !hopper.gathered<128x64xbf16>, %position: i32, %live: i32, %keep: i1) {
   // CHECK: hopper.write_note %{{.*}}[%{{.*}}] %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} : !hopper.ring
   hopper.write_note %ring[%position] %live, %live, %live, %live : !ring
   // CHECK: hopper.expect %{{.*}}[%{{.*}}] tiles [] : !hopper.ring
@@ -111,17 +110,38 @@ func.func @tails(%ring: !ring, %map: !llvm.ptr, %rows: !hopper.gathered<128x64xb
   hopper.tma_load %ring[%position] tile 1, %map[%live, %live] cluster 2 : !ring
   // CHECK: hopper.release %{{.*}}[%{{.*}}] cluster 2 : !hopper.ring
   hopper.release %ring[%position] cluster 2 : !ring
+  // CHECK: hopper.release %{{.*}}[%{{.*}}] when %{{.*}} : !hopper.ring
+  hopper.release %ring[%position] when %keep : !ring
   // CHECK: hopper.gather_load {{.*}} of 4096 live %{{.*}} : !hopper.ring
   hopper.gather_load %ring[%position] tile 0, %rows[%live] of 4096 live %live : !ring, !hopper.gathered<128x64xbf16>
   // CHECK: %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} = hopper.read_note %{{.*}}[%{{.*}}] : !hopper.ring
   %a, %b, %c, %d = hopper.read_note %ring[%position] : !ring
-  // CHECK: hopper.store_tile %{{.*}}, %{{.*}}, %{{.*}}[%{{.*}}, %{{.*}}] rows %{{.*}} and %{{.*}} transposed : !hopper.fragment<64x48>, !hopper.staging<2, <128x64xbf16>>, !hopper.fragment<64x48>
-  hopper.store_tile %values, %out, %map[%a, %b] rows %live and %values transposed
-      : !hopper.fragment<64x48>, !hopper.staging<2, <128x64xbf16>>, !hopper.fragment<64x48>
   // CHECK: hopper.next_tile {{.*}} tile 128x256 pass 16 rotate equal 8
   %valid, %e, %f, %row, %end, %column = hopper.next_tile %map, %a from %b, %c
       experts 8 columns 4096 tile 128x256 pass 16 rotate equal 8
   return
+}
+
+// CHECK-LABEL: func.func @pieces
+func.func @pieces(%whole: !hopper.fragment<64x96>, %out: !hopper.staging<2, <192x32xbf16>>, %map: !llvm.ptr, %i: i32) -> !hopper.fragment<64x112> {
+  // CHECK: %[[PART:.*]] = hopper.take_columns %{{.*}} from 32 : !hopper.fragment<64x96> -> !hopper.fragment<64x16>
+  %part = hopper.take_columns %whole from 32 : !hopper.fragment<64x96> -> !hopper.fragment<64x16>
+  %values = hopper.epilogue %part pair rows {
+  ^bb0(%gate: f32, %up: f32):
+    %product = arith.mulf %gate, %up : f32
+    hopper.yield %product
+  } : (!hopper.fragment<64x16>) -> !hopper.fragment<32x16>
+  // CHECK: %[[PACKED:.*]] = hopper.pack_over %{{.*}}, %[[PART]] : !hopper.fragment<32x16> over !hopper.fragment<64x16>
+  %packed = hopper.pack_over %values, %part : !hopper.fragment<32x16> over !hopper.fragment<64x16>
+  // CHECK: hopper.acquire_staging %[[OUT:.*]] : !hopper.staging<2, <192x32xbf16>>
+  hopper.acquire_staging %out : !hopper.staging<2, <192x32xbf16>>
+  // CHECK: hopper.write_staging %[[PACKED]], %[[OUT]][1] from 32 : !hopper.fragment<64x16>, !hopper.staging<2, <192x32xbf16>>
+  hopper.write_staging %packed, %out[1] from 32 : !hopper.fragment<64x16>, !hopper.staging<2, <192x32xbf16>>
+  // CHECK: hopper.send_staging %[[OUT]] boxes 2, %{{.*}}[%{{.*}}, %{{.*}}] rows %{{.*}} : !hopper.staging<2, <192x32xbf16>>
+  hopper.send_staging %out boxes 2, %map[%i, %i] rows %i : !hopper.staging<2, <192x32xbf16>>
+  // CHECK: hopper.join_columns %{{.*}}, %[[PACKED]] : !hopper.fragment<64x96>, !hopper.fragment<64x16> -> !hopper.fragment<64x112>
+  %joined = hopper.join_columns %whole, %packed : !hopper.fragment<64x96>, !hopper.fragment<64x16> -> !hopper.fragment<64x112>
+  return %joined : !hopper.fragment<64x112>
 }
 
 // CHECK-LABEL: func.func @quantized_operands
