@@ -28,6 +28,9 @@ if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-c
 if shutil.which("mpirun.openmpi"):
     config.available_features.add("mpirun")
 with open("/proc/cpuinfo") as file:
-    flags = next((line.split() for line in file if line.startswith("flags")), [])
+    processor = dict(map(str.strip, line.split(":", 1)) for line in file if ":" in line)
+flags = processor.get("flags", "").split()
 if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512_bf16"} <= set(flags):
     config.available_features.add("avx512bf16")
+if (processor.get("vendor_id"), processor.get("cpu family")) == ("GenuineIntel", "6") and processor.get("model") in ("143", "207"):
+    config.available_features.add("sapphirerapids")

@@ -7,6 +7,7 @@ using namespace moe;
 static constexpr const char *kBaseline = "x86-64";
 static constexpr const char *kV3 = "x86-64-v3";
 static constexpr const char *kV4 = "x86-64-v4";
+static constexpr const char *kSapphireRapids = "sapphirerapids";
 
 static FailureOr<CpuTarget> nativeTarget(std::string &error) {
   llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
@@ -21,11 +22,14 @@ static FailureOr<CpuTarget> nativeTarget(std::string &error) {
         "with --cpu=x86-64-v3 or --cpu=x86-64-v4";
     return failure();
   }
-  CpuTarget target{kV3, {}};
+  CpuTarget target{kV3, {}, ""};
   if (has({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"})) {
     target.cpu = kV4;
     if (has({"avx512bf16"}))
       target.features.push_back("avx512bf16");
+    StringRef name = llvm::sys::getHostCPUName();
+    if (name == kSapphireRapids || name == "emeraldrapids")
+      target.tuning = kSapphireRapids;
   }
   return target;
 }
@@ -34,7 +38,7 @@ FailureOr<CpuTarget> moe::resolveCpuTarget(StringRef name, std::string &error) {
   if (name == "native")
     return nativeTarget(error);
   if (name == kV3 || name == kV4)
-    return CpuTarget{name.str(), {}};
+    return CpuTarget{name.str(), {}, ""};
   error = ("--cpu is '" + name +
            "', but native, x86-64-v3 or x86-64-v4 is expected")
               .str();
@@ -45,13 +49,16 @@ std::string moe::spellCpuTarget(const CpuTarget &target) {
   std::string text = target.cpu;
   for (const std::string &feature : target.features)
     text += "+" + feature;
+  if (!target.tuning.empty())
+    text += ":" + target.tuning;
   return text;
 }
 
 FailureOr<CpuTarget> moe::parseCpuTarget(StringRef spelling) {
+  auto [machine, tuning] = spelling.split(':');
   SmallVector<StringRef> parts;
-  spelling.split(parts, '+');
-  CpuTarget target{parts.front().str(), {}};
+  machine.split(parts, '+');
+  CpuTarget target{parts.front().str(), {}, tuning.str()};
   if (target.cpu != kBaseline && target.cpu != kV3 && target.cpu != kV4)
     return failure();
   for (StringRef feature : ArrayRef(parts).drop_front()) {
@@ -59,5 +66,8 @@ FailureOr<CpuTarget> moe::parseCpuTarget(StringRef spelling) {
       return failure();
     target.features.push_back(feature.str());
   }
+  bool isTuned = machine.size() < spelling.size();
+  if (isTuned && (!target.isForSapphireRapids() || !target.hasAvx512()))
+    return failure();
   return target;
 }

@@ -13,8 +13,11 @@ struct CpuTile {
   int64_t lanes = 8;
   int64_t rows = 6;
   int64_t width = 16;
-  /// The unit multiplies pairs of bf16 into f32 (AVX512-BF16).
+  /// The unit multiplies pairs of bf16 into f32 (AVX512-BF16), and sooner than
+  /// it multiplies them one by one in f32.
   bool bf16Dot = false;
+  /// Few rows ask for their next panel in the first cache, not in the second.
+  bool aheadInFirstCache = true;
 
   static CpuTile of(const CpuTarget &target);
 

@@ -9,15 +9,18 @@
 
 namespace moe {
 
-/// A level of x86-64 and what it has beyond that level.
+/// A level of x86-64, what it has beyond that level, and the processor that
+/// code is tuned for. Code runs on each machine that has level and features.
 struct CpuTarget {
   std::string cpu; // "x86-64-v3" or "x86-64-v4"; "x86-64" beside a device
   llvm::SmallVector<std::string, 1> features; // "avx512bf16"
+  std::string tuning; // "sapphirerapids"; empty: Zen 4 and 5, and all others
 
   bool hasAvx512() const { return cpu == "x86-64-v4"; }
   bool hasAvx512Bf16() const {
     return llvm::is_contained(features, "avx512bf16");
   }
+  bool isForSapphireRapids() const { return tuning == "sapphirerapids"; }
 };
 
 /// Resolves `native` to the level of this machine, and checks the other names.
@@ -25,7 +28,8 @@ struct CpuTarget {
 mlir::FailureOr<CpuTarget> resolveCpuTarget(llvm::StringRef name,
                                             std::string &error);
 
-/// Spelling in `moe.options`: the level, then "+feature" for each feature.
+/// Spelling in `moe.options`: the level, then "+feature" for each feature, then
+/// ":tuning" where there is one.
 std::string spellCpuTarget(const CpuTarget &target);
 mlir::FailureOr<CpuTarget> parseCpuTarget(llvm::StringRef spelling);
 

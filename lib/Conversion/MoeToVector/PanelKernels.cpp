@@ -4,7 +4,10 @@
 // multiply-add it. Left alone, LLVM's scheduler moves the broadcasts of all
 // rows to the front of the step and spills accumulators; an empty piece of
 // assembly after each row, through which its accumulators pass, keeps the order
-// as written. Twelve rows need all general registers: steps are counted from
+// as written. Where bf16 is multiplied in f32, a block of each row's values is
+// widened into a buffer that stays in the first cache before the block's steps;
+// those then broadcast f32 and widen nothing but the panel, once for all rows.
+// Twelve rows need all general registers: steps are counted from
 // -steps to 0, upon pointers to where rows end, so that no register holds a
 // bound, and panel and prefetch have a pointer each, which LLVM must not see
 // through lest it makes them share an index.
@@ -33,7 +36,7 @@ public:
     panel = entry.getArgument(1);
     depth = entry.getArgument(2);
     tile = entry.getArgument(3);
-    scaleArray = entry.getArgument(4);
+    space = entry.getArgument(4);
     ahead = entry.getArgument(5);
   }
 
@@ -41,42 +44,27 @@ public:
     bool pairs = kernel.interleave() == 2;
     Value steps =
         pairs ? arith::ShRUIOp::create(b, depth, i64(1)).getResult() : depth;
-    Type ofStep = pairs ? b.getI32Type() : kernel.rowElement;
-    for (int64_t r = 0; r < rows; ++r)
-      rowEnds.push_back(
-          at(load(pointer, at(rowArray, pointer, r), 8), ofStep, steps));
     SmallVector<Value> sums(
         rows * vectors,
         arith::ConstantOp::create(
             b, DenseElementsAttr::get(accumulator, b.getF32FloatAttr(0.0f))));
+    if (!kernel.widensRows)
+      findRowEnds(pairs ? b.getI32Type() : kernel.rowElement, steps);
     // Used only behind the loop, and often there, which would keep a register
     // through the loop.
     Value slot =
         LLVM::AllocaOp::create(b, pointer, pointer, i64(1), /*alignment=*/8);
     LLVM::StoreOp::create(b, tile, slot, 8, /*isVolatile=*/true);
-    // Seen through, LLVM would count from 0 again.
-    Value first =
-        emptyAssembly(arith::SubIOp::create(b, i64(0), steps), "=r,0", "");
-    SmallVector<Value> carried(sums);
-    carried.append({panel, ahead});
-    auto loop = scf::ForOp::create(b, first, i64(0), i64(1), carried);
-    {
-      OpBuilder::InsertionGuard guard(b);
-      b.setInsertionPointToStart(loop.getBody());
-      SmallVector<Value> next(loop.getRegionIterArgs());
-      ahead = emptyAssembly(next.pop_back_val(), "=r,0", "");
-      panel = emptyAssembly(next.pop_back_val(), "=r,0", "");
-      askAhead();
-      step(next, loop.getInductionVar(), /*last=*/false);
-      next.push_back(at(panel, b.getF32Type(), kernel.tile.width));
-      next.push_back(at(ahead, b.getI8Type(), kernel.aheadLines * kCacheLine));
-      scf::YieldOp::create(b, next);
+    if (kernel.widensRows) {
+      sums = blocks(sums);
+    } else {
+      // Seen through, LLVM would count from 0 again.
+      Value first =
+          emptyAssembly(arith::SubIOp::create(b, i64(0), steps), "=r,0", "");
+      sums = loop(first, i64(0), sums);
+      if (pairs)
+        sums = lastOfOddDepth(sums);
     }
-    sums = llvm::to_vector(ValueRange(loop.getResults()));
-    sums.pop_back();
-    panel = sums.pop_back_val();
-    if (pairs)
-      sums = lastOfOddDepth(sums);
     tile = LLVM::LoadOp::create(b, pointer, slot, 8, /*isVolatile=*/true);
     for (auto [index, sum] : llvm::enumerate(sums))
       LLVM::StoreOp::create(b, sum,
@@ -105,6 +93,84 @@ private:
     return vector::BroadcastOp::create(b, type, scalar);
   }
 
+  void findRowEnds(Type ofStep, Value steps) {
+    for (int64_t r = 0; r < rows; ++r)
+      rowEnds.push_back(at(rowPointer(r), ofStep, steps));
+  }
+  Value rowPointer(int64_t r) {
+    return load(pointer, at(rowArray, pointer, r), 8);
+  }
+
+  // Steps `from` to `to`; panel and ahead move on by as many.
+  SmallVector<Value> loop(Value from, Value to, ArrayRef<Value> sums) {
+    SmallVector<Value> carried(sums);
+    carried.append({panel, ahead});
+    auto loop = scf::ForOp::create(b, from, to, i64(1), carried);
+    {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(loop.getBody());
+      SmallVector<Value> next(loop.getRegionIterArgs());
+      ahead = emptyAssembly(next.pop_back_val(), "=r,0", "");
+      panel = emptyAssembly(next.pop_back_val(), "=r,0", "");
+      askAhead();
+      step(next, loop.getInductionVar(), /*last=*/false);
+      next.push_back(at(panel, b.getF32Type(), kernel.tile.width));
+      next.push_back(at(ahead, b.getI8Type(), kernel.aheadLines * kCacheLine));
+      scf::YieldOp::create(b, next);
+    }
+    SmallVector<Value> results(loop.getResults());
+    ahead = results.pop_back_val();
+    panel = results.pop_back_val();
+    return results;
+  }
+
+  // Values of each row that are widened at once.
+  int64_t blockLength() const {
+    return llvm::bit_floor(static_cast<uint64_t>(kWidenedValues / rows));
+  }
+
+  SmallVector<Value> blocks(ArrayRef<Value> sums) {
+    SmallVector<Value> carried(sums);
+    carried.append({panel, ahead});
+    auto outer =
+        scf::ForOp::create(b, i64(0), depth, i64(blockLength()), carried);
+    {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(outer.getBody());
+      SmallVector<Value> next(outer.getRegionIterArgs());
+      ahead = next.pop_back_val();
+      panel = next.pop_back_val();
+      Value start = outer.getInductionVar();
+      Value count = arith::MinUIOp::create(
+          b, arith::SubIOp::create(b, depth, start), i64(blockLength()));
+      widenRows(start, count);
+      next = loop(i64(0), arith::ShRUIOp::create(b, count, i64(1)), next);
+      next.append({panel, ahead});
+      scf::YieldOp::create(b, next);
+    }
+    return llvm::to_vector(ValueRange(outer.getResults()).drop_back(2));
+  }
+
+  // `count` values of each row from `start` on.
+  void widenRows(Value start, Value count) {
+    auto halves = VectorType::get(kernel.tile.lanes, b.getI16Type());
+    auto chunks = scf::ForOp::create(b, i64(0), count, i64(kernel.tile.lanes));
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(chunks.getBody());
+    Value index = chunks.getInductionVar();
+    Value from = arith::AddIOp::create(b, start, index);
+    for (int64_t r = 0; r < rows; ++r) {
+      Value values = load(halves, at(rowPointer(r), b.getI16Type(), from), 2);
+      Value wide = widenHalf(arith::ExtUIOp::create(b, words, values), 0);
+      LLVM::StoreOp::create(b, wide, at(widened(r), b.getF32Type(), index),
+                            vectorBytes());
+    }
+  }
+
+  Value widened(int64_t r) {
+    return at(space, b.getF32Type(), r * blockLength());
+  }
+
   // A pair of an odd K has no second value, and none may be read.
   SmallVector<Value> lastOfOddDepth(ArrayRef<Value> sums) {
     Value odd = arith::TruncIOp::create(b, b.getI1Type(), depth);
@@ -125,6 +191,8 @@ private:
     if (kernel.panelElement.isF32())
       return multiply(sums, panelRow(accumulator),
                       [&](int64_t r) { return element(r, index); });
+    if (kernel.widensRows)
+      return multiplyWidened(sums, index);
     if (kernel.tile.bf16Dot && !kernel.scaled)
       return multiplyPairs(sums, panelRow(words), index, last);
     Value first = arith::ShLIOp::create(b, index, i64(1));
@@ -146,16 +214,28 @@ private:
     return row;
   }
 
-  // Few rows wait for memory, and have it sooner when it comes all the way.
-  // Many rows compute meanwhile, with a panel that stands in the second cache:
-  // lines on their way from memory to the first one would keep it waiting.
+  // Few rows wait for memory, and have it sooner when it comes all the way,
+  // unless the processor says otherwise. Many rows compute meanwhile, with a
+  // panel that stands in the second cache: lines on their way from memory to
+  // the first one would keep it waiting.
   void askAhead() {
     constexpr int64_t manyRows = 6, firstCache = 3, secondCache = 2;
+    bool isFirst = kernel.tile.aheadInFirstCache && rows < manyRows;
     for (int64_t line = 0; line < kernel.aheadLines; ++line)
       LLVM::Prefetch::create(b, at(ahead, b.getI8Type(), line * kCacheLine),
-                             /*rw=*/0,
-                             rows < manyRows ? firstCache : secondCache,
+                             /*rw=*/0, isFirst ? firstCache : secondCache,
                              /*cache=*/1);
+  }
+
+  void multiplyWidened(SmallVectorImpl<Value> &sums, Value pair) {
+    Value first = arith::ShLIOp::create(b, pair, i64(1));
+    for (int half : {0, 1})
+      multiply(sums, widen(panelRow(words), half), [&](int64_t r) {
+        Value element = at(widened(r), b.getF32Type(), first);
+        return broadcast(
+            load(b.getF32Type(), at(element, b.getF32Type(), half), 4),
+            accumulator);
+      });
   }
 
   // Halves of pairs as f32: the low half first.
@@ -184,7 +264,7 @@ private:
     if (kernel.scaled) {
       Value value = toF32(b, load(kernel.rowElement, address, isF32 ? 4 : 2));
       value = arith::MulFOp::create(
-          b, value, load(b.getF32Type(), at(scaleArray, b.getF32Type(), r), 4));
+          b, value, load(b.getF32Type(), at(space, b.getF32Type(), r), 4));
       return broadcast(toF32(b, fromF32(b, value, kernel.rowElement)),
                        accumulator);
     }
@@ -272,7 +352,7 @@ private:
   int64_t rows, vectors;
   LLVM::LLVMPointerType pointer;
   VectorType accumulator, words;
-  Value rowArray, panel, depth, tile, scaleArray, ahead;
+  Value rowArray, panel, depth, tile, space, ahead;
   SmallVector<Value> rowEnds;
 };
 
@@ -286,6 +366,8 @@ static std::string kernelName(const PanelKernel &kernel, int64_t rows) {
   name += "_" + std::to_string(rows) + "x" + std::to_string(kernel.tile.width);
   if (kernel.scaled)
     name += "_scaled";
+  if (kernel.widensRows)
+    name += "_wide";
   return name + "_ahead" + std::to_string(kernel.aheadLines);
 }
 

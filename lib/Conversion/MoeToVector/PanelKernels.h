@@ -17,21 +17,28 @@ struct PanelKernel {
       false; // rows are multiplied by a weight, and rounded, before the product
   /// Cache lines of other weights that are asked for in each step.
   int64_t aheadLines = 1;
+  /// bf16 rows are widened to f32 beforehand, block by block, and their depth
+  /// is a multiple of the lanes.
+  bool widensRows = false;
 
   /// Values of K that stand together in a panel.
   int64_t interleave() const { return panelElement.isBF16() ? 2 : 1; }
 };
 
 constexpr int64_t kCacheLine = 64;
+/// Values of f32 that `space` holds for kernels that widen rows: together with
+/// a panel's lines they stay in the first cache.
+constexpr int64_t kWidenedValues = 4096;
 
 /// The function
-///   llvm.func @name(rows: ptr, panel: ptr, depth: i64, tile: ptr, scales: ptr,
+///   llvm.func @name(rows: ptr, panel: ptr, depth: i64, tile: ptr, space: ptr,
 ///                   ahead: ptr)
 /// which sets tile[r][j] = sum over k of rows[r][k] * panel[k][j] in f32, k
-/// ascending, for `rows` rows, whose addresses stand in an array. `scales` is
-/// an array of one f32 a row, read only by scaled kernels. The tile has `width`
-/// columns. Weights from `ahead` on are prefetched, `aheadLines` cache lines a
-/// step. Created in `module` when missing.
+/// ascending, for `rows` rows, whose addresses stand in an array. `space` holds
+/// one f32 a row for scaled kernels, is where rows are widened, and is not used
+/// by others. The tile has `width` columns. Weights from `ahead` on are
+/// prefetched, `aheadLines` cache lines a step. Created in `module` when
+/// missing.
 mlir::LLVM::LLVMFuncOp getPanelKernel(mlir::ModuleOp module,
                                       const PanelKernel &kernel, int64_t rows);
 

@@ -81,8 +81,9 @@ public:
     const CpuTile &tile = product.tile;
     sums = stackOf(b, b.getF32Type(), tile.rows * tile.width, 64);
     rowPointers = stackOf(b, pointer, tile.rows, 64);
-    scales = product.rowWeights ? stackOf(b, b.getF32Type(), tile.rows, 64)
-                                : rowPointers;
+    space = product.rowWeights ? stackOf(b, b.getF32Type(), tile.rows, 64)
+            : widensRows()     ? stackOf(b, b.getF32Type(), kWidenedValues, 64)
+                               : rowPointers;
     lhsPointer = pointerTo(b, product.lhs);
     weightPointer = pointerTo(b, product.weight);
     if (product.rowWeights)
@@ -103,6 +104,13 @@ private:
   struct Tile {
     Value number, first, rows;
   };
+
+  // Does the unit multiply bf16 in f32, and take rows in whole vectors?
+  bool widensRows() const {
+    return getElementTypeOrSelf(product.weight).isBF16() &&
+           !product.tile.bf16Dot && !product.rowWeights &&
+           panels.getDepth() % product.tile.lanes == 0;
+  }
 
   void buildByPanels() {
     Value count = indexConstant(b, panels.getGroups());
@@ -257,7 +265,7 @@ private:
         row = loadIndex(b, product.gather, row);
         if (product.rowWeights) {
           Value weight = memref::LoadOp::create(b, flatRowWeights, row);
-          LLVM::StoreOp::create(b, weight, elementAt(scales, b.getF32Type(), r),
+          LLVM::StoreOp::create(b, weight, elementAt(space, b.getF32Type(), r),
                                 4);
         }
         if (product.gatherDivisor != 1)
@@ -316,11 +324,12 @@ private:
     Type rowElement = cast<MemRefType>(product.lhs.getType()).getElementType();
     Type panelElement =
         cast<MemRefType>(product.weight.getType()).getElementType();
-    PanelKernel kernel{product.tile, rowElement, panelElement,
-                       static_cast<bool>(product.rowWeights), lines};
+    PanelKernel kernel{product.tile, rowElement,
+                       panelElement, static_cast<bool>(product.rowWeights),
+                       lines,        widensRows()};
     Value depth =
         arith::ConstantOp::create(b, b.getI64IntegerAttr(panels.getDepth()));
-    Value operands[] = {rowPointers, panel, depth, sums, scales, ahead};
+    Value operands[] = {rowPointers, panel, depth, sums, space, ahead};
     // Every count but the largest has its case; the largest is the default.
     SmallVector<int64_t> cases =
         llvm::to_vector(llvm::seq<int64_t>(least, product.tile.rows));
@@ -370,7 +379,7 @@ private:
   PanelsAttr panels;
   function_ref<void(const PanelSums &)> finish;
   LLVM::LLVMPointerType pointer;
-  Value sums, rowPointers, scales, lhsPointer, weightPointer, flatRowWeights;
+  Value sums, rowPointers, space, lhsPointer, weightPointer, flatRowWeights;
 };
 
 } // namespace

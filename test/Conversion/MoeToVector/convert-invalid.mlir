@@ -1,6 +1,11 @@
 // RUN: moe-opt %s --split-input-file --verify-diagnostics --convert-moe-to-vector=cpu=x86-64-v3
 // RUN: not moe-opt %s --convert-moe-to-vector=cpu=sparc 2>&1 | FileCheck %s
 // CHECK: --cpu is 'sparc', but native, x86-64-v3 or x86-64-v4 is expected
+// Only families that have code of their own are spelled, upon the level that they need.
+// RUN: not moe-opt %s --convert-moe-to-vector=cpu=x86-64-v4:znver4 2>&1 | FileCheck %s --check-prefix=FAMILY
+// RUN: not moe-opt %s --convert-moe-to-vector=cpu=x86-64-v3:sapphirerapids 2>&1 | FileCheck %s --check-prefix=FAMILY
+// RUN: not moe-opt %s --convert-moe-to-vector=cpu=x86-64-v4: 2>&1 | FileCheck %s --check-prefix=FAMILY
+// FAMILY: --cpu is 'x86-64-v{{.*}}:{{.*}}', but native, x86-64-v3 or x86-64-v4 is expected
 
 func.func @raw_weight(%x: memref<?x64xf32>, %w: memref<48x64xf32>, %y: memref<?x48xf32>) {
   // expected-error @below {{has no lowering to vectors in this form}}

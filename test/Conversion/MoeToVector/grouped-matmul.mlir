@@ -41,7 +41,7 @@ func.func @gated(%x: memref<?x64xf32>, %w: memref<12288xf32>, %n: index, %o: mem
 // CHECK-LABEL: func @scattered_with_tail
 func.func @scattered_with_tail(%x: memref<?x64xbf16>, %w: memref<2048xbf16>, %n: index, %o: memref<2xi32>, %s: memref<?xi32>, %b: memref<1x20xbf16>,
     %y: memref<?x20xbf16>) {
-  // CHECK: llvm.call @moe_panel_bf16_1x16_ahead1
+  // CHECK: llvm.call @moe_panel_bf16_1x16_wide_ahead1
   // CHECK: vector.create_mask
   // CHECK: vector.maskedload {{.*}} : memref<1x20xbf16>
   // CHECK: %[[ROW:.*]] = memref.load %{{.*}} : memref<?xi32>
@@ -68,3 +68,17 @@ func.func @scattered_with_tail(%x: memref<?x64xbf16>, %w: memref<2048xbf16>, %n:
 // KERNEL: scf.yield
 // KERNEL-COUNT-4: llvm.store
 // KERNEL: llvm.return
+
+// Rows are widened a block at a time, before the block's steps, which widen the panel alone.
+// KERNEL-LABEL: llvm.func internal @moe_panel_bf16_2x16_wide_ahead1
+// KERNEL: scf.for %{{.*}} = %{{.*}} to %{{.*}} step %{{.*}} iter_args
+// KERNEL: arith.minui
+// KERNEL: scf.for
+// KERNEL-COUNT-2: llvm.store {{.*}} : vector<8xf32>
+// KERNEL: scf.for {{.*}} iter_args
+// KERNEL: llvm.intr.prefetch
+// KERNEL-COUNT-2: arith.shli {{.*}} : vector<8xi32>
+// KERNEL-NOT: arith.shli {{.*}} : vector
+// KERNEL: llvm.load {{.*}} -> f32
+// KERNEL: vector.fma
+// KERNEL: arith.andi

@@ -6,7 +6,7 @@ func.func @few_experts(%x: memref<?x64xbf16>, %w: memref<2048xbf16>, %y: memref<
   // CHECK: %[[T:.*]] = memref.dim %arg0
   // CHECK: %[[TILES:.*]] = arith.divui
   // CHECK: scf.for %{{.*}} = %{{.*}} to %[[TILES]]
-  // CHECK: llvm.call @moe_panel_bf16_12x32_ahead2
+  // CHECK: llvm.call @moe_panel_bf16_12x32_wide_ahead2
   // Rounded to the model's type.
   // CHECK: arith.trunci {{.*}} : vector<16xi32> to vector<16xi16>
   // CHECK: vector.maskedstore {{.*}} : memref<?x8xf32>, vector<16xi1>, vector<16xf32>

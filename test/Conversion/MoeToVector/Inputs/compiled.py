@@ -43,7 +43,7 @@ class Module:
             ir = re.sub(r"= call (<[^>]*>) asm[^(]*\(<[^>]*> (%?\w+)\)", r"= freeze \1 \2", ir)
         with open(path + ".ll", "w") as file:
             file.write(ir)
-        level, *features = (machine or cpu).split("+")
+        level, *features = (machine or cpu.split(":")[0]).split("+")
         flags = [f"-march={level}", *(f"-m{feature}" for feature in features), "-O3", "-fno-builtin", "-fPIC", "-Wno-override-module"]
         self.run("clang", *flags, "-S", path + ".ll", "-o", path + ".s")
         self.run("clang", "-c", path + ".s", "-o", path + ".o")

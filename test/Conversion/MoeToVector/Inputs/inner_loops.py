@@ -1,4 +1,5 @@
-"""Checks the inner loops of kernels in assembly: those that multiply touch no stack, and ask for as many lines ahead as the name says, into the cache that suits their rows."""
+"""Checks the inner loops of kernels in assembly: those that multiply touch no stack, and ask for as many lines ahead as the name says, into the cache
+that suits their rows: inner_loops.py ASSEMBLY KERNELS [first|second: the cache that few rows ask for]."""
 
 import re
 import sys
@@ -19,7 +20,7 @@ def loops(lines):
 
 
 def main():
-    path, expected = sys.argv[1], int(sys.argv[2])
+    path, expected, few = sys.argv[1], int(sys.argv[2]), "prefetcht1" if sys.argv[3:] == ["second"] else "prefetcht0"
     found, name, body = 0, None, []
     with open(path) as file:
         for line in file.read().splitlines():
@@ -37,9 +38,12 @@ def main():
                     lanes = 16 if width == 32 else 8
                     count = sum("vfmadd" in l or "vdpbf16" in l for l in loop)
                     assert count % (rows * width // lanes) == 0, f"{name}: {count} products in a step of {rows} rows"
-                    cache = "prefetcht0" if rows < 6 else "prefetcht1"  # few rows wait for memory, many compute
+                    cache = few if rows < 6 else "prefetcht1"  # few rows wait for memory, many compute
                     lines = sum(cache in l for l in loop)
                     assert lines == sum("prefetch" in l for l in loop), f"{name}: asks for lines otherwise than by {cache}"
+                    if "_wide_" in name:
+                        assert sum("vpmovzxwd" in l for l in body) and not any("vpmovzxwd" in l for l in loop), f"{name}: widens rows in its inner loop"
+                        assert sum("vbroadcastss" in l for l in loop) == 2 * rows, f"{name}: does not broadcast each value once"
                     ahead = int(re.search(r"_ahead(\d)", name).group(1))
                     assert lines and lines % ahead == 0, f"{name}: {lines} lines ahead in a step"
                 found += 1

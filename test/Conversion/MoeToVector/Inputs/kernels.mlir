@@ -1,12 +1,15 @@
-// Two depths each, so that the depth stays a variable of the kernels.
+// Two depths each, so that the depth stays a variable of the kernels; kernels that widen rows take those of whole vectors.
 func.func @f32(%x: memref<?x64xf32>, %w: memref<48x64xf32>, %x2: memref<?x7xf32>, %w2: memref<48x7xf32>, %y: memref<?x48xf32>) {
   moe.router_logits %x, %w outs(%y) : (memref<?x64xf32>, memref<48x64xf32>, memref<?x48xf32>) -> ()
   moe.router_logits %x2, %w2 outs(%y) : (memref<?x7xf32>, memref<48x7xf32>, memref<?x48xf32>) -> ()
   return
 }
-func.func @bf16(%x: memref<?x64xbf16>, %w: memref<48x64xbf16>, %x2: memref<?x7xbf16>, %w2: memref<48x7xbf16>, %y: memref<?x48xf32>) {
+func.func @bf16(%x: memref<?x64xbf16>, %w: memref<48x64xbf16>, %x2: memref<?x7xbf16>, %w2: memref<48x7xbf16>, %x3: memref<?x48xbf16>, %w3: memref<48x48xbf16>,
+    %x4: memref<?x9xbf16>, %w4: memref<48x9xbf16>, %y: memref<?x48xf32>) {
   moe.router_logits %x, %w outs(%y) : (memref<?x64xbf16>, memref<48x64xbf16>, memref<?x48xf32>) -> ()
   moe.router_logits %x2, %w2 outs(%y) : (memref<?x7xbf16>, memref<48x7xbf16>, memref<?x48xf32>) -> ()
+  moe.router_logits %x3, %w3 outs(%y) : (memref<?x48xbf16>, memref<48x48xbf16>, memref<?x48xf32>) -> ()
+  moe.router_logits %x4, %w4 outs(%y) : (memref<?x9xbf16>, memref<48x9xbf16>, memref<?x48xf32>) -> ()
   return
 }
 func.func @mixed(%x: memref<?x64xbf16>, %w: memref<48x64xf32>, %x2: memref<?x7xbf16>, %w2: memref<48x7xf32>, %y: memref<?x48xf32>) {
