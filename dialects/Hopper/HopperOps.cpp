@@ -31,13 +31,16 @@ static void printTileShape(OpAsmPrinter &printer, Operation *, IntegerAttr rows,
 #define GET_OP_CLASSES
 #include "dialects/Hopper/HopperOps.cpp.inc"
 
-/// The swizzle is a function of address bits up to 1024 bytes.
+/// The swizzle is a function of address bits up to 1024 bytes. Addresses in
+/// shared memory have 32 bits.
 static LogicalResult verifyPlacement(Operation *op, int64_t offset) {
-  if (offset >= 0 && offset % 1024 == 0)
+  constexpr int64_t period = 1024, last = INT32_MAX / period * period;
+  if (offset >= 0 && offset <= last && offset % period == 0)
     return success();
+  int64_t nearest = std::clamp<int64_t>(offset, 0, last);
   return op->emitOpError() << "starts at byte " << offset
                            << ", expected a multiple of 1024 such as "
-                           << (offset < 0 ? 0 : (offset + 1023) / 1024 * 1024);
+                           << (nearest + period - 1) / period * period;
 }
 
 static LogicalResult verifyTile(Operation *op, RingType ring, int64_t tile) {

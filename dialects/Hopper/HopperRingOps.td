@@ -19,7 +19,7 @@ def Hopper_RingDeclOp : Hopper_Op<"ring", [Pure]> {
   let description = [{
     Gives the ring that starts `offset` bytes after `base`.
 
-    **Constraints**: (C1) the offset is a multiple of 1024, the period of the swizzle.
+    **Constraints**: (C1) the offset is a multiple of 1024, the period of the swizzle, below 2^31.
 
     ```mlir
     %ring = hopper.ring %shared at 65536 : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>

@@ -281,7 +281,7 @@ def Hopper_StagingOp : Hopper_Op<"staging", [Pure]> {
     Gives the buffers that start at `offset` bytes after `base` plus those of the
     `consumer` warpgroups before this one.
 
-    **Constraints**: (C1) the offset is a multiple of 1024.
+    **Constraints**: (C1) the offset is a multiple of 1024 below 2^31.
 
     ```mlir
     %out = hopper.staging %shared at 0 of %consumer : !hopper.staging<4, <64x64xbf16>>

@@ -79,7 +79,7 @@ def Moe_ExpertsOp : Moe_Op<"experts", [AttrSizedOperandSegments]> {
     **Constraints**
     - (C1) shapes agree as in the table; P = 2 exactly when the activation is gated
     - (C2) biases agree with E, P, I, H
-    - (C3) scales are given exactly when `weight_format` is not `plain`
+    - (C3) scales are given exactly when `weight_format` is not `plain`, and have the dimensions of their weights
     - (C4) a placement holds every expert in exactly one slot
   }];
   let arguments = (ins Moe_Float:$x, Moe_I32:$ids, Moe_F32:$weights, Moe_Any:$up, Moe_Any:$down,
@@ -116,7 +116,7 @@ def Moe_SharedExpertOp : Moe_Op<"shared_expert", [AttrSizedOperandSegments]> {
     ```
     **Constraints**
     - (C1) shapes agree as in the table; P = 2 exactly when the activation is gated
-    - (C2) scales are given exactly when `weight_format` is not `plain`
+    - (C2) scales are given exactly when `weight_format` is not `plain`, and have the dimensions of their weights
   }];
   let arguments = (ins Moe_Float:$x, Moe_Any:$up, Moe_Any:$down, Optional<Moe_Float>:$gate,
     Optional<Moe_Any>:$up_scales, Optional<Moe_Any>:$down_scales, Optional<AnyMemRef>:$outs,

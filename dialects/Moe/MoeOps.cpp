@@ -3,6 +3,7 @@
 #include "dialects/Moe/MoeDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/ADT/SmallSet.h"
+#include "llvm/ADT/StringSwitch.h"
 
 using namespace mlir;
 using namespace moe;
@@ -96,15 +97,38 @@ static void bindParts(ShapeTable &table, ActivationAttr activation) {
                                    : "the activation, which is not gated,");
 }
 
-template <typename OpTy> static LogicalResult verifyScales(OpTy op) {
-  if ((op.getWeightFormat() == WeightFormat::Plain) ==
-      static_cast<bool>(op.getUpScales()))
+// Blocks of a dimension.
+static StringRef blocksOf(StringRef letter) {
+  return llvm::StringSwitch<StringRef>(letter)
+      .Case("H", "Hb")
+      .Case("I", "Ib")
+      .Case("S", "Sb");
+}
+
+// Scales are there when the format has them, and have the dimensions of their
+// weight: blocks of the last (mxfp4) or of the last two (fp8_block).
+template <typename OpTy>
+static LogicalResult verifyScales(OpTy op, ShapeTable &table,
+                                  ArrayRef<StringRef> up,
+                                  ArrayRef<StringRef> down) {
+  WeightFormat format = op.getWeightFormat();
+  if ((format == WeightFormat::Plain) == static_cast<bool>(op.getUpScales()))
     return op.emitOpError()
-           << "has weight_format "
-           << stringifyWeightFormat(op.getWeightFormat())
+           << "has weight_format " << stringifyWeightFormat(format)
            << (op.getUpScales() ? " and scales" : " and no scales")
            << ", but scales are expected exactly when the format is not plain";
-  return success();
+  auto scalesOf = [&](ArrayRef<StringRef> weight) {
+    SmallVector<StringRef> dims(weight);
+    dims.back() = blocksOf(dims.back());
+    if (StringRef &rows = dims[dims.size() - 2];
+        format == WeightFormat::Fp8Block)
+      rows = blocksOf(rows);
+    return dims;
+  };
+  return failure(failed(table.check("up_scales", typeOf(op.getUpScales()),
+                                    scalesOf(up))) ||
+                 failed(table.check("down_scales", typeOf(op.getDownScales()),
+                                    scalesOf(down))));
 }
 
 LogicalResult ExpertsOp::verify() {
@@ -123,7 +147,8 @@ LogicalResult ExpertsOp::verify() {
       failed(table.checkResult(
           "result", resultTypes(*this, outsOf(*this)).front(), {"T", "H"})))
     return failure();
-  if (failed(verifyScales(*this))) // (C3)
+  if (failed(verifyScales(*this, table, {"E", "P", "I", "H"},
+                          {"E", "H", "I"}))) // (C3)
     return failure();
   if (ShapedType::isDynamic(table.size("E")) ||
       ShapedType::isDynamic(table.size("k")))
@@ -152,13 +177,12 @@ LogicalResult SharedExpertOp::verify() {
     return failure();
   ShapeTable table(*this);
   bindParts(table, getActivation());
-  if (failed(verifyScales(*this))) // (C2)
-    return failure();
   return failure(
       failed(table.check("x", getX().getType(), {"T", "H"})) ||
       failed(table.check("up", getUp().getType(), {"P", "S", "H"})) ||
       failed(table.check("down", getDown().getType(), {"H", "S"})) ||
       failed(table.check("gate", typeOf(getGate()), {"1", "H"})) ||
+      failed(verifyScales(*this, table, {"P", "S", "H"}, {"H", "S"})) || // (C2)
       failed(table.checkResult(
           "result", resultTypes(*this, outsOf(*this)).front(), {"T", "H"})));
 }

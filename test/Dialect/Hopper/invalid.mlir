@@ -68,6 +68,22 @@ func.func @misplaced_ring(%shared: !llvm.ptr<3>) {
 
 // -----
 
+func.func @ring_beyond_all_memory(%shared: !llvm.ptr<3>) {
+  // expected-error @+1 {{starts at byte 9223372036854775807, expected a multiple of 1024 such as 2147482624}}
+  %ring = hopper.ring %shared at 9223372036854775807 : !hopper.ring<3, <128x64xbf16>>
+  return
+}
+
+// -----
+
+func.func @staging_beyond_all_memory(%shared: !llvm.ptr<3>, %i: i32) {
+  // expected-error @+1 {{starts at byte 2147483648, expected a multiple of 1024 such as 2147482624}}
+  %out = hopper.staging %shared at 2147483648 of %i : !hopper.staging<4, <64x64xbf16>>
+  return
+}
+
+// -----
+
 func.func @no_arrivals(%ring: !hopper.ring<3, <128x64xbf16>>) {
   // expected-error @+1 {{has 0 fill and 8 drain arrivals, expected at least 1 of each}}
   hopper.init_ring %ring fill 0 drain 8 : !hopper.ring<3, <128x64xbf16>>

@@ -152,6 +152,24 @@ func.func @experts_without_scales(%x: tensor<?x64xf32>, %ids: tensor<?x2xi32>, %
 
 // -----
 
+func.func @experts_with_scales_of_fewer_dimensions(%x: tensor<?x256xbf16>, %ids: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<2x2x256x256xf8E4M3FN>, %down: tensor<2x256x256xf8E4M3FN>, %us: tensor<2x2x2x2xf32>, %ds: tensor<2x2xf32>) {
+  // expected-error @below {{'moe.experts' op `down_scales` is 'tensor<2x2xf32>', but a shape of rank 3 is expected}}
+  %y = moe.experts %x, %ids, %w, %up, %down scales(%us, %ds) activation(<kind = silu>) {weight_format = #moe<weight_format fp8_block>}
+      : (tensor<?x256xbf16>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<2x2x256x256xf8E4M3FN>, tensor<2x256x256xf8E4M3FN>, tensor<2x2x2x2xf32>, tensor<2x2xf32>) -> tensor<?x256xbf16>
+  return
+}
+
+// -----
+
+func.func @experts_with_scales_of_more_experts(%x: tensor<?x64xf32>, %ids: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<8x2x96x64xf4E2M1FN>, %down: tensor<8x64x96xf4E2M1FN>, %us: tensor<9x2x96x2xi8>, %ds: tensor<8x64x3xi8>) {
+  // expected-error @below {{'moe.experts' op `up_scales` has E = 9 in dimension 0, but `up` has E = 8}}
+  %y = moe.experts %x, %ids, %w, %up, %down scales(%us, %ds) activation(<kind = silu>) {weight_format = #moe<weight_format mxfp4>}
+      : (tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<8x2x96x64xf4E2M1FN>, tensor<8x64x96xf4E2M1FN>, tensor<9x2x96x2xi8>, tensor<8x64x3xi8>) -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
 func.func @experts_with_needless_scales(%x: tensor<?x64xf32>, %ids: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<8x2x96x64xf32>, %down: tensor<8x64x96xf32>, %s: tensor<8x2x1x1xf32>) {
   // expected-error @below {{'moe.experts' op has weight_format plain and scales, but scales are expected exactly when the format is not plain}}
   %y = moe.experts %x, %ids, %w, %up, %down scales(%s, %s) activation(<kind = silu>)
@@ -233,6 +251,15 @@ func.func @shared_expert_gate(%x: tensor<?x64xf32>, %up: tensor<2x80x64xf32>, %d
 func.func @shared_expert_without_scales(%x: tensor<?x64xf32>, %up: tensor<2x80x64xf32>, %down: tensor<64x80xf32>) {
   // expected-error @below {{'moe.shared_expert' op has weight_format mxfp4 and no scales, but scales are expected exactly when the format is not plain}}
   %s = moe.shared_expert %x, %up, %down activation(<kind = silu>) {weight_format = #moe<weight_format mxfp4>} : (tensor<?x64xf32>, tensor<2x80x64xf32>, tensor<64x80xf32>) -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+func.func @shared_expert_with_scales_of_fewer_dimensions(%x: tensor<?x64xf32>, %up: tensor<2x80x64xf8E4M3FN>, %down: tensor<64x80xf8E4M3FN>, %us: tensor<2x1xf32>, %ds: tensor<1x1xf32>) {
+  // expected-error @below {{'moe.shared_expert' op `up_scales` is 'tensor<2x1xf32>', but a shape of rank 3 is expected}}
+  %s = moe.shared_expert %x, %up, %down scales(%us, %ds) activation(<kind = silu>) {weight_format = #moe<weight_format fp8_block>}
+      : (tensor<?x64xf32>, tensor<2x80x64xf8E4M3FN>, tensor<64x80xf8E4M3FN>, tensor<2x1xf32>, tensor<1x1xf32>) -> tensor<?x64xf32>
   return
 }
 
