@@ -116,7 +116,8 @@ struct MmaPattern : OpConversionPattern<MmaOp> {
     std::string constraints = redefineRegisters(count);
     for (int64_t i = 0; i < 2 * steps; ++i)
       constraints += ",l";
-    if (Value unless = adaptor.getUnless().front()) {
+    if (op.getUnless()) {
+      Value unless = adaptor.getUnless().front();
       scale = "$" + std::to_string(count + operands.size());
       operands.push_back(arith::ExtUIOp::create(b, b.getI32Type(), unless));
       constraints += ",r";
