@@ -34,8 +34,8 @@ public:
 
   Status perform();
   double firstMedian() const { return results.front().median; }
-  Status ended(const Status &status) const {
-    return job.ended(session.get(), status);
+  int fail(const Status &status) const {
+    return job.fail(session ? session->rendezvous() : nullptr, status);
   }
 
 private:
@@ -296,13 +296,13 @@ Status Bench::perform() {
 
 Result<double> moert::timeLayer(const BenchPlan &plan) {
   Bench bench(plan);
-  if (Status status = bench.ended(bench.perform()); !status.ok())
+  if (Status status = bench.perform(); !status.ok())
     return status;
   return bench.firstMedian();
 }
 
 int moert::benchArtifact(const BenchPlan &plan) {
   Bench bench(plan);
-  Status status = bench.ended(bench.perform());
-  return status.ok() ? ExitOk : reportError(status);
+  Status status = bench.perform();
+  return status.ok() ? ExitOk : bench.fail(status);
 }

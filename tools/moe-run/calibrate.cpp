@@ -62,10 +62,8 @@ public:
 
   Status run();
   bool isFirst() const { return job.isFirst(); }
-  Status ended(const Status &status) const {
-    if (!status.ok() && world && world->rendezvous())
-      world->rendezvous()->fail(status);
-    return status;
+  int fail(const Status &status) const {
+    return job.fail(world ? world->rendezvous() : nullptr, status);
   }
   Status write() const;
   void print() const;
@@ -463,8 +461,8 @@ void Calibration::print() const {
 
 int moert::calibrateMachine(const CalibratePlan &plan) {
   Calibration calibration(plan);
-  if (Status status = calibration.ended(calibration.run()); !status.ok())
-    return reportError(status);
+  if (Status status = calibration.run(); !status.ok())
+    return calibration.fail(status);
   if (calibration.isFirst())
     calibration.print();
   return ExitOk;

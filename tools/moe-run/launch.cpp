@@ -90,12 +90,12 @@ std::string Job::prefix() const {
   return isProcess() ? concat("rank ", plan.launch->rank, ": ") : std::string();
 }
 
-Status Job::ended(const Session *session, const Status &status) const {
-  if (status.ok() || !isProcess())
-    return status;
-  if (session && session->rendezvous())
-    session->rendezvous()->fail(status);
-  return status.in(concat("rank ", plan.launch->rank));
+int Job::fail(Rendezvous *meeting, const Status &status) const {
+  int code = reportError(
+      isProcess() ? status.in(concat("rank ", plan.launch->rank)) : status);
+  if (meeting)
+    meeting->fail(status);
+  return code;
 }
 
 static constexpr int PatienceSeconds = 3;

@@ -27,8 +27,10 @@ public:
   void fill(SessionOptions &options) const;
   // What lines of this process begin with.
   std::string prefix() const;
-  // Tells the other processes of the job, if there are any, of a failure.
-  Status ended(const Session *session, const Status &status) const;
+  // Prints the failure that ends this process, and only then tells the other
+  // processes of the job, where they have met: those end when they know, and
+  // a launcher may then end this one. Gives the exit code.
+  int fail(Rendezvous *meeting, const Status &status) const;
 
 private:
   const JobPlan &plan;

@@ -23,8 +23,8 @@ public:
   explicit Invocation(const RunPlan &plan) : plan(plan), job(plan) {}
 
   Status perform();
-  Status ended(const Status &status) const {
-    return job.ended(session.get(), status);
+  int fail(const Status &status) const {
+    return job.fail(session ? session->rendezvous() : nullptr, status);
   }
   bool checksHold() const { return failures.empty(); }
   const std::vector<std::string> &failedChecks() const { return failures; }
@@ -352,9 +352,8 @@ int moert::reportError(const Status &status) {
 
 int moert::runArtifact(const RunPlan &plan) {
   Invocation invocation(plan);
-  Status status = invocation.ended(invocation.perform());
-  if (!status.ok())
-    return reportError(status);
+  if (Status status = invocation.perform(); !status.ok())
+    return invocation.fail(status);
   std::fflush(stdout);
   for (const std::string &failure : invocation.failedChecks())
     std::fprintf(stderr, "error: %s\n", failure.c_str());
