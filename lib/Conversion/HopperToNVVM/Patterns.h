@@ -33,6 +33,28 @@ void populateScalePatterns(const mlir::TypeConverter &converter,
 void populateSplitPatterns(const mlir::TypeConverter &converter,
                            mlir::RewritePatternSet &patterns);
 
+/// Lowers an op without results.
+template <typename Op, typename AdaptorType = typename Op::Adaptor>
+struct EffectPattern : mlir::OpConversionPattern<Op> {
+  using mlir::OpConversionPattern<Op>::OpConversionPattern;
+  using Adaptor = AdaptorType;
+
+  virtual void lower(Op op, Adaptor adaptor, DeviceBuilder &b) const = 0;
+
+  mlir::LogicalResult
+  matchAndRewrite(Op op, Adaptor adaptor,
+                  mlir::ConversionPatternRewriter &rewriter) const override {
+    DeviceBuilder b(op.getLoc(), rewriter);
+    lower(op, adaptor, b);
+    rewriter.eraseOp(op);
+    return mlir::success();
+  }
+};
+/// The same for an op with operands that become several values each.
+template <typename Op>
+using FragmentEffectPattern =
+    EffectPattern<Op, typename mlir::OpConversionPattern<Op>::OneToNOpAdaptor>;
+
 /// The values of a struct that assembly gives.
 llvm::SmallVector<mlir::Value> unpackStruct(DeviceBuilder &b,
                                             mlir::Value values);
@@ -52,16 +74,15 @@ mlir::Value getCoordinate(DeviceBuilder &b, hopper::ThreadCoordinate at);
 
 /// The named barrier of a warpgroup, whose number in the CTA is `group`.
 void createGroupBarrier(DeviceBuilder &b, mlir::Value group);
+/// Whether this thread is its warpgroup's first, which deals with TMA.
+mlir::Value isGroupLeader(DeviceBuilder &b);
 /// Lets the leader of a warpgroup wait until at most so many of its stores are
 /// still reading, and the others for the leader.
 void createStagingWait(DeviceBuilder &b, mlir::Value leader, mlir::Value group,
                        int64_t pending);
-/// Address in a box, for this lane, of the row it gives to one stmatrix of 8x8
-/// matrices from number `first` of the box on: lanes 8 i .. 8 i + 7 hold the
-/// rows of matrix i.
-mlir::Value getMatrixRow(DeviceBuilder &b, mlir::Value box,
-                         hopper::TileType tile, int64_t first, int64_t halves,
-                         bool transposed);
+/// Makes what a warpgroup has written to its buffers readable to its leader's
+/// stores.
+void createStagingHandover(DeviceBuilder &b, mlir::Value group);
 /// Writes 8x8 matrices of two-byte elements to a box by stmatrix, `halves` for
 /// each 16 bytes of columns.
 void writeBox(DeviceBuilder &b, mlir::Value box, hopper::TileType tile,

@@ -66,25 +66,17 @@ struct PackOverPattern : OpConversionPattern<PackOverOp> {
   }
 };
 
-struct AcquireStagingPattern : OpConversionPattern<AcquireStagingOp> {
-  using OpConversionPattern::OpConversionPattern;
-  LogicalResult
-  matchAndRewrite(AcquireStagingOp op, OpAdaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    DeviceBuilder b(op.getLoc(), rewriter);
-    Value leader = b.equal(b.bitAnd(b.threadId(), 127), 0);
-    createStagingWait(b, leader, b.warpgroup(), /*pending=*/0);
-    rewriter.eraseOp(op);
-    return success();
+struct AcquireStagingPattern : EffectPattern<AcquireStagingOp> {
+  using EffectPattern::EffectPattern;
+  void lower(AcquireStagingOp, Adaptor, DeviceBuilder &b) const override {
+    createStagingWait(b, isGroupLeader(b), b.warpgroup(), /*pending=*/0);
   }
 };
 
-struct WriteStagingPattern : OpConversionPattern<WriteStagingOp> {
-  using OpConversionPattern::OpConversionPattern;
-  LogicalResult
-  matchAndRewrite(WriteStagingOp op, OneToNOpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    DeviceBuilder b(op.getLoc(), rewriter);
+struct WriteStagingPattern : FragmentEffectPattern<WriteStagingOp> {
+  using EffectPattern::EffectPattern;
+  void lower(WriteStagingOp op, Adaptor adaptor,
+             DeviceBuilder &b) const override {
     TileType box = op.getStaging().getType().getBox();
     FragmentLayout layout(box.getColumns(),
                           op.getPacked().getType().getColumns());
@@ -100,28 +92,21 @@ struct WriteStagingPattern : OpConversionPattern<WriteStagingOp> {
         op.getBuffer() * box.getBytes() + op.getFirst() * box.getRowBytes();
     writeBox(b, b.atByte(adaptor.getStaging().front(), offset), box, matrices,
              layout.getHalves(), /*transposed=*/true);
-    rewriter.eraseOp(op);
-    return success();
   }
 };
 
-struct SendStagingPattern : OpConversionPattern<SendStagingOp> {
-  using OpConversionPattern::OpConversionPattern;
-  LogicalResult
-  matchAndRewrite(SendStagingOp op, OpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    DeviceBuilder b(op.getLoc(), rewriter);
+struct SendStagingPattern : EffectPattern<SendStagingOp> {
+  using EffectPattern::EffectPattern;
+  void lower(SendStagingOp op, Adaptor adaptor,
+             DeviceBuilder &b) const override {
     TileType box = op.getStaging().getType().getBox();
-    createAsyncProxyFence(b);
-    createGroupBarrier(b, b.warpgroup());
-    Value leader = b.equal(b.bitAnd(b.threadId(), 127), 0);
+    createStagingHandover(b, b.warpgroup());
+    Value leader = isGroupLeader(b);
     for (int64_t i = 0; i < static_cast<int64_t>(op.getBoxes()); ++i)
       storeBox(b, adaptor.getMap(),
                b.atByte(adaptor.getStaging(), i * box.getBytes()), box, leader,
                b.add(adaptor.getColumn(), i * box.getColumns()),
                adaptor.getRow(), adaptor.getCount());
-    rewriter.eraseOp(op);
-    return success();
   }
 };
 } // namespace

@@ -47,23 +47,6 @@ static Value getParity(DeviceBuilder &b, RingType type, Value position) {
 }
 
 namespace {
-template <typename Op> struct RingPattern : OpConversionPattern<Op> {
-  using OpConversionPattern<Op>::OpConversionPattern;
-  using Adaptor = typename Op::Adaptor;
-
-  /// Lowers an op without results.
-  virtual void lower(Op op, Adaptor adaptor, DeviceBuilder &b) const = 0;
-
-  LogicalResult
-  matchAndRewrite(Op op, Adaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    DeviceBuilder b(op.getLoc(), rewriter);
-    lower(op, adaptor, b);
-    rewriter.eraseOp(op);
-    return success();
-  }
-};
-
 struct RingDeclPattern : OpConversionPattern<RingDeclOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult
@@ -75,8 +58,8 @@ struct RingDeclPattern : OpConversionPattern<RingDeclOp> {
   }
 };
 
-struct InitRingPattern : RingPattern<InitRingOp> {
-  using RingPattern::RingPattern;
+struct InitRingPattern : EffectPattern<InitRingOp> {
+  using EffectPattern::EffectPattern;
   void lower(InitRingOp op, Adaptor adaptor, DeviceBuilder &b) const override {
     RingType type = op.getRing().getType();
     Value fill = b.i32(op.getFill()), drain = b.i32(op.getDrain());
@@ -92,8 +75,8 @@ struct InitRingPattern : RingPattern<InitRingOp> {
   }
 };
 
-struct AcquirePattern : RingPattern<AcquireOp> {
-  using RingPattern::RingPattern;
+struct AcquirePattern : EffectPattern<AcquireOp> {
+  using EffectPattern::EffectPattern;
   void lower(AcquireOp op, Adaptor adaptor, DeviceBuilder &b) const override {
     RingType type = op.getRing().getType();
     Value stage = getStage(b, type, adaptor.getPosition());
@@ -105,8 +88,8 @@ struct AcquirePattern : RingPattern<AcquireOp> {
   }
 };
 
-struct ExpectPattern : RingPattern<ExpectOp> {
-  using RingPattern::RingPattern;
+struct ExpectPattern : EffectPattern<ExpectOp> {
+  using EffectPattern::EffectPattern;
   void lower(ExpectOp op, Adaptor adaptor, DeviceBuilder &b) const override {
     RingType type = op.getRing().getType();
     int64_t bytes = 0;
@@ -128,8 +111,8 @@ struct ExpectPattern : RingPattern<ExpectOp> {
   }
 };
 
-struct TmaLoadPattern : RingPattern<TmaLoadOp> {
-  using RingPattern::RingPattern;
+struct TmaLoadPattern : EffectPattern<TmaLoadOp> {
+  using EffectPattern::EffectPattern;
   void lower(TmaLoadOp op, Adaptor adaptor, DeviceBuilder &b) const override {
     RingType type = op.getRing().getType();
     Value stage = getStage(b, type, adaptor.getPosition());
@@ -189,8 +172,8 @@ struct GatherRowsPattern : OpConversionPattern<GatherRowsOp> {
   }
 };
 
-struct GatherLoadPattern : RingPattern<GatherLoadOp> {
-  using RingPattern::RingPattern;
+struct GatherLoadPattern : EffectPattern<GatherLoadOp> {
+  using EffectPattern::EffectPattern;
   void lower(GatherLoadOp op, Adaptor adaptor,
              DeviceBuilder &b) const override {
     RingType type = op.getRing().getType();
@@ -226,8 +209,8 @@ struct GatherLoadPattern : RingPattern<GatherLoadOp> {
   }
 };
 
-struct CommitPattern : RingPattern<CommitOp> {
-  using RingPattern::RingPattern;
+struct CommitPattern : EffectPattern<CommitOp> {
+  using EffectPattern::EffectPattern;
   void lower(CommitOp op, Adaptor adaptor, DeviceBuilder &b) const override {
     RingType type = op.getRing().getType();
     Value stage = getStage(b, type, adaptor.getPosition());
@@ -236,8 +219,8 @@ struct CommitPattern : RingPattern<CommitOp> {
   }
 };
 
-struct WriteNotePattern : RingPattern<WriteNoteOp> {
-  using RingPattern::RingPattern;
+struct WriteNotePattern : EffectPattern<WriteNoteOp> {
+  using EffectPattern::EffectPattern;
   void lower(WriteNoteOp op, Adaptor adaptor, DeviceBuilder &b) const override {
     auto type = VectorType::get(4, b.getI32Type());
     Value note = LLVM::UndefOp::create(b, type);
@@ -268,8 +251,8 @@ struct ReadNotePattern : OpConversionPattern<ReadNoteOp> {
   }
 };
 
-struct WaitFullPattern : RingPattern<WaitFullOp> {
-  using RingPattern::RingPattern;
+struct WaitFullPattern : EffectPattern<WaitFullOp> {
+  using EffectPattern::EffectPattern;
   void lower(WaitFullOp op, Adaptor adaptor, DeviceBuilder &b) const override {
     RingType type = op.getRing().getType();
     Value stage = getStage(b, type, adaptor.getPosition());
@@ -281,8 +264,8 @@ struct WaitFullPattern : RingPattern<WaitFullOp> {
   }
 };
 
-struct ReleasePattern : RingPattern<ReleaseOp> {
-  using RingPattern::RingPattern;
+struct ReleasePattern : EffectPattern<ReleaseOp> {
+  using EffectPattern::EffectPattern;
   void lower(ReleaseOp op, Adaptor adaptor, DeviceBuilder &b) const override {
     RingType type = op.getRing().getType();
     Value stage = getStage(b, type, adaptor.getPosition());

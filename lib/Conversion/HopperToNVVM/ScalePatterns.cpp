@@ -139,8 +139,8 @@ struct RescalePattern : OpConversionPattern<RescaleOp> {
 };
 
 /// A row's 128 elements stand in four lanes, 32 in each.
-struct StoreQuantizedPattern : OpConversionPattern<StoreQuantizedOp> {
-  using OpConversionPattern::OpConversionPattern;
+struct StoreQuantizedPattern : FragmentEffectPattern<StoreQuantizedOp> {
+  using EffectPattern::EffectPattern;
 
   static Value exchange(DeviceBuilder &b, Value value, Value lane,
                         NVVM::ShflKind kind) {
@@ -191,10 +191,8 @@ struct StoreQuantizedPattern : OpConversionPattern<StoreQuantizedOp> {
     return matrices;
   }
 
-  LogicalResult
-  matchAndRewrite(StoreQuantizedOp op, OneToNOpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    DeviceBuilder b(op.getLoc(), rewriter);
+  void lower(StoreQuantizedOp op, Adaptor adaptor,
+             DeviceBuilder &b) const override {
     FragmentLayout layout(op.getFragment().getType());
     TileType tile = op.getStaging().getType().getBox();
     SmallVector<Value> values(adaptor.getFragment());
@@ -225,20 +223,13 @@ struct StoreQuantizedPattern : OpConversionPattern<StoreQuantizedOp> {
       });
     }
     SmallVector<Value> matrices = encode(b, values, inverses);
-    Value leader = b.equal(b.bitAnd(b.threadId(), 127), 0);
-    Value group = b.warpgroup();
-    b.ifThen(leader, [&] {
-      NVVM::CpAsyncBulkWaitGroupOp::create(b, 0, b.getUnitAttr());
-    });
-    createGroupBarrier(b, group);
+    Value leader = isGroupLeader(b), group = b.warpgroup();
+    createStagingWait(b, leader, group, /*pending=*/0);
     writeBox(b, staging, tile, matrices, /*halves=*/2,
              /*transposed=*/false);
-    createAsyncProxyFence(b);
-    createGroupBarrier(b, group);
+    createStagingHandover(b, group);
     storeBox(b, adaptor.getMap().front(), staging, tile, leader,
              b.shr(column, 1), row, count);
-    rewriter.eraseOp(op);
-    return success();
   }
 };
 } // namespace

@@ -82,12 +82,9 @@ struct DrawTicketPattern : OpConversionPattern<DrawTicketOp> {
   }
 };
 
-struct StorePartPattern : OpConversionPattern<StorePartOp> {
-  using OpConversionPattern::OpConversionPattern;
-  LogicalResult
-  matchAndRewrite(StorePartOp op, OneToNOpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    DeviceBuilder b(op.getLoc(), rewriter);
+struct StorePartPattern : FragmentEffectPattern<StorePartOp> {
+  using EffectPattern::EffectPattern;
+  void lower(StorePartOp, Adaptor adaptor, DeviceBuilder &b) const override {
     ValueRange values = adaptor.getFragment();
     Value part = getPart(b, adaptor.getParts().front(),
                          adaptor.getNumber().front(), values.size());
@@ -98,8 +95,6 @@ struct StorePartPattern : OpConversionPattern<StorePartOp> {
         four = LLVM::InsertElementOp::create(b, four, values[i + j], b.i32(j));
       b.store(four, getQuad(b, part, i / quad), 4 * quad);
     }
-    rewriter.eraseOp(op);
-    return success();
   }
 };
 

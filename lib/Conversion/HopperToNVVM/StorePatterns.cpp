@@ -8,8 +8,11 @@ using namespace mlir;
 using namespace moe;
 using namespace moe::hopper;
 
-Value moe::getMatrixRow(DeviceBuilder &b, Value box, TileType tile,
-                        int64_t first, int64_t halves, bool transposed) {
+/// Address in a box, for this lane, of the row it gives to one stmatrix of
+/// 8x8 matrices from number `first` of the box on: lanes 8 i .. 8 i + 7 hold
+/// the rows of matrix i.
+static Value getMatrixRow(DeviceBuilder &b, Value box, TileType tile,
+                          int64_t first, int64_t halves, bool transposed) {
   Value lane = b.lane(), warp = b.warpInGroup();
   Value inner = b.bitAnd(lane, 7), matrix = b.add(b.shr(lane, 3), first);
   Value half = b.rem(matrix, halves), chunk = b.div(matrix, halves);
@@ -34,11 +37,20 @@ void moe::createGroupBarrier(DeviceBuilder &b, Value group) {
                           NVVM::BarrierReductionAttr(), Value());
 }
 
+Value moe::isGroupLeader(DeviceBuilder &b) {
+  return b.equal(b.bitAnd(b.threadId(), 127), 0);
+}
+
 void moe::createStagingWait(DeviceBuilder &b, Value leader, Value group,
                             int64_t pending) {
   b.ifThen(leader, [&] {
     NVVM::CpAsyncBulkWaitGroupOp::create(b, pending, b.getUnitAttr());
   });
+  createGroupBarrier(b, group);
+}
+
+void moe::createStagingHandover(DeviceBuilder &b, Value group) {
+  createAsyncProxyFence(b);
   createGroupBarrier(b, group);
 }
 
@@ -88,18 +100,14 @@ struct StagingPattern : OpConversionPattern<StagingOp> {
 
 /// Packs neighbours to bf16x2, writes them by stmatrix into a swizzled box, and
 /// lets one thread hand each box to TMA.
-struct StoreTilePattern : OpConversionPattern<StoreTileOp> {
-  using OpConversionPattern::OpConversionPattern;
-  LogicalResult
-  matchAndRewrite(StoreTileOp op, OneToNOpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    DeviceBuilder b(op.getLoc(), rewriter);
+struct StoreTilePattern : FragmentEffectPattern<StoreTileOp> {
+  using EffectPattern::EffectPattern;
+  void lower(StoreTileOp op, Adaptor adaptor, DeviceBuilder &b) const override {
     StagingType staging = op.getStaging().getType();
     TileType tile = staging.getBox();
     bool transposed = op.getTransposed();
     int64_t halves = FragmentLayout(op.getFragment().getType()).getHalves();
-    Value leader = b.equal(b.bitAnd(b.threadId(), 127), 0);
-    Value group = b.warpgroup();
+    Value leader = isGroupLeader(b), group = b.warpgroup();
     ValueRange values = adaptor.getFragment();
     int64_t perBox = values.size() / op.getBoxes();
     for (int64_t i = 0; i < op.getBoxes(); ++i) {
@@ -110,8 +118,7 @@ struct StoreTilePattern : OpConversionPattern<StoreTileOp> {
       Value buffer = b.atByte(adaptor.getStaging().front(),
                               i % staging.getBuffers() * tile.getBytes());
       writeBox(b, buffer, tile, pairs, halves, transposed);
-      createAsyncProxyFence(b);
-      createGroupBarrier(b, group);
+      createStagingHandover(b, group);
       Value column = adaptor.getColumn().front(),
             row = adaptor.getRow().front();
       Value count = adaptor.getCount().front();
@@ -124,21 +131,14 @@ struct StoreTilePattern : OpConversionPattern<StoreTileOp> {
       storeBox(b, adaptor.getMap().front(), buffer, tile, leader, column, row,
                count);
     }
-    rewriter.eraseOp(op);
-    return success();
   }
 };
 
-struct DrainStoresPattern : OpConversionPattern<DrainStoresOp> {
-  using OpConversionPattern::OpConversionPattern;
-  LogicalResult
-  matchAndRewrite(DrainStoresOp op, OpAdaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    DeviceBuilder b(op.getLoc(), rewriter);
-    b.ifThen(b.equal(b.bitAnd(b.threadId(), 127), 0),
+struct DrainStoresPattern : EffectPattern<DrainStoresOp> {
+  using EffectPattern::EffectPattern;
+  void lower(DrainStoresOp, Adaptor, DeviceBuilder &b) const override {
+    b.ifThen(isGroupLeader(b),
              [&] { NVVM::CpAsyncBulkWaitGroupOp::create(b, 0, UnitAttr()); });
-    rewriter.eraseOp(op);
-    return success();
   }
 };
 } // namespace

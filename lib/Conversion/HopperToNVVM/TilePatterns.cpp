@@ -134,15 +134,10 @@ struct MmaPattern : OpConversionPattern<MmaOp> {
   }
 };
 
-struct MmaThrottlePattern : OpConversionPattern<MmaThrottleOp> {
-  using OpConversionPattern::OpConversionPattern;
-  LogicalResult
-  matchAndRewrite(MmaThrottleOp op, OpAdaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    DeviceBuilder b(op.getLoc(), rewriter);
+struct MmaThrottlePattern : EffectPattern<MmaThrottleOp> {
+  using EffectPattern::EffectPattern;
+  void lower(MmaThrottleOp op, Adaptor, DeviceBuilder &b) const override {
     NVVM::WgmmaWaitGroupSyncOp::create(b, op.getPending());
-    rewriter.eraseOp(op);
-    return success();
   }
 };
 
