@@ -33,7 +33,7 @@ def Moe_RouteOp : Moe_Op<"route", [AttrSizedOperandSegments]> {
     | `weights` | [T, k] f32, in descending order of selection |
     | `ids` | [T, k] i32, distinct, in [0, E) |
 
-    Created by import; expanded by `moe-expand-layer` into `moe.router_logits` and `moe.select_experts`. `#moe.router` says what is computed.
+    Created by import; expanded by `moe-expand-route` into `moe.router_logits` and `moe.select_experts`. `#moe.router` says what is computed.
 
     ```mlir
     %w, %ids = moe.route %x, %gate router(<top_k = 2, normalize = sum>)

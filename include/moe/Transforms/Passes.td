@@ -129,7 +129,7 @@ def ShardLayerPass : Pass<"moe-shard-layer", "::mlir::ModuleOp"> {
     rows:   a0 b1 | a3        rows:   c0 | c2 c3            sorted by slot; | between destinations
     gets:   a0 b1 c0          gets:   a3 c2 c3              by source; regrouped by slot for the products
     ```
-    Refuses operations that mix rows of tokens, weights that are computed, weights that two layers need in different slices, and formats other than plain.
+    Refuses operations that mix rows of tokens, weights that are computed, and weights that two layers need in different slices.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect", "::moe::coll::CollDialect", "::moe::MoeDialect"];
 }
