@@ -1,6 +1,7 @@
 // Reading and checking machine files. A file is read strictly: an unknown key,
 // a missing number or one without a source is refused by its path.
 #include "moe/Analysis/Machine.h"
+#include "moe/Analysis/KeyWords.h"
 #include "moe/Json/StrictJson.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
@@ -116,13 +117,9 @@ const json::Object *MachineReader::section(const json::Object &parent,
   llvm::sort(found);
   for (StringRef key : found)
     if (!llvm::is_contained(keys, key)) {
-      StringRef nearest =
-          *llvm::min_element(keys, [&](StringRef a, StringRef b) {
-            return key.edit_distance(a) < key.edit_distance(b);
-          });
       fail("`" + (path.empty() ? "" : path + ".") + key +
            "` is no key of the schema, but one of " + llvm::join(keys, ", ") +
-           " is expected; the nearest is `" + nearest + "`");
+           " is expected" + theNearest(key, keys));
       return nullptr;
     }
   return object;
@@ -401,13 +398,9 @@ FailureOr<Machine> moe::loadMachine(StringRef name, std::string &error) {
     return machine;
   }
   SmallVector<StringRef> names(builtinMachines());
-  StringRef nearest = *llvm::min_element(names, [&](StringRef a, StringRef b) {
-    return name.edit_distance(a) < name.edit_distance(b);
-  });
-  error =
-      "machine '" + name.str() + "' is not known, but a path, one of " +
-      llvm::join(names, ", ") +
-      ", or one of these with xN for N nodes is expected; the nearest is '" +
-      nearest.str() + "'";
+  error = "machine '" + name.str() + "' is not known, but a path, one of " +
+          llvm::join(names, ", ") +
+          ", or one of these with xN for N nodes is expected" +
+          theNearest(name, names);
   return failure();
 }

@@ -1,12 +1,13 @@
 #include "moe/Analysis/PlacementWords.h"
-#include "mlir/IR/Diagnostics.h"
+#include "moe/Analysis/KeyWords.h"
+#include "moe/Analysis/PlacementSearch.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
 using namespace moe;
 
-static constexpr llvm::StringLiteral kWords[] = {
+static constexpr StringRef kWords[] = {
     "ranks",      "ep",    "etp",      "edp",    "nodes",
     "dispatcher", "dedup", "boundary", "shared", "attn_tp",
     "attn_dp",    "cp",    "tokens",   "phase",  "machine"};
@@ -50,90 +51,22 @@ std::string moe::nearestChoices(StringRef key, int64_t wanted, int64_t limit,
 
 namespace {
 
-// One reading of the words; `given` keeps their text by key.
 class WordReader {
 public:
   explicit WordReader(function_ref<InFlightDiagnostic()> emitError)
-      : emitError(emitError) {}
-  LogicalResult split(StringRef text);
-  FailureOr<PlacementWords> resolve();
+      : emitError(emitError), given(emitError) {}
+  FailureOr<PlacementWords> resolve(StringRef text);
 
 private:
-  LogicalResult readNumber(StringRef key, int64_t limit,
-                           std::optional<int64_t> &value);
-  LogicalResult readChoice(StringRef key, ArrayRef<StringRef> choices,
-                           StringRef &value);
   LogicalResult fillDegrees(PlacementWords &words, std::optional<int64_t> ep,
                             std::optional<int64_t> edp);
   LogicalResult fillAttention(PlacementWords &words);
 
   function_ref<InFlightDiagnostic()> emitError;
-  llvm::StringMap<StringRef> given;
+  KeyWords given;
 };
 
 } // namespace
-
-LogicalResult WordReader::split(StringRef text) {
-  SmallVector<StringRef> words;
-  llvm::SplitString(text, words, " \t\n");
-  for (StringRef word : words) {
-    auto [key, value] = word.split('=');
-    if (!llvm::is_contained(kWords, key)) {
-      StringRef nearest =
-          *llvm::min_element(kWords, [&](StringRef a, StringRef b) {
-            return key.edit_distance(a) < key.edit_distance(b);
-          });
-      return emitError() << "`" << key
-                         << "` is not a word of --place, but one of "
-                         << llvm::join(ArrayRef<llvm::StringLiteral>(kWords),
-                                       ", ")
-                         << " is expected; the nearest is `" << nearest << "`";
-    }
-    if (value.empty())
-      return emitError() << "`" << key << "` has no value, but `" << key
-                         << "=value` is expected";
-    if (auto [entry, isNew] = given.try_emplace(key, value); !isNew)
-      return emitError() << "`" << key << "` is given twice, as "
-                         << entry->second << " and as " << value
-                         << ", but once is expected";
-  }
-  return success();
-}
-
-LogicalResult WordReader::readNumber(StringRef key, int64_t limit,
-                                     std::optional<int64_t> &value) {
-  auto entry = given.find(key);
-  if (entry == given.end())
-    return success();
-  int64_t number = 0;
-  if (!llvm::all_of(entry->second, llvm::isDigit) ||
-      entry->second.getAsInteger(10, number) || number < 1 || number > limit)
-    return emitError() << "`" << key << "=" << entry->second
-                       << "` is given, but a number from 1 to " << limit
-                       << " is expected";
-  value = number;
-  return success();
-}
-
-LogicalResult WordReader::readChoice(StringRef key, ArrayRef<StringRef> choices,
-                                     StringRef &value) {
-  auto entry = given.find(key);
-  if (entry == given.end())
-    return success();
-  if (!llvm::is_contained(choices, entry->second)) {
-    StringRef word = entry->second;
-    StringRef nearest =
-        *llvm::min_element(choices, [&](StringRef a, StringRef b) {
-          return word.edit_distance(a) < word.edit_distance(b);
-        });
-    return emitError() << "`" << key << "=" << word << "` is given, but one of "
-                       << llvm::join(choices, ", ")
-                       << " is expected; the nearest is `" << key << "="
-                       << nearest << "`";
-  }
-  value = entry->second;
-  return success();
-}
 
 LogicalResult WordReader::fillDegrees(PlacementWords &words,
                                       std::optional<int64_t> ep,
@@ -180,9 +113,9 @@ LogicalResult WordReader::fillDegrees(PlacementWords &words,
 
 LogicalResult WordReader::fillAttention(PlacementWords &words) {
   std::optional<int64_t> tp, dp, cp;
-  if (failed(readNumber("attn_tp", kMaxRanks, tp)) ||
-      failed(readNumber("attn_dp", kMaxRanks, dp)) ||
-      failed(readNumber("cp", kMaxRanks, cp)))
+  if (failed(given.number("attn_tp", kMaxRanks, tp)) ||
+      failed(given.number("attn_dp", kMaxRanks, dp)) ||
+      failed(given.number("cp", kMaxRanks, cp)))
     return failure();
   words.hasAttention = tp || dp || cp;
   words.cp = cp.value_or(1);
@@ -209,23 +142,26 @@ LogicalResult WordReader::fillAttention(PlacementWords &words) {
   return success();
 }
 
-FailureOr<PlacementWords> WordReader::resolve() {
+FailureOr<PlacementWords> WordReader::resolve(StringRef text) {
+  if (failed(given.read(text, kWords, planWords())))
+    return failure();
   PlacementWords words;
   std::optional<int64_t> ranks, ep, etp, edp, nodes;
   StringRef dispatcher = "all_to_all", dedup = "false", boundary = "split",
             shared = "replicated", phase;
-  if (failed(readNumber("ranks", kMaxRanks, ranks)) ||
-      failed(readNumber("ep", kMaxRanks, ep)) ||
-      failed(readNumber("etp", kMaxRanks, etp)) ||
-      failed(readNumber("edp", kMaxRanks, edp)) ||
-      failed(readNumber("nodes", kMaxRanks, nodes)) ||
-      failed(readNumber("tokens", kMaxTokens, words.tokens)) ||
-      failed(readChoice("dispatcher", {"all_to_all", "all_gather", "two_level"},
-                        dispatcher)) ||
-      failed(readChoice("dedup", {"false", "true"}, dedup)) ||
-      failed(readChoice("boundary", {"split", "replicated"}, boundary)) ||
-      failed(readChoice("shared", {"replicated", "split"}, shared)) ||
-      failed(readChoice("phase", {"prefill", "decode", "train"}, phase)))
+  if (failed(given.number("ranks", kMaxRanks, ranks)) ||
+      failed(given.number("ep", kMaxRanks, ep)) ||
+      failed(given.number("etp", kMaxRanks, etp)) ||
+      failed(given.number("edp", kMaxRanks, edp)) ||
+      failed(given.number("nodes", kMaxRanks, nodes)) ||
+      failed(given.number("tokens", kMaxTokens, words.tokens)) ||
+      failed(given.choice("dispatcher",
+                          {"all_to_all", "all_gather", "two_level"},
+                          dispatcher)) ||
+      failed(given.choice("dedup", {"false", "true"}, dedup)) ||
+      failed(given.choice("boundary", {"split", "replicated"}, boundary)) ||
+      failed(given.choice("shared", {"replicated", "split"}, shared)) ||
+      failed(given.choice("phase", {"prefill", "decode", "train"}, phase)))
     return failure();
   if (!ranks)
     return emitError() << "`ranks` is missing, but the number of ranks is "
@@ -255,8 +191,5 @@ FailureOr<PlacementWords> WordReader::resolve() {
 FailureOr<PlacementWords>
 moe::parsePlacementWords(StringRef text,
                          function_ref<InFlightDiagnostic()> emitError) {
-  WordReader reader(emitError);
-  if (failed(reader.split(text)))
-    return failure();
-  return reader.resolve();
+  return WordReader(emitError).resolve(text);
 }

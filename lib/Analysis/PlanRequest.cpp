@@ -1,11 +1,12 @@
 // The words of `--place` that ask for a plan.
+#include "moe/Analysis/KeyWords.h"
 #include "moe/Analysis/PlacementSearch.h"
 #include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 using namespace moe;
 
-static constexpr llvm::StringLiteral kPlanWords[] = {
+static constexpr StringRef kPlanWords[] = {
     "machine", "nodes",      "ranks",        "ep",       "etp",
     "edp",     "dispatcher", "dedup",        "boundary", "shared",
     "tokens",  "phase",      "routing",      "gemm",     "attn_tp",
@@ -14,6 +15,8 @@ static constexpr llvm::StringLiteral kPlanWords[] = {
     "overlap", "receive"};
 static constexpr int64_t kMostRanks = 65536;
 static constexpr int64_t kMostTokens = int64_t(1) << 31;
+
+ArrayRef<StringRef> moe::planWords() { return kPlanWords; }
 
 bool moe::asksForPlan(StringRef text) {
   SmallVector<StringRef> words;
@@ -27,16 +30,10 @@ namespace {
 class RequestReader {
 public:
   explicit RequestReader(function_ref<InFlightDiagnostic()> emitError)
-      : emitError(emitError) {}
-  LogicalResult split(StringRef text);
-  FailureOr<PlanRequest> resolve();
+      : emitError(emitError), words(emitError) {}
+  FailureOr<PlanRequest> resolve(StringRef text);
 
 private:
-  LogicalResult number(StringRef key, int64_t limit,
-                       std::optional<int64_t> &value);
-  LogicalResult given(StringRef key, int64_t limit, int64_t &value);
-  LogicalResult choice(StringRef key, ArrayRef<StringRef> choices,
-                       StringRef &value);
   LogicalResult tokens(PlanRequest &request);
   LogicalResult machine(PlanRequest &request);
   LogicalResult layout(PlanRequest &request);
@@ -44,92 +41,24 @@ private:
   LogicalResult splitNodes(PlanRequest &request);
 
   function_ref<InFlightDiagnostic()> emitError;
-  llvm::StringMap<std::string> words;
+  KeyWords words;
 };
 
 } // namespace
 
-template <typename Range>
-static StringRef nearestOf(StringRef word, const Range &choices) {
-  return *llvm::min_element(choices, [&](StringRef a, StringRef b) {
-    return word.edit_distance(a) < word.edit_distance(b);
-  });
-}
-
-LogicalResult RequestReader::split(StringRef text) {
-  SmallVector<StringRef> list;
-  llvm::SplitString(text, list, " \t\n");
-  for (StringRef word : list) {
-    auto [key, value] = word.split('=');
-    if (!llvm::is_contained(kPlanWords, key))
-      return emitError() << "`" << key
-                         << "` is not a word of --place, but one of "
-                         << llvm::join(
-                                ArrayRef<llvm::StringLiteral>(kPlanWords), ", ")
-                         << " is expected; the nearest is `"
-                         << nearestOf(key, kPlanWords) << "`";
-    if (value.empty())
-      return emitError() << "`" << key << "` has no value, but `" << key
-                         << "=value` is expected";
-    if (auto [entry, isNew] = words.try_emplace(key, value.str()); !isNew)
-      return emitError() << "`" << key << "` is given twice, as "
-                         << entry->second << " and as " << value
-                         << ", but once is expected";
-  }
-  return success();
-}
-
-LogicalResult RequestReader::number(StringRef key, int64_t limit,
-                                    std::optional<int64_t> &value) {
-  auto entry = words.find(key);
-  if (entry == words.end())
-    return success();
-  int64_t found = 0;
-  if (StringRef(entry->second).getAsInteger(10, found) || found < 1 ||
-      found > limit)
-    return emitError() << "`" << key << "=" << entry->second
-                       << "` is given, but a number from 1 to " << limit
-                       << " is expected";
-  value = found;
-  return success();
-}
-
-LogicalResult RequestReader::given(StringRef key, int64_t limit,
-                                   int64_t &value) {
-  std::optional<int64_t> found;
-  if (failed(number(key, limit, found)))
-    return failure();
-  value = found.value_or(value);
-  return success();
-}
-
-LogicalResult RequestReader::choice(StringRef key, ArrayRef<StringRef> choices,
-                                    StringRef &value) {
-  auto entry = words.find(key);
-  if (entry == words.end())
-    return success();
-  if (!llvm::is_contained(choices, entry->second))
-    return emitError() << "`" << key << "=" << entry->second
-                       << "` is given, but one of " << llvm::join(choices, ", ")
-                       << " is expected; the nearest is `" << key << "="
-                       << nearestOf(entry->second, choices) << "`";
-  value = entry->second;
-  return success();
-}
-
 // One number, or FROM..TO: powers of two between both.
 LogicalResult RequestReader::tokens(PlanRequest &request) {
-  auto entry = words.find("tokens");
-  if (entry == words.end())
+  std::optional<StringRef> given = words.find("tokens");
+  if (!given)
     return success();
-  auto [from, to] = StringRef(entry->second).split("..");
+  auto [from, to] = given->split("..");
   int64_t low = 0, high = 0;
   bool bad = from.getAsInteger(10, low) || low < 1 || low > kMostTokens;
   high = low;
   if (!to.empty())
     bad |= to.getAsInteger(10, high) || high < low || high > kMostTokens;
   if (bad)
-    return emitError() << "`tokens=" << entry->second
+    return emitError() << "`tokens=" << *given
                        << "` is given, but a number from 1 to " << kMostTokens
                        << ", or two as in `16..65536`, are expected";
   for (int64_t count = low; count < high; count *= 2)
@@ -139,30 +68,30 @@ LogicalResult RequestReader::tokens(PlanRequest &request) {
 }
 
 LogicalResult RequestReader::machine(PlanRequest &request) {
-  auto entry = words.find("machine");
-  if (entry == words.end())
+  std::optional<StringRef> name = words.find("machine");
+  if (!name)
     return emitError() << "`machine` is missing in one alternative, but all of "
                           "them are expected to have one, or none";
   std::string error;
-  FailureOr<Machine> machine = loadMachine(entry->second, error);
+  FailureOr<Machine> machine = loadMachine(*name, error);
   if (failed(machine))
     return emitError() << error;
-  request.machineName = entry->second;
+  request.machineName = name->str();
   request.machine = std::move(*machine);
   int64_t nodes = 0;
-  if (failed(given("nodes", kMostRanks, nodes)))
+  if (failed(words.number("nodes", kMostRanks, nodes)))
     return failure();
   if (nodes > 0) {
     request.machine.nodes = nodes;
     if (nodes > 1 && request.machine.network.bandwidth == 0 &&
         request.machine.devices() > request.machine.domainDevices)
-      return emitError() << "`nodes=" << nodes << "` is given, but '"
-                         << entry->second << "' has no network between nodes";
+      return emitError() << "`nodes=" << nodes << "` is given, but '" << *name
+                         << "' has no network between nodes";
   }
-  auto routing = words.find("routing");
-  if (routing == words.end())
+  std::optional<StringRef> routing = words.find("routing");
+  if (!routing)
     return success();
-  FailureOr<RoutingModel> model = parseRoutingModel(routing->second, error);
+  FailureOr<RoutingModel> model = parseRoutingModel(*routing, error);
   if (failed(model))
     return emitError() << error;
   request.routing = std::move(*model);
@@ -171,16 +100,17 @@ LogicalResult RequestReader::machine(PlanRequest &request) {
 
 LogicalResult RequestReader::layout(PlanRequest &request) {
   StringRef dispatcher, boundary, shared, dedup, gemm;
-  if (failed(number("ranks", kMostRanks, request.ranks)) ||
-      failed(number("ep", kMostRanks, request.ep)) ||
-      failed(number("etp", kMostRanks, request.etp)) ||
-      failed(number("edp", kMostRanks, request.edp)) ||
-      failed(choice("dispatcher", {"all_to_all", "all_gather", "two_level"},
-                    dispatcher)) ||
-      failed(choice("dedup", {"true", "false"}, dedup)) ||
-      failed(choice("boundary", {"split", "replicated"}, boundary)) ||
-      failed(choice("shared", {"replicated", "split"}, shared)) ||
-      failed(choice("gemm", {"f32", "bf16", "fp8", "fp4"}, gemm)))
+  if (failed(words.number("ranks", kMostRanks, request.ranks)) ||
+      failed(words.number("ep", kMostRanks, request.ep)) ||
+      failed(words.number("etp", kMostRanks, request.etp)) ||
+      failed(words.number("edp", kMostRanks, request.edp)) ||
+      failed(words.choice("dispatcher",
+                          {"all_to_all", "all_gather", "two_level"},
+                          dispatcher)) ||
+      failed(words.choice("dedup", {"true", "false"}, dedup)) ||
+      failed(words.choice("boundary", {"split", "replicated"}, boundary)) ||
+      failed(words.choice("shared", {"replicated", "split"}, shared)) ||
+      failed(words.choice("gemm", {"f32", "bf16", "fp8", "fp4"}, gemm)))
     return failure();
   if (!dispatcher.empty())
     request.dispatcher = symbolizeDispatcher(dispatcher);
@@ -199,20 +129,20 @@ LogicalResult RequestReader::step(PlanRequest &request) {
   StepShape &step = request.step;
   StringRef phase = "prefill", sharding = "none", recompute = "false", overlap,
             receive = "worst";
-  if (failed(choice("phase", {"prefill", "decode", "train"}, phase)) ||
-      failed(choice("sharding", {"none", "zero1", "fsdp"}, sharding)) ||
-      failed(choice("recompute", {"true", "false"}, recompute)) ||
-      failed(choice("overlap", {"true", "false"}, overlap)) ||
-      failed(choice("receive", {"worst", "expected"}, receive)) ||
-      failed(number("attn_tp", kMostRanks, request.attnTp)) ||
-      failed(number("attn_dp", kMostRanks, request.attnDp)) ||
-      failed(number("cp", kMostRanks, request.cp)) ||
-      failed(given("pp", kMostRanks, step.pp)) ||
-      failed(given("vpp", kMostRanks, step.vpp)) ||
-      failed(given("micro_batch", kMostTokens, step.microBatch)) ||
-      failed(given("seq", kMostTokens, step.seq)) ||
-      failed(given("context", kMostTokens, step.context)) ||
-      failed(given("global_batch", kMostTokens, step.globalBatch)))
+  if (failed(words.choice("phase", {"prefill", "decode", "train"}, phase)) ||
+      failed(words.choice("sharding", {"none", "zero1", "fsdp"}, sharding)) ||
+      failed(words.choice("recompute", {"true", "false"}, recompute)) ||
+      failed(words.choice("overlap", {"true", "false"}, overlap)) ||
+      failed(words.choice("receive", {"worst", "expected"}, receive)) ||
+      failed(words.number("attn_tp", kMostRanks, request.attnTp)) ||
+      failed(words.number("attn_dp", kMostRanks, request.attnDp)) ||
+      failed(words.number("cp", kMostRanks, request.cp)) ||
+      failed(words.number("pp", kMostRanks, step.pp)) ||
+      failed(words.number("vpp", kMostRanks, step.vpp)) ||
+      failed(words.number("micro_batch", kMostTokens, step.microBatch)) ||
+      failed(words.number("seq", kMostTokens, step.seq)) ||
+      failed(words.number("context", kMostTokens, step.context)) ||
+      failed(words.number("global_batch", kMostTokens, step.globalBatch)))
     return failure();
   request.phase = phase.str();
   step.phase = phase == "train"    ? PlanPhase::Train
@@ -235,7 +165,7 @@ int64_t PlanRequest::resolvedRanks() const {
 // With both words, each of the nodes holds an equal part of the ranks.
 LogicalResult RequestReader::splitNodes(PlanRequest &request) {
   Machine &machine = request.machine;
-  if (!words.count("nodes") || !request.ranks)
+  if (!words.find("nodes") || !request.ranks)
     return success();
   int64_t nodes = machine.nodes, ranks = *request.ranks,
           most = machine.nodeDevices;
@@ -253,10 +183,11 @@ LogicalResult RequestReader::splitNodes(PlanRequest &request) {
   return success();
 }
 
-FailureOr<PlanRequest> RequestReader::resolve() {
+FailureOr<PlanRequest> RequestReader::resolve(StringRef text) {
   PlanRequest request;
-  if (failed(machine(request)) || failed(layout(request)) ||
-      failed(step(request)) || failed(tokens(request)))
+  if (failed(words.read(text, kPlanWords)) || failed(machine(request)) ||
+      failed(layout(request)) || failed(step(request)) ||
+      failed(tokens(request)))
     return failure();
   if (failed(splitNodes(request)))
     return failure();
@@ -318,10 +249,8 @@ moe::parsePlanRequests(StringRef text,
   SmallVector<StringRef> alternatives;
   text.split(alternatives, ';');
   for (StringRef alternative : alternatives) {
-    RequestReader reader(emitError);
-    if (failed(reader.split(alternative)))
-      return failure();
-    FailureOr<PlanRequest> request = reader.resolve();
+    FailureOr<PlanRequest> request =
+        RequestReader(emitError).resolve(alternative);
     if (failed(request))
       return failure();
     requests.push_back(std::move(*request));

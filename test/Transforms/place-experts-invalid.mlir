@@ -16,6 +16,15 @@
 // TWICE: error: --place: `ep` is given twice, as 8 and as 4, but once is expected
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 dispatch=all_to_all"' 2>&1 | FileCheck %s --check-prefix=UNKNOWN
 // UNKNOWN: error: --place: `dispatch` is not a word of --place, but one of ranks, ep, etp, edp, nodes, dispatcher, dedup, boundary, shared, attn_tp, attn_dp, cp, tokens, phase, machine is expected; the nearest is `dispatcher`
+// What other systems call tp is a part of etp; a word that is like none has no nearest.
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 tp=8"' 2>&1 | FileCheck %s --check-prefix=TP
+// TP: error: --place: `tp` is not a word of --place, but one of {{.*}} is expected; the nearest is `etp`
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 moe_ep=8"' 2>&1 | FileCheck %s --check-prefix=MOE_EP
+// MOE_EP: error: --place: `moe_ep` is not a word of --place, but one of {{.*}} is expected; the nearest is `ep`
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 parallel=8"' 2>&1 | FileCheck %s --check-prefix=FAR
+// FAR: error: --place: `parallel` is not a word of --place, but one of {{.*}} machine is expected{{$}}
+// RUN: not moe-opt %s --moe-place-experts='place="ranks=8 gemm=fp8"' 2>&1 | FileCheck %s --check-prefix=PLANNED
+// PLANNED: error: --place: `gemm` is a word of plans, which need a `machine`, but the words pin a layout: give one, or leave `gemm` out
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 ep"' 2>&1 | FileCheck %s --check-prefix=NO_VALUE
 // NO_VALUE: error: --place: `ep` has no value, but `ep=value` is expected
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=0"' 2>&1 | FileCheck %s --check-prefix=ZERO
@@ -25,7 +34,7 @@
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 dispatcher=alltoall"' 2>&1 | FileCheck %s --check-prefix=CHOICE
 // CHOICE: error: --place: `dispatcher=alltoall` is given, but one of all_to_all, all_gather, two_level is expected; the nearest is `dispatcher=all_to_all`
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 dedup=yes"' 2>&1 | FileCheck %s --check-prefix=DEDUP
-// DEDUP: error: --place: `dedup=yes` is given, but one of false, true is expected; the nearest is `dedup=false`
+// DEDUP: error: --place: `dedup=yes` is given, but one of false, true is expected{{$}}
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 nodes=3"' 2>&1 | FileCheck %s --check-prefix=NODES
 // NODES: error: --place: nodes=3 does not divide ranks=8; nearest legal choice: nodes=2 or nodes=4
 // RUN: not moe-opt %s --moe-place-experts='place="ranks=8 dispatcher=two_level"' 2>&1 | FileCheck %s --check-prefix=ONE_NODE

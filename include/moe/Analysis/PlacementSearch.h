@@ -26,6 +26,9 @@ struct PlanRequest {
   int64_t resolvedRanks() const;
 };
 
+/// The keys that a plan takes.
+llvm::ArrayRef<llvm::StringRef> planWords();
+
 /// Reads alternatives between `;`, each with its own machine.
 mlir::FailureOr<std::vector<PlanRequest>>
 parsePlanRequests(llvm::StringRef text,
