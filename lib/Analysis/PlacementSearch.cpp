@@ -588,6 +588,7 @@ FailureOr<Plan> Search::run() {
   Plan plan;
   plan.request = request;
   plan.layers = layers;
+  plan.wholeModel = model != nullptr;
   for (double count : countsOf(plan))
     plan.sweep.push_back({count, {}});
   for (const PlacementWords &layout : layouts)

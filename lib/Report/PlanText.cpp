@@ -26,6 +26,15 @@ static std::string difference(const Candidate &best, const Candidate &other) {
   return text.empty() ? "nothing" : text;
 }
 
+// Whether experts and their tokens lie and travel in one way.
+static bool liesAlike(const Candidate &a, const Candidate &b) {
+  auto layout = [](const PlacementWords &words) {
+    return std::tuple(words.ep, words.etp, words.edp, words.dispatcher,
+                      words.dedup);
+  };
+  return layout(a.words) == layout(b.words);
+}
+
 const Candidate *moe::chosen(ArrayRef<Plan> plans) {
   const Candidate *best = nullptr;
   for (const Plan &plan : plans)
@@ -72,14 +81,22 @@ std::string moe::planText(ArrayRef<Plan> plans) {
   stream << llvm::formatv("  winner     {0}: {1:F1} us a step of {2:F0} tokens "
                           "(p95 {3:F1} us)\n",
                           best.layout(), best.us, best.tokens, best.p95Us);
-  if (!order.empty()) {
-    const Candidate &second = *order.front();
-    double slower = (second.us / best.us - 1) * 100;
-    stream << llvm::formatv("  runner-up  {0}: {1:F1} us, {2:F1}% {3}\n",
-                            second.layout(), second.us, std::abs(slower),
+  auto compare = [&](StringRef label, const Candidate &other) {
+    double slower = (other.us / best.us - 1) * 100;
+    stream << llvm::formatv("  {0} {1}: {2:F1} us, {3:F1}% {4}\n", label,
+                            other.layout(), other.us, std::abs(slower),
                             slower < 0 ? "faster here, slower over the range"
                                        : "slower")
-           << "  decides    " << difference(best, second) << "\n";
+           << "  decides    " << difference(best, other) << "\n";
+  };
+  if (!order.empty()) {
+    compare("runner-up ", *order.front());
+    // The runner-up may differ in attention's mesh alone.
+    auto other = llvm::find_if(order, [&](const Candidate *candidate) {
+      return !liesAlike(best, *candidate);
+    });
+    if (other != order.begin() && other != order.end())
+      compare("experts   ", **other);
   }
   std::vector<std::pair<std::string, double>> terms(best.terms.begin(),
                                                     best.terms.end());
@@ -99,8 +116,16 @@ std::string moe::planText(ArrayRef<Plan> plans) {
       layer.networkBytes / 1e6, layer.skewUs, layer.meanRows, layer.maxRows,
       layer.p95Rows);
   stream << llvm::formatv(
-      "  memory     {0:F2} of {1:F0} GB a rank:", best.memory.total() / 1e9,
-      first.request.machine.memoryBytes / 1e9);
+      "  memory     {0:F2} of {1:F0} GB a rank for {2}:",
+      best.memory.total() / 1e9, first.request.machine.memoryBytes / 1e9,
+      first.wholeModel
+          ? llvm::formatv("the model with {0} MoE layers", first.layers).str()
+      : first.layers == 1
+          ? std::string("this layer alone (--model-terms adds the model)")
+          : llvm::formatv("these {0} layers alone (--model-terms adds the "
+                          "model)",
+                          first.layers)
+                .str());
   for (const LedgerEntry &entry : best.memory.entries)
     stream << llvm::formatv(" {0} {1:F2} GB", entry.name, entry.bytes / 1e9);
   stream << "\n";

@@ -60,6 +60,7 @@ struct TokenPoint {
 struct Plan {
   PlanRequest request;
   int64_t layers = 0;                // MoE layers of the model, or the module
+  bool wholeModel = false;           // of the model
   std::vector<Candidate> candidates; // at the number of tokens asked for; of a
                                      // range, at the middle one
   std::vector<TokenPoint> sweep;     // ascending, of the range or around it
