@@ -154,6 +154,8 @@ struct ConvertMoeToKernels
     }
     for (Operation *op = &function.getBody().front().front(); op;) {
       if (isForTheHost(op)) {
+        if (!isMemoryEffectFree(op))
+          device.passOther();
         op = op->getNextNode();
         continue;
       }

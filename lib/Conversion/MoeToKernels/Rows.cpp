@@ -274,17 +274,6 @@ LogicalResult moe::convertToKernels(RegroupOp op, KernelOpBuilder &b,
 // Combine and sums
 //===----------------------------------------------------------------------===//
 
-/// Whether the product that makes the rows is launched directly before `op`, so
-/// that all else that it reads is there when that product begins.
-static bool followsProduct(CombineOp op, DeviceFunction &function) {
-  if (function.getLastProduct() != op.getRows())
-    return false;
-  Operation *before = op->getPrevNode();
-  while (before && isMemoryEffectFree(before))
-    before = before->getPrevNode();
-  return isa_and_nonnull<GroupedMatmulOp, scf::IfOp, moert::LaunchOp>(before);
-}
-
 LogicalResult moe::convertToKernels(CombineOp op, KernelOpBuilder &b,
                                     DeviceFunction &function) {
   if (failed(expectBF16(op, "rows", op.getRows())) ||
@@ -300,7 +289,9 @@ LogicalResult moe::convertToKernels(CombineOp op, KernelOpBuilder &b,
   spec.weights = static_cast<bool>(op.getWeights());
   spec.addend = static_cast<bool>(op.getAddend());
   spec.gate = static_cast<bool>(op.getAddendGate());
-  spec.placesFirst = spec.positions && followsProduct(op, function);
+  // Directly behind the product that makes the rows, all else is there.
+  spec.placesFirst =
+      spec.positions && function.getLastProduct() == op.getRows();
   if (failed(verifyCombine(spec, [&] { return op.emitOpError(); })))
     return failure();
   spec.name = llvm::formatv(
