@@ -79,24 +79,24 @@ LogicalResult CompilePass::mergeOptions(ModuleOp module, Phase done) {
   if (target.empty())
     target = "cpu";
   if (target != "cpu" && target != "cuda")
-    return module.emitError()
+    return emitError(module.getLoc())
            << "--target is '" << target << "', but cpu or cuda is expected";
   if (done >= Phase::Placed && asksForPlan(options.place))
-    return module.emitError()
+    return emitError(module.getLoc())
            << "--place asks for a plan, but the module is already placed by '"
            << recorded(module, "place") << "': start again from its input";
   if (done >= Phase::Lowered && target != recorded(module, "target"))
-    return module.emitError()
+    return emitError(module.getLoc())
            << "--target is '" << target << "', but the module is already "
            << "lowered for '" << recorded(module, "target")
            << "': start again from its scheduled phase";
   if (!options.place.empty() && done >= Phase::Placed) {
-    FailureOr<PlacementWords> words =
-        parsePlacementWords(options.place, [&] { return module.emitError(); });
+    FailureOr<PlacementWords> words = parsePlacementWords(
+        options.place, [&] { return emitError(module.getLoc()); });
     if (failed(words))
       return failure();
     if (words->spell() != recorded(module, "place"))
-      return module.emitError()
+      return emitError(module.getLoc())
              << "--place is '" << options.place << "', but the module is "
              << "already placed by '" << recorded(module, "place")
              << "': start again from its input";
@@ -104,15 +104,15 @@ LogicalResult CompilePass::mergeOptions(ModuleOp module, Phase done) {
   if (done < Phase::Placed && options.to >= Phase::Placed &&
       options.place.empty() && recorded(module, "place").empty() &&
       !isPlacedByHand(module))
-    return module.emitError(
-        "has no placement: say where its experts go with --place, at least "
-        "--place=\"ranks=1\"");
+    return emitError(module.getLoc(), "the module has no placement: say where "
+                                      "its experts go with --place, at least "
+                                      "--place=\"ranks=1\"");
   if (options.to < Phase::Lowered)
     return success();
   record(module, "target", target);
   if (target == "cuda") {
     if (!options.cpu.empty())
-      return module.emitError()
+      return emitError(module.getLoc())
              << "--cpu is '" << options.cpu << "', but with --target=cuda host "
              << "code is for any x86-64: leave it out";
     record(module, "cpu", kHostOfDevices);
@@ -122,7 +122,7 @@ LogicalResult CompilePass::mergeOptions(ModuleOp module, Phase done) {
       return success();
     if (done >= Phase::Lowered &&
         options.kernelTable != recorded(module, "kernel-table"))
-      return module.emitError()
+      return emitError(module.getLoc())
              << "--kernel-table is '" << options.kernelTable
              << "', but the module is already lowered: start again from its "
                 "scheduled phase";
@@ -131,11 +131,11 @@ LogicalResult CompilePass::mergeOptions(ModuleOp module, Phase done) {
   }
 
   if (!options.variants.empty())
-    return module.emitError()
+    return emitError(module.getLoc())
            << "--variants is '" << options.variants
            << "', but only --target=cuda has variants: leave it out";
   if (!options.kernelTable.empty())
-    return module.emitError()
+    return emitError(module.getLoc())
            << "--kernel-table is '" << options.kernelTable
            << "', but only --target=cuda chooses kernels: leave it out";
   std::string cpu = recorded(module, "cpu").str(), error;
@@ -144,17 +144,18 @@ LogicalResult CompilePass::mergeOptions(ModuleOp module, Phase done) {
         options.cpu.empty() ? StringRef("native") : StringRef(options.cpu),
         error);
     if (failed(resolved))
-      return module.emitError(error);
+      return emitError(module.getLoc(), error);
     if (done >= Phase::Lowered && spellCpuTarget(*resolved) != cpu)
-      return module.emitError()
+      return emitError(module.getLoc())
              << "--cpu is '" << options.cpu << "', but the module is already "
              << "lowered for '" << cpu << "': start again from its scheduled "
              << "phase";
     cpu = spellCpuTarget(*resolved);
   }
   if (failed(parseCpuTarget(cpu)))
-    return module.emitError() << "was compiled for the processor '" << cpu
-                              << "', which this compiler does not know";
+    return emitError(module.getLoc())
+           << "the module was compiled for the processor '" << cpu
+           << "', which this compiler does not know";
   record(module, "cpu", cpu);
   return success();
 }
@@ -163,12 +164,13 @@ LogicalResult CompilePass::mergeVariants(ModuleOp module, Phase done) {
   if (options.variants.empty())
     return success();
   if (options.variants != "all")
-    return module.emitError()
+    return emitError(module.getLoc())
            << "--variants is '" << options.variants << "', but all is expected";
   if (done >= Phase::Lowered && recorded(module, "variants").empty())
-    return module.emitError("--variants is 'all', but the module is already "
-                            "lowered without variants: start again from its "
-                            "scheduled phase");
+    return emitError(module.getLoc(),
+                     "--variants is 'all', but the module is already "
+                     "lowered without variants: start again from its "
+                     "scheduled phase");
   record(module, "variants", options.variants);
   return success();
 }
@@ -256,14 +258,15 @@ LogicalResult CompilePass::compile(ModuleOp module) {
   if (auto name = module->getAttrOfType<StringAttr>("moe.phase")) {
     std::optional<Phase> phase = parsePhase(name.getValue());
     if (!phase)
-      return module.emitError() << "has completed the phase " << name
-                                << ", but input, placed, sharded, scheduled or "
-                                   "lowered is expected";
+      return emitError(module.getLoc())
+             << "the module has completed the phase " << name
+             << ", but input, placed, sharded, scheduled or "
+                "lowered is expected";
     done = *phase;
   }
   if (options.to < done)
-    return module.emitError()
-           << "has completed the phase `" << spellPhase(done)
+    return emitError(module.getLoc())
+           << "the module has completed the phase `" << spellPhase(done)
            << "`, which lies behind `" << spellPhase(options.to) << "`";
   if (failed(mergeOptions(module, done)))
     return failure();

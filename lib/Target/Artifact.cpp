@@ -31,8 +31,9 @@ kernelEntries(ModuleOp module) {
       continue;
     gpu::ObjectAttr object = lookupObject(module, kernel);
     if (!object)
-      return module.emitError()
-             << "has no compiled code for the kernel " << kernel.getName();
+      return emitError(module.getLoc())
+             << "the module has no compiled code for the kernel "
+             << kernel.getName();
     StringRef code = object.getObject().getValue();
     // Assembly is a text, without the zero that ends it in memory.
     if (object.getFormat() == gpu::CompilationTarget::Assembly)
@@ -64,8 +65,9 @@ LogicalResult moe::writeArtifact(ModuleOp module, StringRef path) {
     return failure();
   auto scheduled = module->getAttrOfType<StringAttr>("moe.scheduled");
   if (!scheduled)
-    return module.emitError(
-        "does not carry `moe.scheduled`, the IR that it was lowered from");
+    return emitError(module.getLoc(),
+                     "the module does not carry `moe.scheduled`, the IR that "
+                     "it was lowered from");
   // The manifest was written, so the target is known.
   FailureOr<CpuTarget> target =
       parseCpuTarget(module->getAttrOfType<DictionaryAttr>("moe.options")
@@ -88,6 +90,6 @@ LogicalResult moe::writeArtifact(ModuleOp module, StringRef path) {
   llvm::append_range(entries, *kernels);
   std::string error = ::moert::writeArtifact(path.str(), entries);
   if (!error.empty())
-    return module.emitError(error);
+    return emitError(module.getLoc(), error);
   return success();
 }

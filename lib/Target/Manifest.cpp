@@ -280,12 +280,15 @@ static void writeKernels(OStream &json, ModuleOp module) {
 static LogicalResult checkKernels(ModuleOp module) {
   auto kernels = module->getAttrOfType<ArrayAttr>(moe::moert::kernelsName);
   if (!kernels || !module->hasAttr(moe::moert::sumsName))
-    return module.emitError("does not list its kernels in `moert.kernels` and "
-                            "`moert.sums`");
+    return emitError(
+        module.getLoc(),
+        "the module does not list its kernels in `moert.kernels` and "
+        "`moert.sums`");
   for (auto kernel : kernels.getAsRange<moe::moert::KernelAttr>())
     if (!lookupObject(module, kernel))
-      return module.emitError()
-             << "has no compiled code for the kernel " << kernel.getName();
+      return emitError(module.getLoc())
+             << "the module has no compiled code for the kernel "
+             << kernel.getName();
   for (auto interface : module.getOps<moe::moert::InterfaceOp>())
     if (!interface->hasAttr(moe::moert::tensorMapsName))
       return interface.emitOpError("has no `moert.tensor_maps`, the number of "
@@ -311,8 +314,9 @@ static void writeMesh(OStream &json, shard::GridOp grid) {
 FailureOr<std::string> moe::writeManifest(ModuleOp module) {
   auto interfaces = llvm::to_vector(module.getOps<moe::moert::InterfaceOp>());
   if (interfaces.empty())
-    return module.emitError(
-        "holds no `moert.interface`: there is no function to call");
+    return emitError(
+        module.getLoc(),
+        "the module holds no `moert.interface`: there is no function to call");
   auto grid = SymbolTable::lookupNearestSymbolFrom<shard::GridOp>(
       interfaces.front(), interfaces.front().getGridAttr());
   auto options = module->getAttrOfType<DictionaryAttr>("moe.options");
@@ -321,8 +325,10 @@ FailureOr<std::string> moe::writeManifest(ModuleOp module) {
   if (spelling)
     target = parseCpuTarget(spelling.getValue());
   if (failed(target))
-    return module.emitError("does not say in `moe.options` which processor it "
-                            "was lowered for");
+    return emitError(
+        module.getLoc(),
+        "the module does not say in `moe.options` which processor it "
+        "was lowered for");
   for (moe::moert::InterfaceOp interface : interfaces)
     if (!interface->getAttrOfType<StringAttr>("moert.collectives"))
       return interface.emitOpError(

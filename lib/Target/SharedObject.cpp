@@ -50,8 +50,8 @@ createMachine(ModuleOp module, const CpuTarget &cpu) {
   const llvm::Target *target =
       llvm::TargetRegistry::lookupTarget(triple, error);
   if (!target) {
-    module.emitError() << "x86-64 code cannot be made with this LLVM: "
-                       << error;
+    emitError(module.getLoc())
+        << "x86-64 code cannot be made with this LLVM: " << error;
     return nullptr;
   }
   std::string features;
@@ -76,7 +76,7 @@ static std::unique_ptr<llvm::Module> translate(ModuleOp module,
   std::unique_ptr<llvm::Module> ir =
       translateModuleToLLVMIR(module, context, "program");
   if (!ir) {
-    module.emitError("cannot be translated to LLVM IR");
+    emitError(module.getLoc(), "the module cannot be translated to LLVM IR");
     return nullptr;
   }
   ir->setTargetTriple(machine.getTargetTriple());
@@ -130,14 +130,15 @@ static LogicalResult emitObject(ModuleOp module, const CpuTarget &cpu,
   for (const llvm::Function &function : *ir)
     if (function.isDeclaration() && !function.isIntrinsic() &&
         !function.use_empty())
-      return module.emitError()
-             << "calls `" << function.getName()
+      return emitError(module.getLoc())
+             << "the module calls `" << function.getName()
              << "`, but a program calls only the runtime's entry points";
   llvm::raw_svector_ostream stream(out);
   llvm::legacy::PassManager passes;
   if (machine->addPassesToEmitFile(passes, stream, nullptr,
                                    llvm::CodeGenFileType::ObjectFile))
-    return module.emitError("machine code cannot be emitted for this target");
+    return emitError(module.getLoc(),
+                     "machine code cannot be emitted for this target");
   passes.run(*ir);
   return success();
 }
@@ -149,7 +150,7 @@ LogicalResult moe::emitSharedObject(ModuleOp module, const CpuTarget &target,
     return failure();
   TemporaryFolder folder;
   if (std::error_code code = folder.create())
-    return module.emitError()
+    return emitError(module.getLoc())
            << "no temporary folder can be made for the link: "
            << code.message();
   std::string input = folder.file("program.o"),
@@ -165,7 +166,7 @@ LogicalResult moe::emitSharedObject(ModuleOp module, const CpuTarget &target,
     stream.clear_error();
   }
   if (code)
-    return module.emitError()
+    return emitError(module.getLoc())
            << "the temporary object file cannot be written: " << code.message();
   // --no-undefined: what the program would import is an error here, not when it
   // is loaded.
@@ -192,13 +193,13 @@ LogicalResult moe::emitSharedObject(ModuleOp module, const CpuTarget &target,
   lld::Result result =
       lld::lldMain(arguments, stream, stream, {{lld::Gnu, &lld::elf::link}});
   if (result.retCode != 0)
-    return module.emitError()
+    return emitError(module.getLoc())
            << "linking the program failed: " << StringRef(stream.str()).trim();
   auto buffer = llvm::MemoryBuffer::getFile(output, /*IsText=*/false,
                                             /*RequiresNullTerminator=*/false);
   if (!buffer)
-    return module.emitError() << "the linked program cannot be read: "
-                              << buffer.getError().message();
+    return emitError(module.getLoc()) << "the linked program cannot be read: "
+                                      << buffer.getError().message();
   object.assign((*buffer)->getBufferStart(), (*buffer)->getBufferEnd());
   return success();
 }

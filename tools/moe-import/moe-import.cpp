@@ -23,11 +23,11 @@ static cl::opt<bool> noRouter(
     "no-router",
     cl::desc("Leave routing out: expert_ids and expert_weights are inputs"),
     cl::cat(category));
-static cl::opt<moe::ProgramType>
-    dtype("dtype", cl::desc("Type of the program; the model's own otherwise"),
-          cl::values(clEnumValN(moe::ProgramType::F32, "f32", "IEEE single"),
-                     clEnumValN(moe::ProgramType::BF16, "bf16", "bfloat16")),
-          cl::cat(category));
+static cl::opt<std::string>
+    dtype("dtype",
+          cl::desc("Type of the program, f32 or bf16; the model's own "
+                   "otherwise"),
+          cl::value_desc("type"), cl::cat(category));
 
 static int fail(const Twine &message) {
   SmallVector<StringRef> lines;
@@ -62,8 +62,12 @@ int main(int argc, char **argv) {
   moe::ImportOptions options;
   if (layer.getNumOccurrences())
     options.layer = layer;
-  if (dtype.getNumOccurrences())
-    options.type = dtype;
+  if (dtype.getNumOccurrences()) {
+    if (dtype != "f32" && dtype != "bf16")
+      return fail("--dtype is '" + dtype + "', but f32 or bf16 is expected");
+    options.type =
+        dtype == "f32" ? moe::ProgramType::F32 : moe::ProgramType::BF16;
+  }
   options.router = !noRouter;
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   Expected<moe::ImportedModel> model =

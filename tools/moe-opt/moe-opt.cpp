@@ -24,7 +24,8 @@ static llvm::cl::opt<std::string>
 static llvm::cl::opt<std::string> place(
     "place",
     llvm::cl::desc(
-        "key=value words that pin the layout, such as \"ranks=8 ep=4 etp=2\""),
+        "key=value words that pin the layout, such as \"ranks=8 ep=4 etp=2\", "
+        "or ask for a plan, such as \"machine=h200-8 tokens=4096\""),
     llvm::cl::value_desc("words"), llvm::cl::cat(category));
 static llvm::cl::opt<std::string>
     target("target",
@@ -91,13 +92,32 @@ static int writeText(llvm::StringRef path, llvm::StringRef text) {
   return 0;
 }
 
+// What LLVM's libraries register for themselves before main begins: hundreds
+// of switches of code generators, which --help-hidden shows.
+static void hideOptionsOfLibraries() {
+  for (auto &[name, option] : llvm::cl::getRegisteredOptions())
+    if (llvm::none_of(option->Categories, [](llvm::cl::OptionCategory *of) {
+          return of == &category || of->getName() == "Generic Options";
+        }))
+      option->setHiddenFlag(llvm::cl::Hidden);
+}
+
+static constexpr llvm::StringLiteral overview =
+    R"(moe-opt: compiler for Mixture-of-Experts layers
+
+  moe-opt layer.mlir --place="ranks=8 ep=8" --compile-to=artifact -o layer.moe
+  moe-opt layer.mlir --place="machine=h200-8 tokens=4096" --compile-to=placed --report=plan.html -o placed.mlir
+
+These are the moe-opt options, at the end. Passes run alone too, under their names.
+)";
+
 int main(int argc, char **argv) {
   DialectRegistry registry;
   moe::registerAllDialects(registry);
+  hideOptionsOfLibraries();
   moe::registerAllPasses();
-  auto [input, output] = registerAndParseCLIOptions(
-      argc, argv, "moe-opt: compiler for Mixture-of-Experts layers\n",
-      registry);
+  auto [input, output] =
+      registerAndParseCLIOptions(argc, argv, overview, registry);
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
 
   moe::CompileOptions options;

@@ -87,14 +87,14 @@ struct ConvertMoeToKernels
       return getBuiltinTileTable();
     auto text = llvm::MemoryBuffer::getFile(kernelTable, /*IsText=*/true);
     if (!text)
-      return getOperation().emitError()
+      return emitError(getOperation().getLoc())
              << "cannot read the kernel table '" << kernelTable
              << "': " << text.getError().message();
     std::string error;
     FailureOr<TileTable> parsed =
         parseTileTable((*text)->getBuffer(), kernelTable, error);
     if (failed(parsed))
-      return getOperation().emitError(error);
+      return emitError(getOperation().getLoc(), error);
     return parsed;
   }
 

@@ -31,7 +31,7 @@ struct ConvertMoeToVector
     std::string error;
     FailureOr<CpuTile> tile = CpuTile::get(cpu, error);
     if (failed(tile)) {
-      module.emitError(error);
+      emitError(module.getLoc(), error);
       return signalPassFailure();
     }
     RewritePatternSet patterns(&getContext());

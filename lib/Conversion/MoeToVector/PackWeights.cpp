@@ -412,7 +412,7 @@ struct PackWeights : moe::impl::PackWeightsPassBase<PackWeights> {
     std::string error;
     FailureOr<CpuTile> tile = CpuTile::get(cpu, error);
     if (failed(tile)) {
-      getOperation().emitError(error);
+      emitError(getOperation().getLoc(), error);
       return signalPassFailure();
     }
     for (auto function :
