@@ -109,7 +109,10 @@ private:
     b.store(value, b.atElement(array, b.getI32Type(), index));
   }
   void forEachBin(function_ref<void(Value)> body);
-  void forEachStep(function_ref<void(const Step &)> body);
+  Value ask(Value pair);
+  Step makeStep(Value pair, Value id);
+  void forEachStep(const std::optional<Step> &first,
+                   function_ref<void(const Step &)> body);
   void count(const Step &step);
   void scanWarps();
   void sumBlocks(Value bin);
@@ -121,6 +124,7 @@ private:
   LLVM::LLVMFuncOp function;
   int64_t bins, warps;
   Value histograms, firstRows, earlier, lane, warp, mine, placement;
+  Value steps, firstPair; // of this warp, of this lane
 };
 } // namespace
 
@@ -184,13 +188,23 @@ Value TokenSortBuilder::isRepeated(Value pair, Value bin) {
 }
 
 void TokenSortBuilder::build() {
-  Value zero = b.i32(0);
+  Value pairs = argument("pairs"), zero = b.i32(0);
+  Value all = b.mul(b.gridSize(), warps);
+  steps = b.div(b.add(pairs, b.sub(b.mul(all, 32), 1)), b.mul(all, 32));
+  Value run = b.add(b.mul(b.blockId(), warps), warp);
+  firstPair = b.add(b.mul(b.mul(run, steps), 32), lane);
+  // One CTA has one step, mostly: its ids come while counts are cleared.
+  bool alone = spec.stage == TokenSortStage::Single;
+  Value id = alone ? ask(firstPair) : Value();
   forEachBin([&](Value bin) {
     for (int64_t w = 0; w < warps; ++w)
       setWord(histograms, b.add(bin, w * bins), zero);
   });
+  std::optional<Step> first;
+  if (alone)
+    first = makeStep(firstPair, id);
   NVVM::BarrierOp::create(b);
-  forEachStep([&](const Step &step) { count(step); });
+  forEachStep(first, [&](const Step &step) { count(step); });
   NVVM::BarrierOp::create(b);
   scanWarps();
   if (spec.stage == TokenSortStage::Count)
@@ -198,7 +212,7 @@ void TokenSortBuilder::build() {
   NVVM::BarrierOp::create(b);
   scanBins();
   NVVM::BarrierOp::create(b);
-  forEachStep([&](const Step &step) { place(step); });
+  forEachStep(first, [&](const Step &step) { place(step); });
 }
 
 /// Bins are shared out over the threads of the CTA.
@@ -212,42 +226,58 @@ void TokenSortBuilder::forEachBin(function_ref<void(Value)> body) {
          });
 }
 
-void TokenSortBuilder::forEachStep(function_ref<void(const Step &)> body) {
-  Value pairs = argument("pairs");
-  Value all = b.mul(b.gridSize(), warps);
-  Value steps = b.div(b.add(pairs, b.sub(b.mul(all, 32), 1)), b.mul(all, 32));
-  Value run = b.add(b.mul(b.blockId(), warps), warp);
-  Value begin = b.mul(b.mul(run, steps), 32);
-  b.loop(0, steps, {}, [&](Value number, ValueRange) -> SmallVector<Value> {
-    Step step;
-    step.pair = b.add(b.add(begin, b.mul(number, 32)), lane);
-    step.inRange = b.less(step.pair, pairs);
-    Value id = word(argument("ids"), b.min(step.pair, b.sub(pairs, 1)));
-    Value known = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, id,
-                                        b.i32(spec.experts));
-    Value bounded = b.select(known, id, 0);
-    Value bin = binOf(bounded);
-    Value valid = b.both(step.inRange, known);
-    b.ifThen(
-        b.both(step.inRange,
-               b.equal(arith::ExtUIOp::create(b, b.getI32Type(), known), 0)),
-        [&] { setWord(argument("status"), 0, b.i32(noExpert)); });
-    if (spec.keepsFirst()) {
-      Value repeated = isRepeated(step.pair, bin);
-      if (spec.group == 1)
-        b.ifThen(b.both(b.both(valid, b.less(-1, bin)), repeated),
-                 [&] { setWord(argument("status"), 0, b.i32(duplicateId)); });
-      valid = b.both(valid, b.equal(b.select(repeated, 1, 0), 0));
-    }
-    step.bin = b.select(valid, bin, -1);
-    step.kept = b.less(-1, step.bin);
-    step.peers = NVVM::MatchSyncOp::create(b, b.getI32Type(), b.i32(-1),
-                                           step.bin, NVVM::MatchSyncKind::any);
-    Value before = b.sub(b.shl(1, lane), 1);
-    step.rank = LLVM::CtPopOp::create(b, b.bitAnd(step.peers, before));
-    body(step);
-    return {};
-  });
+/// The id of a pair, or none: there may be no pair at all.
+Value TokenSortBuilder::ask(Value pair) {
+  return b
+      .choose(
+          b.less(pair, argument("pairs")),
+          [&] { return SmallVector{word(argument("ids"), pair)}; },
+          [&] { return SmallVector{b.i32(-1)}; })
+      .front();
+}
+
+TokenSortBuilder::Step TokenSortBuilder::makeStep(Value pair, Value id) {
+  Step step;
+  step.pair = pair;
+  step.inRange = b.less(pair, argument("pairs"));
+  Value known = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, id,
+                                      b.i32(spec.experts));
+  Value bin = binOf(b.select(known, id, 0));
+  Value valid = b.both(step.inRange, known);
+  b.ifThen(b.both(step.inRange,
+                  b.equal(arith::ExtUIOp::create(b, b.getI32Type(), known), 0)),
+           [&] { setWord(argument("status"), 0, b.i32(noExpert)); });
+  if (spec.keepsFirst()) {
+    // Of a token that is not there no id is read.
+    Value repeated = b.choose(
+        step.inRange, [&] { return SmallVector{isRepeated(pair, bin)}; },
+        [&] { return SmallVector{b.boolean(false)}; })[0];
+    if (spec.group == 1)
+      b.ifThen(b.both(b.both(valid, b.less(-1, bin)), repeated),
+               [&] { setWord(argument("status"), 0, b.i32(duplicateId)); });
+    valid = b.both(valid, b.equal(b.select(repeated, 1, 0), 0));
+  }
+  step.bin = b.select(valid, bin, -1);
+  step.kept = b.less(-1, step.bin);
+  step.peers = NVVM::MatchSyncOp::create(b, b.getI32Type(), b.i32(-1), step.bin,
+                                         NVVM::MatchSyncKind::any);
+  Value before = b.sub(b.shl(1, lane), 1);
+  step.rank = LLVM::CtPopOp::create(b, b.bitAnd(step.peers, before));
+  return step;
+}
+
+/// `first` is the first step, where that is made already.
+void TokenSortBuilder::forEachStep(const std::optional<Step> &first,
+                                   function_ref<void(const Step &)> body) {
+  if (first)
+    body(*first);
+  Value last = b.sub(argument("pairs"), 1);
+  b.loop(first ? 1 : 0, steps, {},
+         [&](Value number, ValueRange) -> SmallVector<Value> {
+           Value pair = b.add(firstPair, b.mul(number, 32));
+           body(makeStep(pair, word(argument("ids"), b.min(pair, last))));
+           return {};
+         });
 }
 
 void TokenSortBuilder::count(const Step &step) {
