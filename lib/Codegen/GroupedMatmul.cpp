@@ -524,14 +524,15 @@ SmallVector<Value> GroupedMatmulBuilder::finishTails(OutputTile tile,
   // Before the pieces, which may be passed over.
   SmallVector<Value> biases(plan.fragments);
   for (auto [i, bias] : llvm::enumerate(biases))
-    bias = loadBias(tile, getPieceTokens(spec.tileTokens),
-                    b.add(weightRow, i * wgmmaRows));
-  return storeLive(b, {staging, argument("y"), column, tile.row, live}, sums,
-                   [&](Piece piece) {
-                     return applyEpilogue(piece.values, biases[piece.fragment],
-                                          b.add(tile.row, piece.first),
-                                          b.sub(live, piece.first));
-                   });
+    bias =
+        loadBias(tile, getPieceTokens(spec), b.add(weightRow, i * wgmmaRows));
+  return storeLive(
+      b, {staging, argument("y"), column, tile.row, live, getPieceTokens(spec)},
+      sums, [&](Piece piece) {
+        return applyEpilogue(piece.values, biases[piece.fragment],
+                             b.add(tile.row, piece.first),
+                             b.sub(live, piece.first));
+      });
 }
 
 /// Calls `body` with each tile that the producer notes, how many of its rows

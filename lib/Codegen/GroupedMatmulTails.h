@@ -43,6 +43,7 @@ llvm::SmallVector<mlir::Value> multiplySides(DeviceBuilder &b,
 /// and row, and how many rows live.
 struct LiveStore {
   mlir::Value staging, map, column, row, live;
+  int64_t pieceTokens;
 };
 
 /// Columns of a fragment that an epilogue gets: token `first` of the tile is
@@ -52,8 +53,8 @@ struct Piece {
   int64_t fragment, first;
 };
 
-/// How many tokens a piece has, of a tile of so many.
-int64_t getPieceTokens(int64_t tileTokens);
+/// How many tokens a piece has.
+int64_t getPieceTokens(const GroupedMatmulSpec &spec);
 
 /// Stores `sums`, which lie one behind the other in the output, piece by piece,
 /// as far as tokens live.  `epilogue` gives what is to be stored of a piece.
