@@ -80,6 +80,9 @@ class Peers:
 
     def contenders(self):
         """name -> (function, the most bytes of gathered weights for which it is run)"""
-        return {"eager": (self.as_transformers("eager"), float("inf")), "grouped_mm": (self.as_transformers("grouped_mm"), float("inf")),
-                "batched_mm": (self.as_transformers("batched_mm"), 2e9), "packed": (self.packed(), float("inf")),
-                "compiled": (self.compiled(), 6e9)}
+        calls = {"eager": (self.as_transformers("eager"), float("inf")), "grouped_mm": (self.as_transformers("grouped_mm"), float("inf")),
+                 "batched_mm": (self.as_transformers("batched_mm"), 2e9), "compiled": (self.compiled(), 6e9)}
+        # oneDNN refuses bf16 on a processor with AVX2 alone.
+        if self.dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            calls["packed"] = (self.packed(), float("inf"))
+        return calls
