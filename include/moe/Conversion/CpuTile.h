@@ -18,6 +18,11 @@ struct CpuTile {
   bool bf16Dot = false;
   /// Few rows ask for their next panel in the first cache, not in the second.
   bool aheadInFirstCache = true;
+  /// Registers are left for the pace at which a kernel asks for its next panel:
+  /// all tiles of a panel's rows share that evenly, however many they are.
+  bool hasPace = false;
+  /// The most panels that rows are multiplied with once they are widened.
+  int64_t panelsAtOnce = 1;
 
   static CpuTile of(const CpuTarget &target);
 

@@ -7,7 +7,13 @@ CpuTile CpuTile::of(const CpuTarget &target) {
   // 12 accumulators of 16 registers, or 24 of 32: the others hold a row of the
   // panel and what is broadcast.
   if (!target.hasAvx512())
-    return {/*lanes=*/8, /*rows=*/6, /*width=*/16};
+    return {/*lanes=*/8,
+            /*rows=*/6,
+            /*width=*/16,
+            /*bf16Dot=*/false,
+            /*aheadInFirstCache=*/true,
+            /*hasPace=*/true,
+            /*panelsAtOnce=*/4};
   // Golden Cove takes two cycles for 16 products of pairs, and one for 32 in
   // f32. Its first cache has room for 16 lines on their way, which lines from
   // memory keep for long.

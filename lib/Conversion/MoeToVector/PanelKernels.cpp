@@ -7,6 +7,8 @@
 // as written. Where bf16 is multiplied in f32, a block of each row's values is
 // widened into a buffer that stays in the first cache before the block's steps;
 // those then broadcast f32 and widen nothing but the panel, once for all rows.
+// A block is multiplied with one panel, or several one after the other, whose
+// sums stand in memory from block to block.
 // Twelve rows need all general registers: steps are counted from
 // -steps to 0, upon pointers to where rows end, so that no register holds a
 // bound, and panel and prefetch have a pointer each, which LLVM must not see
@@ -38,42 +40,102 @@ public:
     tile = entry.getArgument(3);
     space = entry.getArgument(4);
     ahead = entry.getArgument(5);
+    pace = kernel.tile.hasPace ? entry.getArgument(6)
+                               : i64(kernel.aheadLines * kCacheLine);
   }
 
   void build() {
+    if (kernel.widensRows)
+      buildBlocks();
+    else
+      buildSteps();
+    LLVM::ReturnOp::create(b, ValueRange());
+  }
+
+private:
+  void buildSteps() {
     bool pairs = kernel.interleave() == 2;
-    Value steps =
-        pairs ? arith::ShRUIOp::create(b, depth, i64(1)).getResult() : depth;
-    SmallVector<Value> sums(
-        rows * vectors,
-        arith::ConstantOp::create(
-            b, DenseElementsAttr::get(accumulator, b.getF32FloatAttr(0.0f))));
-    if (!kernel.widensRows)
-      findRowEnds(pairs ? b.getI32Type() : kernel.rowElement, steps);
+    Value steps = pairs ? half(depth) : depth;
+    SmallVector<Value> sums(rows * vectors, zeros());
+    findRowEnds(pairs ? b.getI32Type() : kernel.rowElement, steps);
     // Used only behind the loop, and often there, which would keep a register
     // through the loop.
     Value slot =
         LLVM::AllocaOp::create(b, pointer, pointer, i64(1), /*alignment=*/8);
     LLVM::StoreOp::create(b, tile, slot, 8, /*isVolatile=*/true);
-    if (kernel.widensRows) {
-      sums = blocks(sums);
-    } else {
-      // Seen through, LLVM would count from 0 again.
-      Value first =
-          emptyAssembly(arith::SubIOp::create(b, i64(0), steps), "=r,0", "");
-      sums = loop(first, i64(0), sums);
-      if (pairs)
-        sums = lastOfOddDepth(sums);
-    }
+    // Seen through, LLVM would count from 0 again.
+    Value first =
+        emptyAssembly(arith::SubIOp::create(b, i64(0), steps), "=r,0", "");
+    sums = loop(first, i64(0), sums);
+    if (pairs)
+      sums = lastOfOddDepth(sums);
     tile = LLVM::LoadOp::create(b, pointer, slot, 8, /*isVolatile=*/true);
-    for (auto [index, sum] : llvm::enumerate(sums))
-      LLVM::StoreOp::create(b, sum,
-                            at(tile, b.getF32Type(), index * kernel.tile.lanes),
-                            vectorBytes());
-    LLVM::ReturnOp::create(b, ValueRange());
+    storeSums(sums, tile);
   }
 
-private:
+  void buildBlocks() {
+    // Volatile, lest they become a call of memset.
+    forPanels([&](Value, Value sumsOfPanel) {
+      storeSums(SmallVector<Value>(rows * vectors, zeros()), sumsOfPanel,
+                /*isVolatile=*/true);
+    });
+    Value firstPanel = panel, firstAhead = ahead;
+    Value bytes = arith::MulIOp::create(b, depth, i64(kernel.tile.width * 2));
+    auto blocks = scf::ForOp::create(b, i64(0), depth, i64(blockLength()));
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(blocks.getBody());
+    Value start = blocks.getInductionVar();
+    Value count = arith::MinUIOp::create(
+        b, arith::SubIOp::create(b, depth, start), i64(blockLength()));
+    widenRows(start, count);
+    Value startBytes =
+        arith::MulIOp::create(b, start, i64(kernel.tile.width * 2));
+    Value startAhead = arith::MulIOp::create(b, half(start), pace);
+    forPanels([&](Value index, Value sumsOfPanel) {
+      Value offset = arith::MulIOp::create(b, index, bytes);
+      auto within = [&](Value base, Value more) {
+        return at(base, b.getI8Type(), arith::AddIOp::create(b, offset, more));
+      };
+      panel = within(firstPanel, startBytes);
+      ahead = within(firstAhead, startAhead);
+      storeSums(loop(i64(0), half(count), loadSums(sumsOfPanel)), sumsOfPanel);
+    });
+  }
+
+  // `body` for each panel, with its sums.
+  void forPanels(function_ref<void(Value, Value)> body) {
+    if (kernel.panels == 1)
+      return body(i64(0), tile);
+    auto panels = scf::ForOp::create(b, i64(0), i64(kernel.panels), i64(1));
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(panels.getBody());
+    Value index = panels.getInductionVar();
+    int64_t size = kernel.tile.rows * kernel.tile.width;
+    body(index,
+         at(tile, b.getF32Type(), arith::MulIOp::create(b, index, i64(size))));
+  }
+
+  Value zeros() {
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(accumulator, b.getF32FloatAttr(0.0f)));
+  }
+  Value half(Value count) { return arith::ShRUIOp::create(b, count, i64(1)); }
+
+  SmallVector<Value> loadSums(Value from) {
+    SmallVector<Value> sums;
+    for (int64_t index = 0; index < rows * vectors; ++index)
+      sums.push_back(load(accumulator,
+                          at(from, b.getF32Type(), index * kernel.tile.lanes),
+                          vectorBytes()));
+    return sums;
+  }
+  void storeSums(ArrayRef<Value> sums, Value to, bool isVolatile = false) {
+    for (auto [index, sum] : llvm::enumerate(sums))
+      LLVM::StoreOp::create(b, sum,
+                            at(to, b.getF32Type(), index * kernel.tile.lanes),
+                            vectorBytes(), isVolatile);
+  }
+
   unsigned vectorBytes() const { return kernel.tile.lanes * 4; }
   Value i64(int64_t value) {
     return arith::ConstantOp::create(b, b.getI64IntegerAttr(value));
@@ -101,7 +163,7 @@ private:
     return load(pointer, at(rowArray, pointer, r), 8);
   }
 
-  // Steps `from` to `to`; panel and ahead move on by as many.
+  // Steps `from` to `to`, from `panel` and `ahead` on, which move along.
   SmallVector<Value> loop(Value from, Value to, ArrayRef<Value> sums) {
     SmallVector<Value> carried(sums);
     carried.append({panel, ahead});
@@ -115,7 +177,7 @@ private:
       askAhead();
       step(next, loop.getInductionVar(), /*last=*/false);
       next.push_back(at(panel, b.getF32Type(), kernel.tile.width));
-      next.push_back(at(ahead, b.getI8Type(), kernel.aheadLines * kCacheLine));
+      next.push_back(at(ahead, b.getI8Type(), pace));
       scf::YieldOp::create(b, next);
     }
     SmallVector<Value> results(loop.getResults());
@@ -127,28 +189,6 @@ private:
   // Values of each row that are widened at once.
   int64_t blockLength() const {
     return llvm::bit_floor(static_cast<uint64_t>(kWidenedValues / rows));
-  }
-
-  SmallVector<Value> blocks(ArrayRef<Value> sums) {
-    SmallVector<Value> carried(sums);
-    carried.append({panel, ahead});
-    auto outer =
-        scf::ForOp::create(b, i64(0), depth, i64(blockLength()), carried);
-    {
-      OpBuilder::InsertionGuard guard(b);
-      b.setInsertionPointToStart(outer.getBody());
-      SmallVector<Value> next(outer.getRegionIterArgs());
-      ahead = next.pop_back_val();
-      panel = next.pop_back_val();
-      Value start = outer.getInductionVar();
-      Value count = arith::MinUIOp::create(
-          b, arith::SubIOp::create(b, depth, start), i64(blockLength()));
-      widenRows(start, count);
-      next = loop(i64(0), arith::ShRUIOp::create(b, count, i64(1)), next);
-      next.append({panel, ahead});
-      scf::YieldOp::create(b, next);
-    }
-    return llvm::to_vector(ValueRange(outer.getResults()).drop_back(2));
   }
 
   // `count` values of each row from `start` on.
@@ -352,7 +392,7 @@ private:
   int64_t rows, vectors;
   LLVM::LLVMPointerType pointer;
   VectorType accumulator, words;
-  Value rowArray, panel, depth, tile, space, ahead;
+  Value rowArray, panel, depth, tile, space, ahead, pace;
   SmallVector<Value> rowEnds;
 };
 
@@ -368,6 +408,8 @@ static std::string kernelName(const PanelKernel &kernel, int64_t rows) {
     name += "_scaled";
   if (kernel.widensRows)
     name += "_wide";
+  if (kernel.panels > 1)
+    name += "_by" + std::to_string(kernel.panels);
   return name + "_ahead" + std::to_string(kernel.aheadLines);
 }
 
@@ -380,8 +422,10 @@ LLVM::LLVMFuncOp moe::getPanelKernel(ModuleOp module, const PanelKernel &kernel,
                          module.getContext());
   b.setInsertionPointToEnd(module.getBody());
   Type pointer = LLVM::LLVMPointerType::get(b.getContext());
-  Type arguments[] = {pointer, pointer, b.getI64Type(),
-                      pointer, pointer, pointer};
+  SmallVector<Type> arguments = {pointer, pointer, b.getI64Type(),
+                                 pointer, pointer, pointer};
+  if (kernel.tile.hasPace)
+    arguments.push_back(b.getI64Type());
   auto type = LLVM::LLVMFunctionType::get(
       LLVM::LLVMVoidType::get(b.getContext()), arguments);
   auto function =

@@ -20,6 +20,9 @@ struct PanelKernel {
   /// bf16 rows are widened to f32 beforehand, block by block, and their depth
   /// is a multiple of the lanes.
   bool widensRows = false;
+  /// Panels, one behind the other, that rows are multiplied with while they
+  /// stand widened.
+  int64_t panels = 1;
 
   /// Values of K that stand together in a panel.
   int64_t interleave() const { return panelElement.isBF16() ? 2 : 1; }
@@ -32,13 +35,14 @@ constexpr int64_t kWidenedValues = 4096;
 
 /// The function
 ///   llvm.func @name(rows: ptr, panel: ptr, depth: i64, tile: ptr, space: ptr,
-///                   ahead: ptr)
+///                   ahead: ptr[, pace: i64])
 /// which sets tile[r][j] = sum over k of rows[r][k] * panel[k][j] in f32, k
 /// ascending, for `rows` rows, whose addresses stand in an array. `space` holds
 /// one f32 a row for scaled kernels, is where rows are widened, and is not used
-/// by others. The tile has `width` columns. Weights from `ahead` on are
-/// prefetched, `aheadLines` cache lines a step. Created in `module` when
-/// missing.
+/// by others. The tile has `width` columns; one of several panels has
+/// tile[panel][tile.rows][width]. Weights from `ahead` on are prefetched,
+/// `aheadLines` cache lines a step, or `pace` bytes where the tile has a pace.
+/// Created in `module` when missing.
 mlir::LLVM::LLVMFuncOp getPanelKernel(mlir::ModuleOp module,
                                       const PanelKernel &kernel, int64_t rows);
 

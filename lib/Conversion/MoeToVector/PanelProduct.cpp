@@ -5,8 +5,12 @@
 // where the end of the product takes them up row by row.
 //
 // While a thread computes with one panel, it prefetches its next one, so that
-// memory works beside the vector unit. A single tile asks for all of it; of
-// several tiles the first ones ask for an equal part each.
+// memory works beside the vector unit. A single tile asks for all of it.
+// Several tiles share it evenly where kernels have a pace; otherwise the first
+// ones ask for an equal part each.
+//
+// Where rows are widened for a product, an item is a run of neighbouring
+// panels, so that they are widened once for all of these.
 #include "PanelProduct.h"
 #include "PanelKernels.h"
 #include "Team.h"
@@ -79,7 +83,14 @@ public:
     if (product.rowWeights)
       product.tile.rows = std::min<int64_t>(product.tile.rows, 8);
     const CpuTile &tile = product.tile;
-    sums = stackOf(b, b.getF32Type(), tile.rows * tile.width, 64);
+    // A single group of few panels leaves threads without work: share out its
+    // rows.
+    constexpr int64_t enoughPanels = 16;
+    sharesRows =
+        panels.getGroups() == 1 && panels.getPanelsPerGroup() < enoughPanels;
+    panelsAtOnce = sharesRows ? 1 : panelsOfRun();
+    sums =
+        stackOf(b, b.getF32Type(), panelsAtOnce * tile.rows * tile.width, 64);
     rowPointers = stackOf(b, pointer, tile.rows, 64);
     space = product.rowWeights ? stackOf(b, b.getF32Type(), tile.rows, 64)
             : widensRows()     ? stackOf(b, b.getF32Type(), kWidenedValues, 64)
@@ -88,10 +99,7 @@ public:
     weightPointer = pointerTo(b, product.weight);
     if (product.rowWeights)
       flatRowWeights = flatten(b, product.rowWeights);
-    // A single group of few panels leaves threads without work: share out its
-    // rows.
-    constexpr int64_t enoughPanels = 16;
-    if (panels.getGroups() == 1 && panels.getPanelsPerGroup() < enoughPanels)
+    if (sharesRows)
       buildByRows();
     else
       buildByPanels();
@@ -112,6 +120,17 @@ private:
            panels.getDepth() % product.tile.lanes == 0;
   }
 
+  // Runs of panels are as long as leaves many of them, for many threads.
+  int64_t panelsOfRun() const {
+    constexpr int64_t enoughRuns = 24;
+    int64_t most = widensRows() ? product.tile.panelsAtOnce : 1, length = 1;
+    for (int64_t longer = 2; longer <= most; longer *= 2)
+      if (panels.getPanelsPerGroup() % longer == 0 &&
+          panels.getPanelsPerGroup() / longer >= enoughRuns)
+        length = longer;
+    return length;
+  }
+
   void buildByPanels() {
     Value count = indexConstant(b, panels.getGroups());
     auto loop = scf::WhileOp::create(
@@ -130,10 +149,10 @@ private:
     b.setInsertionPointAfter(loop);
   }
 
-  // A group's panels go round the team, beginning at another thread for each
-  // group.
+  // A group's panels, or runs of them, go round the team, beginning at another
+  // thread for each group.
   void buildGroup(const Group &group, Value nextGroup) {
-    int64_t perGroup = panels.getPanelsPerGroup();
+    int64_t perGroup = panels.getPanelsPerGroup() / panelsAtOnce;
     Value threads = moert::ThreadsOp::create(b, b.getIndexType());
     auto position = [&](Value index, Value panel) {
       return indexAdd(b, indexMul(b, index, perGroup), panel);
@@ -278,13 +297,27 @@ private:
     });
   }
 
-  // One tile of rows times one panel; `position` and `ahead` count panels from
-  // the first group's first.
+  // One tile of rows times one panel, or a run of them; `position` and `ahead`
+  // count panels or runs from the first group's first.
   void buildTile(const Group &group, const Tile &tile, Value panel,
                  Value position, Value ahead) {
     callKernel(group, tile, panelAt(position), panelAt(ahead));
+    if (panelsAtOnce == 1)
+      return finishPanel(group, tile, panel, indexConstant(b, 0));
+    forEach(b, indexConstant(b, 0), indexConstant(b, panelsAtOnce), 1,
+            [&](Value index) {
+              Value one = indexAdd(b, indexMul(b, panel, panelsAtOnce), index);
+              finishPanel(group, tile, one,
+                          indexMul(b, index, product.tile.rows));
+            });
+  }
+
+  // The rows of a tile, whose sums are those from `first` on.
+  void finishPanel(const Group &group, const Tile &tile, Value panel,
+                   Value first) {
     forEach(b, indexConstant(b, 0), tile.rows, 1, [&](Value r) {
-      finishRow(group, panel, indexAdd(b, tile.first, r), r);
+      finishRow(group, panel, indexAdd(b, tile.first, r),
+                indexAdd(b, first, r));
     });
   }
 
@@ -292,15 +325,16 @@ private:
     return elementAt(
         weightPointer,
         cast<MemRefType>(product.weight.getType()).getElementType(),
-        indexMul(b, position, panels.getPanelElements()));
+        indexMul(b, position, panelsAtOnce * panels.getPanelElements()));
   }
 
   void callKernel(const Group &group, const Tile &tile, Value panel,
                   Value ahead) {
     // Cache lines that a step reads of a panel.
     int64_t lines = product.tile.width * 4 / kCacheLine;
-    if (lines == 1)
-      return chooseKernel(tile, panel, ahead, 1, 1);
+    int64_t steps = panels.getDepth() / panels.getInterleave();
+    if (product.tile.hasPace)
+      return callPaced(group, tile, panel, ahead, steps);
     Value isSingle = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
                                            group.tiles, indexConstant(b, 1));
     auto branch =
@@ -311,25 +345,44 @@ private:
     b.setInsertionPointToStart(branch.elseBlock());
     Value part =
         arith::RemUIOp::create(b, tile.number, indexConstant(b, lines));
-    int64_t steps = panels.getDepth() / panels.getInterleave();
     Value partAhead =
         elementAt(ahead, b.getI8Type(), indexMul(b, part, steps * kCacheLine));
     // Rows cut evenly into several tiles leave none smaller than this.
     chooseKernel(tile, panel, partAhead, 1, (product.tile.rows + 1) / 2);
   }
 
+  // Each tile asks for an equal part; of more than a line's bytes, some ask for
+  // what others have asked for. Threads that share rows ask each for itself.
+  void callPaced(const Group &group, const Tile &tile, Value panel, Value ahead,
+                 int64_t steps) {
+    Value line = indexConstant(b, kCacheLine), pace = line;
+    if (!sharesRows) {
+      pace = arith::CeilDivUIOp::create(b, line, group.tiles);
+      Value part = arith::RemUIOp::create(b, tile.number, line);
+      ahead =
+          elementAt(ahead, b.getI8Type(),
+                    indexMul(b, arith::MulIOp::create(b, part, pace), steps));
+    }
+    chooseKernel(tile, panel, ahead, 1, 1,
+                 arith::IndexCastOp::create(b, b.getI64Type(), pace));
+  }
+
   // Calls the kernel for the tile's rows, which are `least` or more.
   void chooseKernel(const Tile &tile, Value panel, Value ahead, int64_t lines,
-                    int64_t least) {
+                    int64_t least, Value pace = Value()) {
     Type rowElement = cast<MemRefType>(product.lhs.getType()).getElementType();
     Type panelElement =
         cast<MemRefType>(product.weight.getType()).getElementType();
     PanelKernel kernel{product.tile, rowElement,
                        panelElement, static_cast<bool>(product.rowWeights),
-                       lines,        widensRows()};
+                       lines,        widensRows(),
+                       panelsAtOnce};
     Value depth =
         arith::ConstantOp::create(b, b.getI64IntegerAttr(panels.getDepth()));
-    Value operands[] = {rowPointers, panel, depth, sums, space, ahead};
+    SmallVector<Value> operands = {rowPointers, panel, depth,
+                                   sums,        space, ahead};
+    if (pace)
+      operands.push_back(pace);
     // Every count but the largest has its case; the largest is the default.
     SmallVector<int64_t> cases =
         llvm::to_vector(llvm::seq<int64_t>(least, product.tile.rows));
@@ -380,6 +433,8 @@ private:
   function_ref<void(const PanelSums &)> finish;
   LLVM::LLVMPointerType pointer;
   Value sums, rowPointers, space, lhsPointer, weightPointer, flatRowWeights;
+  bool sharesRows = false;
+  int64_t panelsAtOnce = 1;
 };
 
 } // namespace

@@ -18,6 +18,8 @@ func.func @gated(%x: memref<?x64xf32>, %w: memref<12288xf32>, %n: index, %o: mem
   // Rows by the gather, two pairs a token.
   // CHECK: memref.load %{{.*}} : memref<?xi32>
   // CHECK: arith.divui
+  // Tiles share the request for the next panel.
+  // CHECK: arith.ceildivui %{{.*}}, %[[TILES:.*]] : index
   // CHECK: scf.index_switch
   // CHECK: case 1
   // CHECK-NEXT: llvm.call @moe_panel_f32_1x16_ahead1
@@ -71,10 +73,12 @@ func.func @scattered_with_tail(%x: memref<?x64xbf16>, %w: memref<2048xbf16>, %n:
 
 // Rows are widened a block at a time, before the block's steps, which widen the panel alone.
 // KERNEL-LABEL: llvm.func internal @moe_panel_bf16_2x16_wide_ahead1
-// KERNEL: scf.for %{{.*}} = %{{.*}} to %{{.*}} step %{{.*}} iter_args
+// KERNEL-COUNT-4: llvm.store
+// KERNEL: scf.for
 // KERNEL: arith.minui
 // KERNEL: scf.for
 // KERNEL-COUNT-2: llvm.store {{.*}} : vector<8xf32>
+// KERNEL-COUNT-4: llvm.load {{.*}} -> vector<8xf32>
 // KERNEL: scf.for {{.*}} iter_args
 // KERNEL: llvm.intr.prefetch
 // KERNEL-COUNT-2: arith.shli {{.*}} : vector<8xi32>

@@ -143,6 +143,9 @@ def cases(bf16):
             yield Case(f"swiglu_{K}_{N}", K, N, kind="silu", bf16=bf16)
     yield Case("blocks_640_17", 640, 17, bf16=bf16)  # blocks of bf16 rows that are widened, the last one cut short
     yield Case("blocks_4112_16", 4112, 16, groups=2, bf16=bf16)
+    for N in (768, 1536):  # enough panels for runs of two and four
+        yield Case(f"runs_640_{N}", 640, N, groups=2, bf16=bf16)
+        yield Case(f"swiglu_runs_16_{N}", 16, N // 2, groups=2, kind="silu", gather=2, bias=True, bf16=bf16)
     for N in (12, 48):
         yield Case(f"one_group_{N}", 64, N, groups=1, bf16=bf16)
         yield Case(f"everything_{N}", 65, N, kind="silu", bias=True, gather=2, scatter=True, row_weights=True, bf16=bf16)

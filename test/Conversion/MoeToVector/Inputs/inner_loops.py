@@ -41,6 +41,7 @@ def main():
                     cache = few if rows < 6 else "prefetcht1"  # few rows wait for memory, many compute
                     lines = sum(cache in l for l in loop)
                     assert lines == sum("prefetch" in l for l in loop), f"{name}: asks for lines otherwise than by {cache}"
+                    assert not any(re.match(r"\s+v?mov\w* +\S+, *[^%]", l) for l in loop), f"{name}: stores in its inner loop"
                     if "_wide_" in name:
                         assert sum("vpmovzxwd" in l for l in body) and not any("vpmovzxwd" in l for l in loop), f"{name}: widens rows in its inner loop"
                         assert sum("vbroadcastss" in l for l in loop) == 2 * rows, f"{name}: does not broadcast each value once"

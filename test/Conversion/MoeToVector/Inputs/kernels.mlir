@@ -12,6 +12,15 @@ func.func @bf16(%x: memref<?x64xbf16>, %w: memref<48x64xbf16>, %x2: memref<?x7xb
   moe.router_logits %x4, %w4 outs(%y) : (memref<?x9xbf16>, memref<48x9xbf16>, memref<?x48xf32>) -> ()
   return
 }
+// As many columns as make runs of panels, of four and of two.
+func.func @runs(%x: memref<?x64xbf16>, %w: memref<1536x64xbf16>, %x2: memref<?x48xbf16>, %w2: memref<1536x48xbf16>, %y: memref<?x1536xf32>,
+    %w3: memref<768x64xbf16>, %w4: memref<768x48xbf16>, %z: memref<?x768xf32>) {
+  moe.router_logits %x, %w outs(%y) : (memref<?x64xbf16>, memref<1536x64xbf16>, memref<?x1536xf32>) -> ()
+  moe.router_logits %x2, %w2 outs(%y) : (memref<?x48xbf16>, memref<1536x48xbf16>, memref<?x1536xf32>) -> ()
+  moe.router_logits %x, %w3 outs(%z) : (memref<?x64xbf16>, memref<768x64xbf16>, memref<?x768xf32>) -> ()
+  moe.router_logits %x2, %w4 outs(%z) : (memref<?x48xbf16>, memref<768x48xbf16>, memref<?x768xf32>) -> ()
+  return
+}
 func.func @mixed(%x: memref<?x64xbf16>, %w: memref<48x64xf32>, %x2: memref<?x7xbf16>, %w2: memref<48x7xf32>, %y: memref<?x48xf32>) {
   moe.router_logits %x, %w f32 outs(%y) : (memref<?x64xbf16>, memref<48x64xf32>, memref<?x48xf32>) -> ()
   moe.router_logits %x2, %w2 f32 outs(%y) : (memref<?x7xbf16>, memref<48x7xf32>, memref<?x48xf32>) -> ()
