@@ -110,7 +110,7 @@ private:
   }
   void forEachBin(function_ref<void(Value)> body);
   Value ask(Value pair);
-  Step makeStep(Value pair, Value id);
+  Step makeStep(Value pair, Value id, bool mayBeNone);
   void forEachStep(const std::optional<Step> &first,
                    function_ref<void(const Step &)> body);
   void count(const Step &step);
@@ -202,7 +202,7 @@ void TokenSortBuilder::build() {
   });
   std::optional<Step> first;
   if (alone)
-    first = makeStep(firstPair, id);
+    first = makeStep(firstPair, id, /*mayBeNone=*/true);
   NVVM::BarrierOp::create(b);
   forEachStep(first, [&](const Step &step) { count(step); });
   NVVM::BarrierOp::create(b);
@@ -236,7 +236,9 @@ Value TokenSortBuilder::ask(Value pair) {
       .front();
 }
 
-TokenSortBuilder::Step TokenSortBuilder::makeStep(Value pair, Value id) {
+/// With `mayBeNone` there may be no pair at all, not even another one's id.
+TokenSortBuilder::Step TokenSortBuilder::makeStep(Value pair, Value id,
+                                                  bool mayBeNone) {
   Step step;
   step.pair = pair;
   step.inRange = b.less(pair, argument("pairs"));
@@ -248,10 +250,11 @@ TokenSortBuilder::Step TokenSortBuilder::makeStep(Value pair, Value id) {
                   b.equal(arith::ExtUIOp::create(b, b.getI32Type(), known), 0)),
            [&] { setWord(argument("status"), 0, b.i32(noExpert)); });
   if (spec.keepsFirst()) {
-    // Of a token that is not there no id is read.
-    Value repeated = b.choose(
-        step.inRange, [&] { return SmallVector{isRepeated(pair, bin)}; },
-        [&] { return SmallVector{b.boolean(false)}; })[0];
+    auto isKnown = [&] { return SmallVector{isRepeated(pair, bin)}; };
+    Value repeated =
+        mayBeNone ? b.choose(step.inRange, isKnown,
+                             [&] { return SmallVector{b.boolean(false)}; })[0]
+                  : isKnown()[0];
     if (spec.group == 1)
       b.ifThen(b.both(b.both(valid, b.less(-1, bin)), repeated),
                [&] { setWord(argument("status"), 0, b.i32(duplicateId)); });
@@ -275,7 +278,8 @@ void TokenSortBuilder::forEachStep(const std::optional<Step> &first,
   b.loop(first ? 1 : 0, steps, {},
          [&](Value number, ValueRange) -> SmallVector<Value> {
            Value pair = b.add(firstPair, b.mul(number, 32));
-           body(makeStep(pair, word(argument("ids"), b.min(pair, last))));
+           body(makeStep(pair, word(argument("ids"), b.min(pair, last)),
+                         /*mayBeNone=*/false));
            return {};
          });
 }

@@ -25,6 +25,7 @@ CALLS = {
     "ff2bf16x2.rn": "to_bf16_pair",
     "griddepcontrol.launch.dependents": "griddepcontrol",
     "griddepcontrol.wait": "griddepcontrol",
+    "match.any.sync.i32": "match_any",
     "mma.m16n8k16.row.col.bf16": "mma",
     "nanosleep": "nanosleep",
     "rcp.approx.ftz.f": "rcp",

@@ -311,6 +311,18 @@ int emulate_ballot(int, bool vote) {
       out[0] = votes;
   })[0];
 }
+int emulate_match_any(int, int value) {
+  return emulator::meet(
+      21, {static_cast<uint32_t>(value)}, [](emulator::Warp &warp) {
+        for (int lane = 0; lane < 32; ++lane) {
+          uint32_t same = 0;
+          for (int other = 0; other < 32; ++other)
+            same |= static_cast<uint32_t>(warp.in[other][0] == warp.in[lane][0])
+                    << other;
+          warp.out[lane][0] = same;
+        }
+      })[0];
+}
 void emulate_warpsync(int) {
   emulator::meet(30, {}, [](emulator::Warp &) {});
 }
