@@ -87,6 +87,8 @@ class Case:
     def measure(self, limits):
         names = ["ours", *self.calls]
         seconds, bandwidths, speeds = {name: [] for name in names}, [], []
+        # Until OpenMP's workers of the last contender sleep: they look for work for some milliseconds, on a processor that the next one needs.
+        pause = 0.05
         # Who needs seconds a call, for want of code for the processor, has few rounds, or none but this.
         rounds = {}
         for name in names:
@@ -96,14 +98,14 @@ class Case:
                 seconds[name].append(first)
         others, start = busy_elsewhere()
         for which in range(len(self.inputs)):
-            time.sleep(0.03)  # until the threads of the last contender sleep
+            time.sleep(pause)
             bandwidths.append(limits.bandwidth())
             speeds.append(limits.flops(options.dtype))
             turn = which % len(names)
             for name in names[turn:] + names[:turn]:
                 if which < rounds[name]:
                     call = self.call(name, which)
-                    time.sleep(0.01)
+                    time.sleep(pause)
                     seconds[name].append(timed(call))
         others_end, end = busy_elsewhere()
         # Others can only lower them.
