@@ -1,4 +1,4 @@
-"""Runs a compiled layer from Python with nothing but ctypes and numpy: python ctypes_layer.py libmoert.so layer.moe checkpoint TOKENS WIDTH.
+"""Runs a compiled layer from Python with nothing but ctypes and numpy: python ctypes_layer.py libmoert.so layer.moe checkpoint TOKENS WIDTH [FUNCTION].
 Sessions of one artifact run in threads of their own, at the same time."""
 import ctypes
 import sys
@@ -27,7 +27,8 @@ class Tensor(ctypes.Structure):
 
 
 class Layer:
-    def __init__(self, library, artifact, checkpoint, max_tokens, function):
+    def __init__(self, library, artifact, checkpoint, max_tokens, function=None):
+        """`function` is left out where the artifact has only one."""
         self.moert = ctypes.CDLL(library)
         self.moert.moert_last_message.restype = ctypes.c_char_p
         self.session, handle, options = ctypes.c_void_p(), ctypes.c_void_p(), Options()
@@ -55,8 +56,10 @@ class Layer:
 
 
 def main():
-    library, artifact, checkpoint, tokens, width = sys.argv[1:]
-    layers = [Layer(library, artifact, checkpoint, int(tokens), b"scale") for _ in range(3)]
+    if len(sys.argv) not in (6, 7):
+        sys.exit("usage: ctypes_layer.py libmoert.so layer.moe checkpoint TOKENS WIDTH [FUNCTION]")
+    library, artifact, checkpoint, tokens, width, *function = sys.argv[1:]
+    layers = [Layer(library, artifact, checkpoint, int(tokens), *(name.encode() for name in function)) for _ in range(3)]
     results = [None] * len(layers)
 
     def work(i):

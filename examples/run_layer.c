@@ -1,7 +1,7 @@
 /* Runs a compiled layer from C: the runtime's whole life cycle.
  *
  *   cc run_layer.c -lmoert -o run_layer
- *   ./run_layer layer.moe checkpoint/ TOKENS WIDTH
+ *   ./run_layer layer.moe checkpoint/ TOKENS WIDTH [FUNCTION]
  *
  * Prints the first row of y for inputs of ones. */
 #include <moert/moert.h>
@@ -32,9 +32,9 @@ static int run(moert_session_t *session, int64_t tokens, int64_t width,
 }
 
 int main(int argc, char **argv) {
-  if (argc != 5)
-    return fprintf(stderr,
-                   "usage: run_layer layer.moe checkpoint TOKENS WIDTH\n"),
+  if (argc != 5 && argc != 6)
+    return fprintf(stderr, "usage: run_layer layer.moe checkpoint TOKENS WIDTH "
+                           "[FUNCTION]\n"),
            2;
   int64_t tokens = atoll(argv[3]), width = atoll(argv[4]);
   if (tokens < 1 || width < 1 || tokens > 1 << 20 || width > 1 << 20)
@@ -43,7 +43,7 @@ int main(int argc, char **argv) {
   moert_session_t *session = NULL;
   moert_session_options options;
   moert_session_options_init(&options);
-  options.function = "scale";
+  options.function = argc == 6 ? argv[5] : NULL; /* NULL: the only one */
   options.max_tokens = tokens;
   int code = 0;
   if (moert_artifact_open(argv[1], &artifact) ||

@@ -122,7 +122,9 @@ def compare(name, got, want):
 
 
 def main():
-    library, artifact, checkpoint = sys.argv[1:4]
+    if len(sys.argv) != 4:
+        sys.exit("usage: torch_layer.py libmoert.so layer.moe CHECKPOINT")
+    library, artifact, checkpoint = sys.argv[1:]
     if missing():
         print(f"torch_layer: skipped, {missing()}")
         return 0

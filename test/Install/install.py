@@ -40,7 +40,7 @@ def main():
          f"-DCMAKE_C_COMPILER={options.compiler}", f"-DEXAMPLES={examples}", f"-DCMAKE_C_FLAGS=-Wall -Wextra -Werror {options.flags}")
     call("cmake", "--build", outside)
     call(os.path.join(options.build, "bin", "make-test-artifact"), data, "4")
-    layer = [os.path.join(data, "layer.moe"), os.path.join(data, "checkpoint"), "6", "4"]
+    layer = [os.path.join(data, "layer.moe"), os.path.join(data, "checkpoint"), "6", "4", "scale"]
     # The bias and five experts: see make_test_artifact.cpp.
     expect("run_layer", call(os.path.join(outside, "run_layer"), *layer), "15 30 40 42.5\n")
     libraries = glob.glob(os.path.join(prefix, "**", "libmoert.so"), recursive=True)
@@ -50,7 +50,7 @@ def main():
                                      env=able_to_load(libraries[0], options.compiler)),
            "15 30 40 42.5\n30 60 80 85\n45 90 120 127.5\n")
     # Errors come with the runtime's message.
-    bad = subprocess.run([os.path.join(outside, "run_layer"), layer[0], "none", "6", "4"], text=True, capture_output=True)
+    bad = subprocess.run([os.path.join(outside, "run_layer"), layer[0], "none", "6", "4", "scale"], text=True, capture_output=True)
     expect("run_layer without weights", (bad.returncode, bad.stderr), (1, "none: cannot read 'none': No such file or directory\n"))
     installed = os.path.join(prefix, "bin", "moe-run")
     call(installed, "inspect", layer[0])
