@@ -39,6 +39,7 @@ ASSEMBLY = {
     "atom.relaxed.gpu.global.add.u64": ("add64", "i64", "ptr, i64"),
     "atom.acq_rel.gpu.global.add.u32 $0, [$1], 1;": ("count32", "i32", "ptr"),
     "red.release.gpu.global.add.u64": ("reduce64", "void", "ptr, i64"),
+    "fence.acq_rel.gpu": ("fence", "void", ""),
     "ld.acquire.gpu.global.u64": ("load64", "i64", "ptr"),
 }
 # The struct comes back in four registers in IR, in two in C.
@@ -114,10 +115,9 @@ def to_host(text):
 def shim(interface):
     """A function that calls the kernel with the driver's arrays."""
     kinds = ["int" if p["kind"] == "integer" else "void *" for p in interface["parameters"]]
-    values = ["emulatedTokens()" if p["kind"] == "integer" else f'emulatedArray("{p["name"]}")'
-              for p in interface["parameters"]]
+    values = [f'emulated{"Integer" if p["kind"] == "integer" else "Array"}("{p["name"]}")' for p in interface["parameters"]]
     name = interface["name"]
-    return (f'extern "C" {{\nvoid {name}({", ".join(kinds)});\nvoid *emulatedArray(const char *);\nint emulatedTokens();\n'
+    return (f'extern "C" {{\nvoid {name}({", ".join(kinds)});\nvoid *emulatedArray(const char *);\nint emulatedInteger(const char *);\n'
             f'void callKernel() {{ {name}({", ".join(values)}); }}\n}}\n')
 
 

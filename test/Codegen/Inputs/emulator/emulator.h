@@ -311,6 +311,7 @@ int emulate_ballot(int, bool vote) {
       out[0] = votes;
   })[0];
 }
+/// The lanes that bring the same value.
 int emulate_match_any(int, int value) {
   return emulator::meet(
       21, {static_cast<uint32_t>(value)}, [](emulator::Warp &warp) {
@@ -347,6 +348,7 @@ void emulate_wait_group(int pending) {
 }
 void emulate_nanosleep(int) { emulator::yield(); }
 void emulate_griddepcontrol() {}
+void emulate_fence() {}
 struct Four {
   float values[4];
 };
@@ -389,14 +391,19 @@ __bf16 __truncsfbf2(float value) {
 // For the drivers
 //===----------------------------------------------------------------------===//
 
-/// Settings of the command line, arrays by the names of the parameters.
+/// Settings of the command line; arrays and integers by the names of the
+/// parameters, an integer that is not there being `tokens`.
 inline std::map<std::string, std::string> settings;
 inline std::map<std::string, void *> arrays;
+inline std::map<std::string, int> integers;
 inline int tokens;
-/// Made by emulate.py: calls the kernel with `arrays` and `tokens`.
+/// Made by emulate.py: calls the kernel with them.
 extern "C" void callKernel();
 extern "C" void *emulatedArray(const char *name) { return arrays.at(name); }
-extern "C" int emulatedTokens() { return tokens; }
+extern "C" int emulatedInteger(const char *name) {
+  auto it = integers.find(name);
+  return it == integers.end() ? tokens : it->second;
+}
 
 inline double setting(const char *name, double otherwise = 0) {
   auto it = settings.find(name);

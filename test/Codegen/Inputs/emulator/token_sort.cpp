@@ -1,65 +1,124 @@
-// Sorting of (token, expert) pairs by one CTA, set against a stable sort;
-// `tokens` is the number of pairs.
+// The counting sort against a stable sort: one CTA, or the counts of several
+// CTAs and the places that follow from them.
 #include "emulator.h"
+
+#include <algorithm>
+
+namespace {
+int experts, slots, topK, group, bins, pairs, grid, warps, wrong;
+std::vector<int> ids, table;
+
+/// The bin of a pair that is kept, -1 for all others.
+std::vector<int> keptBins(int &status) {
+  int first = integers["first"];
+  std::vector<int> result(pairs, -1);
+  for (int pair = 0; pair < pairs; ++pair) {
+    if (ids[pair] < 0 || ids[pair] >= experts) {
+      status |= 1;
+      continue;
+    }
+    int slot = setting("table")      ? table[ids[pair]]
+               : setting("reversed") ? experts - 1 - ids[pair]
+                                     : ids[pair];
+    slot -= first;
+    if (slot < 0 || slot >= slots)
+      continue;
+    int bin = slot / group, token = pair / topK * topK;
+    bool repeated =
+        std::count(result.begin() + token, result.begin() + pair, bin) > 0;
+    // Only the first of a token's pairs stands in a bin of several slots.
+    if (repeated && (group > 1 || topK > slots)) {
+      status |= group == 1 ? 2 : 0;
+      continue;
+    }
+    result[pair] = bin;
+  }
+  return result;
+}
+
+/// The CTA that a pair belongs to: each warp owns a run of whole steps.
+int blockOf(int pair) {
+  int all = grid * warps, steps = (pairs + 32 * all - 1) / (32 * all);
+  return pair / (32 * steps) / warps;
+}
+
+void expectSame(const std::vector<int> &have, const std::vector<int> &want,
+                const char *what) {
+  for (size_t i = 0; i < want.size(); ++i)
+    if (have[i] != want[i] && wrong++ < 5)
+      printf("%s %zu is %d, expected %d\n", what, i, have[i], want[i]);
+}
+} // namespace
 
 int main(int argc, char **argv) {
   readSettings(argc, argv);
-  int pairs = setting("tokens"), experts = setting("experts"),
-      topK = setting("top-k"), slots = setting("slots", experts),
-      group = setting("group", 1), bins = slots / group;
-  std::vector<int> ids(pairs), slotOf(experts, -1);
-  for (int &id : ids)
-    id = static_cast<int>(emulator::random() % experts);
-  if (setting("bad"))
-    ids.back() = experts;
-  // Every second expert is elsewhere where not all are here.
-  for (int expert = 0, next = 0; expert < experts && next < slots; ++expert)
-    if (slots == experts || expert % 2)
-      slotOf[expert] = next++;
-  bool keepsFirst = group > 1 || topK > slots;
-  std::vector<int> binOf(pairs, -1), wantOrder;
-  bool named = false; // an expert that a token names twice is told
-  for (int pair = 0; pair < pairs; ++pair) {
-    int slot = ids[pair] < experts ? slotOf[ids[pair]] : -1;
-    int bin = slot < 0 ? -1 : slot / group;
-    for (int other = pair - pair % topK; keepsFirst && other < pair; ++other)
-      if (bin >= 0 && ids[other] < experts && slotOf[ids[other]] >= 0 &&
-          slotOf[ids[other]] / group == bin) {
-        bin = -1;
-        named |= group == 1;
-      }
-    binOf[pair] = bin;
+  experts = setting("experts");
+  slots = setting("slots", experts);
+  topK = setting("top-k");
+  group = setting("group", 1);
+  bins = slots / group;
+  pairs = tokens * topK;
+  grid = setting("grid", 1);
+  warps = setting("threads") / 32;
+  // With `wild`, experts that do not exist and experts named twice.
+  std::mt19937 random(setting("seed", 1));
+  for (int token = 0; token < tokens; ++token) {
+    std::vector<int> order(experts);
+    for (int e = 0; e < experts; ++e)
+      order[e] = e;
+    std::shuffle(order.begin(), order.end(), random);
+    for (int j = 0; j < topK; ++j)
+      ids.push_back(order[j % experts]);
   }
-  std::vector<int> wantOffsets{0}, wantPositions(pairs, -1);
+  if (setting("wild") && tokens > 2) {
+    ids[topK] = -1;
+    ids[2 * topK] = experts;
+  }
+  // Every other expert is elsewhere.
+  for (int e = 0; e < experts; ++e)
+    table.push_back(e % 2 ? -1 - e : e / 2);
+  integers = {{"pairs", pairs}, {"first", int(setting("first"))}};
+
+  int wantStatus = 0;
+  std::vector<int> kept = keptBins(wantStatus);
+  std::vector<int> wantOffsets(bins + 1, 0), wantPositions(pairs, -1),
+      wantOrder, wantCounts(grid * bins, 0);
   for (int bin = 0; bin < bins; ++bin) {
     for (int pair = 0; pair < pairs; ++pair)
-      if (binOf[pair] == bin) {
+      if (kept[pair] == bin) {
         wantPositions[pair] = static_cast<int>(wantOrder.size());
         wantOrder.push_back(pair);
+        ++wantCounts[blockOf(pair) * bins + bin];
       }
-    wantOffsets.push_back(static_cast<int>(wantOrder.size()));
+    wantOffsets[bin + 1] = static_cast<int>(wantOrder.size());
   }
-  std::vector<int> order(pairs + 1, -7), tokens(pairs + 1, -7),
-      positions(pairs + 1, -7), offsets(bins + 1, -7), status(1);
-  arrays = {{"ids", pairs ? ids.data() : nullptr},
-            {"slots", slotOf.data()},
-            {"order", order.data()},
-            {"tokens", tokens.data()},
-            {"positions", positions.data()},
-            {"offsets", offsets.data()},
-            {"status", status.data()}};
-  emulator::launch(1, setting("threads"), callKernel);
-  if (status[0] != (setting("bad") ? 1 : named ? 2 : 0))
-    emulator::fail("another status than expected");
-  if (offsets != wantOffsets)
-    emulator::fail("other offsets than expected");
-  for (int pair = 0; pair < pairs; ++pair)
-    if (positions[pair] != wantPositions[pair])
-      emulator::fail("another position than expected");
-  for (size_t row = 0; row < order.size(); ++row) {
-    int want = row < wantOrder.size() ? wantOrder[row] : -7;
-    if (order[row] != want || tokens[row] != (want < 0 ? -7 : want / topK))
-      emulator::fail("another order than expected");
+
+  bool onlyCounts = isSet("stage", "count");
+  std::vector<int> counts =
+      onlyCounts ? std::vector<int>(grid * bins, -7) : wantCounts;
+  std::vector<int> order(pairs + 1, -7), rowTokens(pairs + 1, -7),
+      positions(pairs + 1, -7), offsets(bins + 1, -7);
+  int status = 0;
+  arrays = {{"ids", ids.data()},          {"slots", table.data()},
+            {"counts", counts.data()},    {"order", order.data()},
+            {"tokens", rowTokens.data()}, {"positions", positions.data()},
+            {"offsets", offsets.data()},  {"status", &status}};
+  emulator::launch(grid, setting("threads"), callKernel);
+  if (onlyCounts) {
+    expectSame(counts, wantCounts, "count");
+  } else {
+    expectSame(order, wantOrder, "pair of row");
+    expectSame(positions, wantPositions, "row of pair");
+    expectSame(offsets, wantOffsets, "offset");
+    order.resize(wantOrder.size());
+    for (int &pair : order)
+      pair /= topK;
+    if (setting("tokens-too"))
+      expectSame(rowTokens, order, "token of row");
   }
-  return 0;
+  if ((status != 0) != (wantStatus != 0) || (status & ~wantStatus)) {
+    printf("status is %d, expected %d\n", status, wantStatus);
+    ++wrong;
+  }
+  return wrong != 0;
 }
