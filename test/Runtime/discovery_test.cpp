@@ -127,6 +127,14 @@ TEST(Discovery, PlainVariablesHaveOnePort) {
   ASSERT_TRUE(found.launch) << found.error;
   EXPECT_EQ(found.launch->source, LaunchSource::Variables);
   EXPECT_EQ(found.launch->ports, std::vector<int>{4000});
+  EXPECT_EQ(found.log, "");
+  // Forgotten, every process would run all ranks and say nothing.
+  variables.erase("MASTER_PORT");
+  found = discover(variables);
+  EXPECT_FALSE(found.launch);
+  EXPECT_EQ(found.log, "all ranks are in this process: RANK and WORLD_SIZE are "
+                       "set, but not MASTER_PORT, where several would meet");
+  EXPECT_EQ(discover(with(variables, {{"WORLD_SIZE", "1"}})).log, "");
 }
 
 TEST(Discovery, TheFirstCompleteSourceWins) {

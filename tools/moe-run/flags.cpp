@@ -123,7 +123,7 @@ static Status fillJob(const JobFlags &flags, JobPlan &plan) {
   if (!launch.ok())
     return launch.status();
   plan.launch = *launch;
-  if (!ignored.empty() && plan.launch->rank == 0)
+  if (!ignored.empty() && (!plan.launch || plan.launch->rank == 0))
     note(ignored);
   if (!plan.mpi.empty() && plan.mpi != "openmpi" && plan.mpi != "mpich" &&
       plan.mpi.find('/') == std::string::npos)

@@ -259,6 +259,10 @@ moert::discoverLaunch(const LaunchFlags &flags, const Variables &variables,
       return launch.status().in(launchSourceName(names.source));
     chosen = *launch;
   }
+  if (!chosen && discovery.has("RANK") && discovery.has("WORLD_SIZE") &&
+      discovery.get("WORLD_SIZE") != "1")
+    log("all ranks are in this process: RANK and WORLD_SIZE are set, but not "
+        "MASTER_PORT, where several would meet");
   if (!ignored.empty())
     log(concat("rank ", chosen->rank, " of ", chosen->world, " by ",
                launchSourceName(chosen->source), "; ignored: ", join(ignored)));

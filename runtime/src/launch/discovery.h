@@ -41,8 +41,8 @@ Variables environmentVariables();
 
 // The first complete source of flags, torchrun, Open MPI, MPICH, Slurm, plain
 // variables (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT); nothing if there is
-// none. `log` is told in one line which sources are ignored. What a complete
-// source says is checked.
+// none. `log` is told in one line which sources are ignored, and what plain
+// variables lack. What a complete source says is checked.
 Result<std::optional<Launch>>
 discoverLaunch(const LaunchFlags &flags, const Variables &variables,
                const std::function<void(const std::string &)> &log);
