@@ -4,6 +4,7 @@
 #include "moe/Analysis/RoutingModel.h"
 #include "moe/Json/StrictJson.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include <cmath>
@@ -53,7 +54,9 @@ static std::vector<double> popularity(const RoutingModel &model, double tokens,
   std::vector<double> weights(experts, 1);
   if (model.kind == RoutingKind::Histogram) {
     for (int64_t e = 0; e < experts; ++e)
-      weights[e] = model.histogram[e % model.histogram.size()];
+      weights[e] = e < static_cast<int64_t>(model.histogram.size())
+                       ? model.histogram[e]
+                       : 0; // of which nothing was recorded
     return weights;
   }
   if (model.kind == RoutingKind::PowerLaw) {
@@ -170,6 +173,26 @@ std::vector<double> RoutingModel::draw(double tokens, int64_t topK,
   return loads;
 }
 
+std::string RoutingModel::misfit(int64_t topK, int64_t experts) const {
+  if (kind != RoutingKind::Histogram)
+    return "";
+  int64_t last = 0, chosen = 0;
+  for (auto [e, rows] : llvm::enumerate(histogram))
+    if (rows > 0) {
+      last = e;
+      ++chosen;
+    }
+  if (last >= experts)
+    return llvm::formatv("`routing={0}` has rows of expert {1}, but the layer "
+                         "has {2} experts",
+                         spelling, last, experts);
+  if (chosen < topK)
+    return llvm::formatv("`routing={0}` has rows of {1} experts, but each "
+                         "token of the layer chooses {2}",
+                         spelling, chosen, topK);
+  return "";
+}
+
 static double choose(int64_t from, int64_t count) {
   double ways = count >= 0 && count <= from ? 1 : 0;
   for (int64_t i = 0; i < count && ways > 0; ++i)
@@ -268,8 +291,8 @@ FailureOr<RoutingModel> moe::parseRoutingModel(StringRef text,
   auto [name, value] = text.split(':');
   auto exponent = [&](RoutingKind kind, double low) -> LogicalResult {
     model.kind = kind;
-    if (value.getAsDouble(model.exponent) || model.exponent < low ||
-        model.exponent > 8 ||
+    if (value.getAsDouble(model.exponent) ||
+        !(model.exponent >= low && model.exponent <= 8) || // NaN is neither
         (kind == RoutingKind::PowerLaw && model.exponent == 1)) {
       error = "`routing=" + text.str() + "` is given, but `" + name.str() +
               ":` and an exponent such as 1.2 are expected";

@@ -6,6 +6,7 @@
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <cmath>
+#include <numeric>
 
 using namespace mlir;
 using namespace moe;
@@ -26,11 +27,16 @@ std::optional<Question> moe::parseQuestion(StringRef name) {
 
 namespace {
 
+struct Imbalance {
+  double mean = 0, p95 = 0; // rows of the busiest rank over the mean
+  double extraUs = 0;       // of the slowest rank's products over the mean
+};
+
 class Explainer {
 public:
   Explainer(const LayerSizes &layer, const PlanRequest &request)
       : layer(layer), request(request), machine(request.machine),
-        gemm(request.gemm.value_or(GemmType::BF16)), out(text) {}
+        gemm(request.gemm.value_or(layer.weights)), out(text) {}
   std::string run(Question question);
 
 private:
@@ -46,6 +52,7 @@ private:
     return request.routing.draw(tokens, layer.topK, layer.experts, seed);
   }
   double productsUs(ArrayRef<double> groups) const;
+  Imbalance imbalance(double tokens, int64_t ep) const;
   void plot(StringRef title,
             ArrayRef<std::pair<std::string, double>> bars) const;
 
@@ -89,27 +96,30 @@ double Explainer::productsUs(ArrayRef<double> groups) const {
   return total;
 }
 
-// Rows of the busiest of `ep` ranks over the mean: mean and 95th of 100.
-static std::pair<double, double>
-imbalance(llvm::function_ref<std::vector<double>(uint64_t)> draw, int64_t ep) {
+Imbalance Explainer::imbalance(double tokens, int64_t ep) const {
   std::vector<double> ratios;
-  double sum = 0;
+  Imbalance result;
   for (int seed = 0; seed < kDraws; ++seed) {
-    std::vector<double> loads = draw(seed);
+    std::vector<double> loads = draw(tokens, seed);
     size_t slots = llvm::divideCeil(loads.size(), ep);
-    double all = 0, most = 0;
+    double all = 0, most = 0, allUs = 0, mostUs = 0;
     for (size_t first = 0; first < loads.size(); first += slots) {
-      double rank = 0;
-      for (size_t e = first; e < std::min(loads.size(), first + slots); ++e)
-        rank += loads[e];
-      all += rank;
-      most = std::max(most, rank);
+      ArrayRef<double> rank =
+          ArrayRef(loads).slice(first, std::min(slots, loads.size() - first));
+      double rows = std::accumulate(rank.begin(), rank.end(), 0.0),
+             us = productsUs(rank);
+      all += rows;
+      most = std::max(most, rows);
+      allUs += us;
+      mostUs = std::max(mostUs, us);
     }
     ratios.push_back(all > 0 ? most * ep / all : 1);
-    sum += ratios.back();
+    result.mean += ratios.back() / kDraws;
+    result.extraUs += (mostUs - allUs / ep) / kDraws;
   }
   llvm::sort(ratios);
-  return {sum / kDraws, ratios[kDraws * 95 / 100]};
+  result.p95 = ratios[kDraws * 95 / 100];
+  return result;
 }
 
 void Explainer::loadJitter() {
@@ -122,23 +132,20 @@ void Explainer::loadJitter() {
   out << "load-jitter: how much the busiest rank exceeds the mean under EP\n"
       << formatv("method: {0} draws of routing {1}; rows of the busiest rank "
                  "over the mean, expected and 95th percentile; us that the "
-                 "experts' products of the busiest rank take longer\n\n",
+                 "experts' products of the slowest rank take longer than the "
+                 "mean\n\n",
                  kDraws, request.routing.spelling);
   out << formatv("  {0,8} {1,4} {2,10} {3,10} {4,12} {5}\n", "tokens", "ep",
                  "max/mean", "p95", "extra us", "phase");
   std::vector<std::pair<std::string, double>> bars;
   for (double tokens : counts({8, 32, 128, 512, 1024, 4096, 16384}))
     for (int64_t ep : degrees) {
-      auto [mean, p95] =
-          imbalance([&](uint64_t seed) { return draw(tokens, seed); }, ep);
-      int64_t slots = llvm::divideCeil(layer.experts, ep);
-      double each = tokens * layer.topK / layer.experts;
-      std::vector<double> even(slots, each), busy(slots, each * mean);
+      Imbalance found = imbalance(tokens, ep);
       out << formatv("  {0,8:F0} {1,4} {2,10:F2} {3,10:F2} {4,12:F1} {5}\n",
-                     tokens, ep, mean, p95, productsUs(busy) - productsUs(even),
+                     tokens, ep, found.mean, found.p95, found.extraUs,
                      tokens / request.resolvedRanks() <= 256 ? "decode"
                                                              : "prefill");
-      bars.emplace_back(formatv("{0:F0} ep{1}", tokens, ep).str(), mean);
+      bars.emplace_back(formatv("{0:F0} ep{1}", tokens, ep).str(), found.mean);
     }
   plot("max/mean", bars);
 }

@@ -1,4 +1,5 @@
 // Prints the answer to one question; see moe/Report/Explain.h.
+#include "moe/Analysis/MatmulCost.h"
 #include "moe/Analysis/PlacementRules.h"
 #include "moe/Report/Explain.h"
 #include "moe/Transforms/Passes.h"
@@ -41,8 +42,17 @@ struct DumpExplanationPass
     if (failed(requests))
       return signalPassFailure();
     ExpertSizes sizes = expertSizes(first);
+    if (std::string misfit =
+            requests->front().routing.misfit(sizes.topK, sizes.experts);
+        !misfit.empty()) {
+      mlir::emitError(module.getLoc(), "--place: ") << misfit;
+      return signalPassFailure();
+    }
     llvm::outs() << explain(
-        *asked, {sizes.experts, sizes.topK, sizes.width, sizes.hidden},
+        *asked,
+        {sizes.experts, sizes.topK, sizes.width, sizes.hidden,
+         gemmOfBits(cast<ShapedType>(first.getUp().getType())
+                        .getElementTypeBitWidth())},
         requests->front());
   }
 };

@@ -26,6 +26,9 @@ struct RoutingModel {
   /// One draw of the rows of each expert: `tokens` tokens of `topK` experts.
   std::vector<double> draw(double tokens, int64_t topK, int64_t experts,
                            uint64_t seed) const;
+  /// What keeps recorded rows from being those of such a layer; empty if
+  /// nothing does.
+  std::string misfit(int64_t topK, int64_t experts) const;
   /// Draws that differ.
   int numDraws() const { return kind == RoutingKind::Balanced ? 1 : 9; }
 };

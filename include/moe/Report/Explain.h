@@ -13,6 +13,7 @@ std::optional<Question> parseQuestion(llvm::StringRef name);
 /// Sizes of the layer that a question is about.
 struct LayerSizes {
   int64_t experts = 1, topK = 1, width = 1, hidden = 1;
+  GemmType weights = GemmType::BF16; // what they are stored in
 };
 
 /// A table with its method and a plot of characters. `request` gives machine,
