@@ -114,8 +114,8 @@ def to_host(text):
 
 def shim(interface):
     """A function that calls the kernel with the driver's arrays."""
-    kinds = ["int" if p["kind"] == "integer" else "void *" for p in interface["parameters"]]
-    values = [f'emulated{"Integer" if p["kind"] == "integer" else "Array"}("{p["name"]}")' for p in interface["parameters"]]
+    kinds = [{"integer": "int", "integer64": "long"}.get(p["kind"], "void *") for p in interface["parameters"]]
+    values = [f'emulated{"Array" if kind == "void *" else "Integer"}("{p["name"]}")' for kind, p in zip(kinds, interface["parameters"])]
     name = interface["name"]
     return (f'extern "C" {{\nvoid {name}({", ".join(kinds)});\nvoid *emulatedArray(const char *);\nint emulatedInteger(const char *);\n'
             f'void callKernel() {{ {name}({", ".join(values)}); }}\n}}\n')

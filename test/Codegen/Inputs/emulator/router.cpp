@@ -1,8 +1,8 @@
-// A router kernel against a reference in double: softmax or sigmoid, without
-// groups.
+// A router kernel against a reference in double.
 #include "emulator.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace {
 int experts, hidden, topK;
@@ -37,39 +37,81 @@ void expectNear(double have, double want, double limit, const char *what,
            want);
 }
 
+/// Softmax or sigmoid of the logits that `chosen` names, 0 elsewhere.
+std::vector<double> scoresOf(const std::vector<double> &logits,
+                             const std::vector<int> &chosen) {
+  std::vector<double> scores(logits.size(), 0);
+  double top = -INFINITY, sum = 0;
+  for (int e : chosen)
+    top = std::max(top, logits[e]);
+  for (int e : chosen) {
+    scores[e] = isSet("score", "sigmoid") ? 1 / (1 + std::exp(-logits[e]))
+                                          : std::exp(logits[e] - top);
+    sum += scores[e];
+  }
+  if (!isSet("score", "sigmoid"))
+    for (double &score : scores)
+      score /= sum;
+  return scores;
+}
+
+/// Indices by falling value, equal ones in ascending order.
+std::vector<int> byValue(const std::vector<double> &values) {
+  std::vector<int> order(values.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int a, int b) { return values[a] > values[b]; });
+  return order;
+}
+
+/// What experts outside of the best groups are chosen by.
+void maskGroups(std::vector<double> &choice) {
+  int groups = setting("groups", 1), size = experts / groups;
+  if (groups == 1)
+    return;
+  std::vector<double> best(groups);
+  for (int group = 0; group < groups; ++group) {
+    auto first = choice.begin() + group * size;
+    std::vector<double> members(first, first + size);
+    std::sort(members.rbegin(), members.rend());
+    best[group] = members[0] +
+                  (isSet("group-score", "max") || size == 1 ? 0 : members[1]);
+  }
+  std::vector<int> order = byValue(best);
+  for (int i = setting("kept-groups"); i < groups; ++i)
+    for (int e = 0; e < size; ++e)
+      choice[order[i] * size + e] = setting("mask-zero", 1) ? 0 : -INFINITY;
+}
+
 void checkToken(int token, const float *logits, const int *ids,
                 const float *weights) {
-  std::vector<double> scores(experts), choice(experts);
-  double top = -INFINITY, sum = 0;
+  std::vector<double> exact(experts);
+  std::vector<int> all(experts);
+  std::iota(all.begin(), all.end(), 0);
   for (int e = 0; e < experts; ++e) {
     double logit = setting("logit-bias") ? logitBias[e] : 0;
     for (int k = 0; k < hidden; ++k)
       logit +=
           double(x[size_t(token) * hidden + k]) * w[size_t(e) * hidden + k];
     expectNear(logits[e], logit, 2e-5, "logit", token, e);
-    scores[e] = logit;
-    top = std::max(top, logit);
+    exact[e] = logit;
   }
-  for (double &score : scores) {
-    score = isSet("score", "sigmoid") ? 1 / (1 + std::exp(-score))
-                                      : std::exp(score - top);
-    sum += score;
-  }
-  if (!isSet("score", "sigmoid"))
-    for (double &score : scores)
-      score /= sum;
-  std::vector<int> order(experts);
-  for (int e = 0; e < experts; ++e) {
-    order[e] = e;
-    choice[e] = scores[e] + (setting("bias") ? selectionBias[e] : 0);
-  }
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int a, int b) { return choice[a] > choice[b]; });
-  double selected = 0;
-  for (int j = 0; j < topK; ++j)
-    selected += scores[order[j]];
+  bool after = setting("score-after");
+  std::vector<double> scores = scoresOf(exact, all),
+                      choice = after ? exact : scores;
+  for (int e = 0; e < experts && setting("bias"); ++e)
+    choice[e] += selectionBias[e];
+  maskGroups(choice);
+  std::vector<int> order = byValue(choice);
+  order.resize(topK);
+  if (after)
+    scores = scoresOf(exact, order);
+  double selected = setting("epsilon");
+  for (int e : order)
+    selected += scores[e];
   for (int j = 0; j < topK; ++j) {
-    double want = scores[order[j]] / (setting("normalize") ? selected : 1);
+    double want = scores[order[j]] / (setting("normalize") ? selected : 1) *
+                  setting("scale", 1);
     expectNear(ids[j], order[j], 0, "id", token, j);
     expectNear(weights[j], want, 1e-5 * want, "weight", token, j);
   }
