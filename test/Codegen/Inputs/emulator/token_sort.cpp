@@ -60,7 +60,7 @@ int main(int argc, char **argv) {
   pairs = tokens * topK;
   grid = setting("grid", 1);
   warps = setting("threads") / 32;
-  // With `wild`, experts that do not exist and experts named twice.
+  // With `wild`, experts that do not exist; with `loose`, any of them twice.
   std::mt19937 random(setting("seed", 1));
   for (int token = 0; token < tokens; ++token) {
     std::vector<int> order(experts);
@@ -68,15 +68,16 @@ int main(int argc, char **argv) {
       order[e] = e;
     std::shuffle(order.begin(), order.end(), random);
     for (int j = 0; j < topK; ++j)
-      ids.push_back(order[j % experts]);
+      ids.push_back(setting("loose") ? int(random() % experts)
+                                     : order[j % experts]);
   }
   if (setting("wild") && tokens > 2) {
     ids[topK] = -1;
     ids[2 * topK] = experts;
   }
-  // Every other expert is elsewhere.
+  // Every other expert is elsewhere, and those that have no slot left.
   for (int e = 0; e < experts; ++e)
-    table.push_back(e % 2 ? -1 - e : e / 2);
+    table.push_back(e % 2 || e / 2 >= slots ? -1 - e : e / 2);
   integers = {{"pairs", pairs}, {"first", int(setting("first"))}};
 
   int wantStatus = 0;
@@ -99,10 +100,14 @@ int main(int argc, char **argv) {
   std::vector<int> order(pairs + 1, -7), rowTokens(pairs + 1, -7),
       positions(pairs + 1, -7), offsets(bins + 1, -7);
   int status = 0;
-  arrays = {{"ids", ids.data()},          {"slots", table.data()},
-            {"counts", counts.data()},    {"order", order.data()},
-            {"tokens", rowTokens.data()}, {"positions", positions.data()},
-            {"offsets", offsets.data()},  {"status", &status}};
+  arrays = {{"ids", pairs ? ids.data() : nullptr},
+            {"slots", table.data()},
+            {"counts", counts.data()},
+            {"order", order.data()},
+            {"tokens", rowTokens.data()},
+            {"positions", positions.data()},
+            {"offsets", offsets.data()},
+            {"status", &status}};
   emulator::launch(grid, setting("threads"), callKernel);
   if (onlyCounts) {
     expectSame(counts, wantCounts, "count");
