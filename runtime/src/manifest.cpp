@@ -15,6 +15,13 @@ static constexpr size_t MaxAxes = 8;
 static constexpr size_t MaxList = 1 << 16;
 static constexpr JsonLimits ManifestLimits = {64 << 20, 16};
 
+std::string moert::shapeText(const std::vector<int64_t> &shape) {
+  std::vector<std::string> dims;
+  for (int64_t size : shape)
+    dims.push_back(size < 0 ? "tokens" : std::to_string(size));
+  return bracketed(dims);
+}
+
 int64_t TensorSpec::rowBytes() const {
   int64_t bytes = static_cast<int64_t>(dtypeSize(dtype));
   for (size_t i = hasTokens() ? 1 : 0; i < shape.size(); ++i)

@@ -66,6 +66,9 @@ struct TensorSpec {
   int64_t rowBytes() const;
 };
 
+// "[tokens, 64]" for [-1, 64].
+std::string shapeText(const std::vector<int64_t> &shape);
+
 struct WeightSplit {
   int dim = 0;
   std::vector<int> axes;

@@ -21,13 +21,6 @@ const HostTensor *moert::findTensor(const std::vector<HostTensor> &tensors,
   return nullptr;
 }
 
-static std::string shapeText(const std::vector<int64_t> &shape) {
-  std::vector<std::string> dims;
-  for (int64_t size : shape)
-    dims.push_back(size < 0 ? "tokens" : std::to_string(size));
-  return bracketed(dims);
-}
-
 // One tensor against the manifest; `tokens` is -1 until one has said how many.
 static Status checkTensor(const char *what, const TensorSpec &spec,
                           const HostTensor &tensor, int64_t &tokens) {

@@ -14,13 +14,6 @@ def widen_bf16(bits):
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
-def round_bf16(values):
-    """f32 rounded to the nearest bfloat16, ties to even, as f32. NaN stays NaN."""
-    bits = np.asarray(values, np.float32).view(np.uint32)
-    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
-    return np.where(np.isnan(values), np.float32(np.nan), rounded.view(np.float32)).astype(np.float32)
-
-
 def read(path):
     """name -> array. bfloat16 becomes f32."""
     with open(path, "rb") as file:

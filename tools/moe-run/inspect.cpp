@@ -17,13 +17,6 @@ static std::string axesText(const Manifest &manifest,
   return bracketed(names);
 }
 
-static std::string shapeText(const std::vector<int64_t> &shape) {
-  std::vector<std::string> dims;
-  for (int64_t size : shape)
-    dims.push_back(size < 0 ? "tokens" : std::to_string(size));
-  return bracketed(dims);
-}
-
 static void printTensors(const Manifest &manifest, const char *what,
                          const std::vector<TensorSpec> &tensors) {
   for (const TensorSpec &tensor : tensors)

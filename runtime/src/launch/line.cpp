@@ -1,7 +1,6 @@
 #include "launch/line.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <sys/socket.h>
 
@@ -29,10 +28,6 @@ void Line::queue(const Message &message) {
 void Line::finish() {
   if (isOpen())
     ::shutdown(fd(), SHUT_WR);
-}
-
-static bool wouldBlock() {
-  return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
 }
 
 bool Line::flush() {

@@ -159,7 +159,7 @@ Result<Socket> moert::connectTo(const std::string &host, int port,
   return result;
 }
 
-static bool wouldBlock() {
+bool moert::wouldBlock() {
   return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
 }
 

@@ -43,6 +43,9 @@ int portOf(const Socket &listener);
 Socket acceptFrom(const Socket &listener);
 Result<Socket> connectTo(const std::string &host, int port, Deadline deadline);
 
+// Whether the last call failed only because the socket was not ready, or was
+// interrupted.
+bool wouldBlock();
 // Both work on sockets that do not block, until all is done.
 Status sendAll(const Socket &socket, const void *data, size_t size,
                Deadline deadline);
