@@ -73,6 +73,9 @@ public:
   }
   Result<std::unique_ptr<Queue>> makeQueue(const Function &function) override;
   Result<std::unique_ptr<Mover>> makeMover(Queue *queue, int rank) override;
+  Result<bool> reach(const CudaDevice &other) const {
+    return context->reach(*other.context);
+  }
 
 private:
   std::shared_ptr<Context> context;
@@ -117,13 +120,13 @@ Result<std::unique_ptr<Mover>> CudaDevice::makeMover(Queue *queue, int rank) {
 }
 
 // Copies between devices that cannot reach each other are slow, and right.
-static Status connect(const std::map<int, std::shared_ptr<Context>> &contexts,
+static Status connect(const std::map<int, std::shared_ptr<CudaDevice>> &devices,
                       const std::function<void(const std::string &)> &log) {
-  for (const auto &[number, context] : contexts)
-    for (const auto &[otherNumber, other] : contexts) {
+  for (const auto &[number, device] : devices)
+    for (const auto &[otherNumber, other] : devices) {
       if (number == otherNumber)
         continue;
-      Result<bool> reaches = context->reach(*other);
+      Result<bool> reaches = device->reach(*other);
       if (!reaches.ok())
         return reaches.status();
       if (!*reaches)
@@ -140,11 +143,10 @@ moert::cuda::openDevices(const std::vector<int> &numbers,
                          const Artifact &artifact, bool connected,
                          const std::function<void(const std::string &)> &log) {
   auto shown = std::make_shared<ShownByRanks>();
-  std::map<int, std::shared_ptr<Context>> contexts;
-  std::map<int, std::shared_ptr<Device>> opened;
+  std::map<int, std::shared_ptr<CudaDevice>> opened;
   std::vector<std::shared_ptr<Device>> devices;
   for (int number : numbers) {
-    std::shared_ptr<Device> &device = opened[number];
+    std::shared_ptr<CudaDevice> &device = opened[number];
     if (!device) {
       Result<std::shared_ptr<Context>> context = Context::open(number);
       if (!context.ok())
@@ -154,12 +156,11 @@ moert::cuda::openDevices(const std::vector<int> &numbers,
           Kernels::load(*context, artifact);
       if (!kernels.ok())
         return kernels.status();
-      contexts.emplace(number, *context);
       device = std::make_shared<CudaDevice>(*context, *kernels, shown);
     }
     devices.push_back(device);
   }
   if (connected)
-    MOERT_TRY(connect(contexts, log));
+    MOERT_TRY(connect(opened, log));
   return devices;
 }
