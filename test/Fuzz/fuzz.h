@@ -3,14 +3,14 @@
 #ifndef MOE_TEST_FUZZ_FUZZ_H
 #define MOE_TEST_FUZZ_FUZZ_H
 
+#include "../Runtime/temporary_folder.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <set>
 #include <string>
 #include <string_view>
-#include <unistd.h>
 #include <vector>
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -61,40 +61,10 @@ private:
   size_t left;
 };
 
-// A folder of this process in memory, for readers that open files.
-class Folder {
+// In memory, for readers that open files.
+class Folder : public moert::test::TemporaryFolder {
 public:
-  // mkdtemp replaces the last six letters.
-  Folder() : path("/dev/shm/moe-fuzz-" + std::string(6, 'X')) {
-    if (!::mkdtemp(path.data()))
-      fail("make a folder in /dev/shm");
-  }
-  ~Folder() {
-    for (const std::string &file : files)
-      ::unlink(file.c_str());
-    ::rmdir(path.c_str());
-  }
-  Folder(const Folder &) = delete;
-  Folder &operator=(const Folder &) = delete;
-
-  std::string write(const std::string &name, std::string_view bytes) {
-    std::string file = path + "/" + name;
-    FILE *out = std::fopen(file.c_str(), "wb");
-    if (!out || std::fwrite(bytes.data(), 1, bytes.size(), out) != bytes.size())
-      fail("write a file in /dev/shm");
-    std::fclose(out);
-    files.insert(file);
-    return file;
-  }
-
-  std::string path;
-
-private:
-  [[noreturn]] static void fail(const char *what) {
-    std::fprintf(stderr, "fuzz: cannot %s\n", what);
-    std::abort();
-  }
-  std::set<std::string> files;
+  Folder() : TemporaryFolder("/dev/shm") {}
 };
 
 // Fails the fuzzer, with what was expected.

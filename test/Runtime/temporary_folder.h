@@ -2,7 +2,7 @@
 #ifndef MOERT_TEST_TEMPORARY_FOLDER_H
 #define MOERT_TEST_TEMPORARY_FOLDER_H
 
-#include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -13,31 +13,37 @@ namespace moert::test {
 
 class TemporaryFolder {
 public:
-  TemporaryFolder() {
-    // mkdtemp replaces the last six letters.
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "moert-").string() +
-        std::string(6, 'X');
-    const char *made = ::mkdtemp(pattern.data());
-    if (!made)
-      throw std::filesystem::filesystem_error(
-          "no temporary folder", pattern,
-          std::error_code(errno, std::generic_category()));
-    path = made;
+  explicit TemporaryFolder(
+      const std::string &parent = std::filesystem::temp_directory_path())
+      // mkdtemp replaces the last six letters.
+      : path(parent + "/moert-" + std::string(6, 'X')) {
+    if (!::mkdtemp(path.data()))
+      fail(path);
   }
   ~TemporaryFolder() {
     std::error_code ignored;
     std::filesystem::remove_all(path, ignored);
   }
+  TemporaryFolder(const TemporaryFolder &) = delete;
+  TemporaryFolder &operator=(const TemporaryFolder &) = delete;
+
   std::string operator/(std::string_view name) const {
     return path + "/" + std::string(name);
   }
   std::string write(std::string_view name, std::string_view bytes) const {
-    std::ofstream(*this / name, std::ios::binary) << bytes;
-    return *this / name;
+    std::string file = *this / name;
+    if (!(std::ofstream(file, std::ios::binary) << bytes).flush())
+      fail(file);
+    return file;
   }
 
   std::string path;
+
+private:
+  [[noreturn]] static void fail(const std::string &path) {
+    std::perror(path.c_str());
+    std::abort();
+  }
 };
 
 inline std::string readFile(const std::string &path) {
