@@ -54,8 +54,9 @@ EXPORT int32_t scale(moert_context *ctx, int32_t thread, int32_t threads,
   for (int64_t t = begin; t < end; ++t) {
     for (int c = 0; c < Columns; ++c)
       y[t * Columns + c] = x[t * Columns + c] * total[c];
-    float first = x[t * Columns];
-    int32_t id = (int32_t)(first < 0 ? -first : first);
+    float first = x[t * Columns], size = first < 0 ? -first : first;
+    // What no int32_t holds, NaN included, is no expert either.
+    int32_t id = size < 1e9f ? (int32_t)size : INT32_MAX;
     if (id >= ExpertCount)
       return ctx->entries->fail(ctx, MOERT_FAIL_EXPERT_ID, id, ExpertCount);
     ids[2 * t] = id;
