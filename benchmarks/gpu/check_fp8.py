@@ -48,7 +48,7 @@ def check_matmul(kernel, settings):
             bits = memory.view(torch.int8).clone(), scales.clone()
             if kept is None:
                 kept = bits
-                value = dequantize_rows(codes, scales[:, :rows]) if quantized else y
+                value = dequantize_rows(codes, scales[:, :rows]) if quantized else problem.in_order(settings, y)
                 error = problem.error(value)
                 worst = max(worst, error) if error == error else error
                 if not error < (QUANTIZED_LIMIT if quantized else LIMIT):

@@ -39,6 +39,8 @@ class Problem:
         self.w = torch.randn(experts * n, k, **bf16) * k ** -0.5
         self.scale = torch.rand(max(rows, 1), device="cuda") + 0.5
         self.bias = torch.randn(experts * n, device="cuda")
+        self.places = torch.randperm(max(rows, 1), device="cuda").int()
+        self.factors = torch.randn(max(rows, 1), device="cuda")
         self.offsets = torch.tensor([0, *torch.tensor(sizes).cumsum(0).tolist()],
                                     dtype=torch.int32, device="cuda")
 
@@ -46,7 +48,7 @@ class Problem:
         gathered = kernel_settings.get("gather") == "1"
         w = in_blocks(self.w) if kernel_settings.get("blocked-weights") == "1" else self.w
         return {"x": self.tokens if gathered else self.x, "index": self.index, "w": w, "y": y,
-                "offsets": self.offsets, "bias": self.bias, "scale": self.scale, **self.split_room(kernel_settings)}
+                "offsets": self.offsets, "bias": self.bias, "scale": self.scale, "places": self.places, "factors": self.factors, **self.split_room(kernel_settings)}
 
     def split_room(self, settings):
         """Memory for a kernel with `split`: its state, zero, and parts, not a number until they are written."""
@@ -78,6 +80,8 @@ class Problem:
             y = y.reshape(end - begin, -1)
         if settings.get("row-scale") == "1":
             y = y * self.scale[begin:end, None]
+        if settings.get("scatter-factors") == "1":
+            y = y * self.factors[self.places[begin:end].long(), None]
         return y
 
     def error(self, settings, y, limit=None):

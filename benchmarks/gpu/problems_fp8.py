@@ -93,6 +93,8 @@ class ScaledProblem:
         self.codes = torch.stack(codes).view(experts, parts, n // parts, k)
         self.w_scale = torch.stack(scales).view(experts, parts, *scales[0].shape)
         self.packed = {}
+        self.places = torch.randperm(max(rows, 1), device="cuda").int()
+        self.factors = torch.rand(max(rows, 1), device="cuda") + 0.5
         self.offsets = torch.tensor([0, *torch.tensor(sizes).cumsum(0).tolist()], dtype=torch.int32, device="cuda")
 
     def columns(self):
@@ -104,7 +106,15 @@ class ScaledProblem:
             self.packed[blocked] = pack_weights(self.codes, blocked)
         quantized = settings.get("quantize") == "1"
         return {"x": as_pairs(self.x), "w": self.packed[blocked], "y": as_pairs(y) if quantized else y, "offsets": self.offsets,
-                "x_scale": self.x_scale, "w_scale": self.w_scale, "y_scale": y_scale, "scale_rows": self.scale_rows}
+                "x_scale": self.x_scale, "w_scale": self.w_scale, "y_scale": y_scale, "scale_rows": self.scale_rows,
+                "places": self.places, "factors": self.factors}
+
+    def in_order(self, settings, y):
+        """A scattered output in the order of the experts, without its factors."""
+        if settings.get("scatter") != "1":
+            return y
+        places = self.places[:len(y)].long()
+        return y[places].float() / (self.factors[places, None] if settings.get("scatter-factors") == "1" else 1)
 
     def reference(self, expert, begin, end):
         x = dequantize_rows(self.x[begin:end], self.x_scale[:, begin:end])

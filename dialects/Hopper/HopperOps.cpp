@@ -292,27 +292,33 @@ LogicalResult EpilogueOp::verify() {
 
 void YieldOp::build(OpBuilder &, OperationState &) {}
 
-int64_t StoreTileOp::getBoxes() {
-  TileType box = getStaging().getType().getBox();
-  int64_t along = getTransposed() ? box.getRows() : box.getColumns();
-  return getFragment().getType().getColumns() / along;
+template <typename Store> static int64_t countBoxes(Store store) {
+  TileType box = store.getStaging().getType().getBox();
+  int64_t along = store.getTransposed() ? box.getRows() : box.getColumns();
+  return store.getFragment().getType().getColumns() / along;
 }
 
-LogicalResult StoreTileOp::verify() {
-  FragmentType fragment = getFragment().getType();
-  StagingType staging = getStaging().getType();
+template <typename Store> static LogicalResult verifyBoxes(Store store) {
+  FragmentType fragment = store.getFragment().getType();
+  StagingType staging = store.getStaging().getType();
   TileType box = staging.getBox();
   // Boxes lie along the fragment's columns in either orientation.
-  int64_t across = getTransposed() ? box.getColumns() : box.getRows();
-  int64_t along = getTransposed() ? box.getRows() : box.getColumns();
-  if (fragment.getRows() != across || fragment.getColumns() % along) // (C1)
-    return emitOpError() << "stores " << fragment << " in boxes of " << box
-                         << ", expected a whole number of them";
-  if (getBoxes() % staging.getBuffers()) // (C2)
-    return emitOpError() << "stores " << getBoxes() << " boxes through "
-                         << staging.getBuffers()
-                         << " buffers, expected a multiple";
+  int64_t across = store.getTransposed() ? box.getColumns() : box.getRows();
+  int64_t along = store.getTransposed() ? box.getRows() : box.getColumns();
+  if (fragment.getRows() != across || fragment.getColumns() % along)
+    return store.emitOpError() << "stores " << fragment << " in boxes of "
+                               << box << ", expected a whole number of them";
+  if (store.getBoxes() % staging.getBuffers())
+    return store.emitOpError()
+           << "stores " << store.getBoxes() << " boxes through "
+           << staging.getBuffers() << " buffers, expected a multiple";
   return success();
+}
+
+int64_t StoreTileOp::getBoxes() { return countBoxes(*this); }
+
+LogicalResult StoreTileOp::verify() {
+  return verifyBoxes(*this); // (C1) (C2)
 }
 
 LogicalResult StoreQuantizedOp::verify() {
@@ -393,10 +399,58 @@ LogicalResult WriteStagingOp::verify() {
   return success();
 }
 
-LogicalResult SendStagingOp::verify() {
-  int64_t buffers = getStaging().getType().getBuffers(), boxes = getBoxes();
-  if (boxes >= 1 && boxes <= buffers) // (C1)
+static LogicalResult verifySent(Operation *op, StagingType staging,
+                                int64_t boxes) {
+  int64_t buffers = staging.getBuffers();
+  if (boxes >= 1 && boxes <= buffers)
     return success();
-  return emitOpError() << "sends " << boxes << " of " << buffers
-                       << " buffers, expected 1 to " << buffers;
+  return op->emitOpError() << "sends " << boxes << " of " << buffers
+                           << " buffers, expected 1 to " << buffers;
+}
+
+LogicalResult SendStagingOp::verify() {
+  return verifySent(*this, getStaging().getType(), getBoxes()); // (C1)
+}
+
+LogicalResult PlacesOp::verify() {
+  int64_t offset = getOffset();
+  if (offset >= 0 && offset <= INT32_MAX && offset % 16 == 0) // (C1)
+    return success();
+  return emitOpError() << "starts at byte " << offset
+                       << ", expected a multiple of 16 below 2147483648";
+}
+
+/// Along the rows of a box, whose rows `places` names, to an output of rows of
+/// `columns` elements.
+static LogicalResult verifyScatter(Operation *op, TileType box,
+                                   PlacesType places, int64_t rows,
+                                   int64_t columns) {
+  if (box.getColumns() != 64 || rows > places.getRows()) // (C2)
+    return op->emitOpError()
+           << "has boxes of " << box << " and places of " << places.getRows()
+           << " rows, expected 64 columns and at least " << rows << " rows";
+  if (columns < 8 || columns % 8) // (C3)
+    return op->emitOpError() << "has an output of " << columns
+                             << " columns, expected a positive multiple of 8";
+  return success();
+}
+
+LogicalResult ScatterTileOp::verify() {
+  if (failed(verifyBoxes(*this))) // (C1)
+    return failure();
+  TileType box = getStaging().getType().getBox();
+  int64_t rows =
+      getTransposed() ? getFragment().getType().getColumns() : box.getRows();
+  return verifyScatter(*this, box, getPlaces().getType(), rows, getColumns());
+}
+
+int64_t ScatterTileOp::getBoxes() { return countBoxes(*this); }
+
+LogicalResult ScatterStagingOp::verify() {
+  StagingType staging = getStaging().getType();
+  if (failed(verifySent(*this, staging, getBoxes()))) // (C1)
+    return failure();
+  TileType box = staging.getBox();
+  return verifyScatter(*this, box, getPlaces().getType(), box.getRows(),
+                       getColumns());
 }

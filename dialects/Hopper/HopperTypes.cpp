@@ -124,6 +124,14 @@ LogicalResult RingType::verify(function_ref<InFlightDiagnostic()> emitError,
   return success();
 }
 
+LogicalResult PlacesType::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 int64_t rows) {
+  if (rows > 0 && rows <= 256 && rows % 16 == 0) // (C1)
+    return success();
+  return emitError() << "places of " << rows
+                     << " rows, expected a positive multiple of 16 up to 256";
+}
+
 LogicalResult StagingType::verify(function_ref<InFlightDiagnostic()> emitError,
                                   int64_t buffers, TileType box) {
   if (buffers < 1) // (C1)

@@ -74,6 +74,27 @@ def Hopper_StagingType : Hopper_Type<"Staging", "staging"> {
   let genVerifyDecl = 1;
 }
 
+def Hopper_PlacesType : Hopper_Type<"Places", "places"> {
+  let summary = "where in the output each row of a tile goes";
+  let description = [{
+    Shared memory of one warpgroup: a word per row with the number of its row of the
+    output, then one per row with its factor.
+
+    **Constraints**: (C1) rows are a multiple of 16, at most 256.
+
+    Example: `!hopper.places<192>`.
+  }];
+  let parameters = (ins "int64_t":$rows);
+  let assemblyFormat = "`<` $rows `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Offset of the factors, in bytes.
+    int64_t getFactorOffset() const { return 4 * getRows(); }
+    /// Bytes of one warpgroup.
+    int64_t getBytes() const { return 8 * getRows(); }
+  }];
+}
+
 def Hopper_AccumulatorType : Hopper_ShapedType<"Accumulator", "acc"> {
   let summary = "f32 accumulators of one warpgroup that wgmma may still be writing";
   let description = [{

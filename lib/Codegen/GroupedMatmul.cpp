@@ -80,6 +80,8 @@ private:
                     Value start, Value firstRow);
   Value loadBias(OutputTile tile, int64_t columns, Value weightRow);
   Value applyEpilogue(Value values, Value bias, Value row, Value live);
+  void askPlaces(Value row, Value live);
+  void askFactors(Value live);
   void sleepSometimes(Value position, int64_t role);
 
   DeviceBuilder &b;
@@ -89,7 +91,8 @@ private:
   RingType ringType;
   StagingType stagingType;
   Value shared, ring;
-  Value rank; ///< of this CTA in its cluster
+  Value places; ///< of a consumer's rows, with `scatter`
+  Value rank;   ///< of this CTA in its cluster
   int64_t kBlocks;
   std::optional<SplitWork> split;
   std::optional<TileSchedule> schedule;
@@ -476,11 +479,24 @@ Value GroupedMatmulBuilder::applyEpilogue(Value values, Value bias, Value row,
   return values;
 }
 
+/// Asked for before the products, during which they come.
+void GroupedMatmulBuilder::askPlaces(Value row, Value live) {
+  if (spec.scatter)
+    AskPlacesOp::create(b, places, argument("places"), row, live);
+}
+
+/// They come while the epilogue is computed.
+void GroupedMatmulBuilder::askFactors(Value live) {
+  if (spec.scatterFactors)
+    AskFactorsOp::create(b, places, argument("factors"), live);
+}
+
 /// Products, epilogue and store of one tile; `live` of its tokens are stored.
 void GroupedMatmulBuilder::computeTile(OutputTile tile, Value live, Value start,
                                        Value firstRow, Value staging) {
+  Value row = spec.swap ? tile.row : b.add(tile.row, firstRow);
+  askPlaces(row, live);
   if (spec.fp8) {
-    Value row = spec.swap ? tile.row : b.add(tile.row, firstRow);
     Value weightRow = spec.swap ? b.add(tile.column, firstRow) : tile.column;
     return finishTile(tile, live, firstRow, staging,
                       multiplyFp8(tile, row, live, weightRow, start, firstRow));
@@ -503,9 +519,13 @@ void GroupedMatmulBuilder::finishTile(OutputTile tile, Value live,
   Value weightRow = spec.swap ? b.add(tile.column, firstRow) : tile.column;
   Value column = spec.isPaired() ? b.shr(weightRow, 1) : weightRow;
   int64_t columns = cast<FragmentType>(sum.getType()).getColumns();
+  askFactors(live);
   Value bias = loadBias(tile, columns, weightRow);
   Value values = applyEpilogue(sum, bias, row, live);
-  if (spec.quantize)
+  if (spec.scatter)
+    ScatterTileOp::create(b, values, staging, places, argument("y"), column,
+                          live, spec.n, spec.scatterFactors, spec.swap);
+  else if (spec.quantize)
     StoreQuantizedOp::create(b, values, staging, argument("y"), column, row,
                              live, spec.getOutputColumns(), argument("y_scale"),
                              argument("scale_rows"));
@@ -526,13 +546,21 @@ SmallVector<Value> GroupedMatmulBuilder::finishTails(OutputTile tile,
   for (auto [i, bias] : llvm::enumerate(biases))
     bias =
         loadBias(tile, getPieceTokens(spec), b.add(weightRow, i * wgmmaRows));
-  return storeLive(
-      b, {staging, argument("y"), column, tile.row, live, getPieceTokens(spec)},
-      sums, [&](Piece piece) {
-        return applyEpilogue(piece.values, biases[piece.fragment],
-                             b.add(tile.row, piece.first),
-                             b.sub(live, piece.first));
-      });
+  askFactors(live);
+  auto send = [&](int64_t boxes, Value column) {
+    if (spec.scatter)
+      ScatterStagingOp::create(b, staging, boxes, places, argument("y"), column,
+                               live, spec.n, spec.scatterFactors);
+    else
+      SendStagingOp::create(b, staging, boxes, argument("y"), column, tile.row,
+                            live);
+  };
+  return storeLive(b, {staging, column, live, getPieceTokens(spec), send}, sums,
+                   [&](Piece piece) {
+                     return applyEpilogue(piece.values, biases[piece.fragment],
+                                          b.add(tile.row, piece.first),
+                                          b.sub(live, piece.first));
+                   });
 }
 
 /// Calls `body` with each tile that the producer notes, how many of its rows
@@ -577,6 +605,7 @@ void GroupedMatmulBuilder::consumeTails(Value firstRow, Value staging) {
   auto beforeStage = [&](Value position) { sleepSometimes(position, 1); };
   forEachNote(createHeldFragments(b, spec, plan.fragments),
               [&](OutputTile tile, Value live, Value start, ValueRange held) {
+                askPlaces(tile.row, live);
                 SidesProduct product{spec,  plan.sides,  ring, firstRow,
                                      start, tile.blocks, live, beforeStage};
                 return finishTails(tile, live, firstRow, staging,
@@ -602,6 +631,10 @@ void GroupedMatmulBuilder::consumer() {
   Value firstRow = b.mul(consumer, wgmmaRows * plan.fragments);
   Value staging =
       StagingOp::create(b, stagingType, shared, /*offset=*/0, consumer);
+  if (spec.scatter)
+    places =
+        PlacesOp::create(b, PlacesType::get(b.getContext(), plan.placeRows),
+                         shared, plan.placesOffset, consumer);
   if (spec.tails)
     consumeTails(firstRow, staging);
   else if (split)
@@ -613,7 +646,8 @@ void GroupedMatmulBuilder::consumer() {
     schedule->forEach([&](OutputTile tile, Value start) {
       consumeTile(tile, start, firstRow, staging);
     });
-  DrainStoresOp::create(b);
+  if (!spec.scatter)
+    DrainStoresOp::create(b);
 }
 
 LLVM::LLVMFuncOp moe::buildGroupedMatmul(gpu::GPUModuleOp module,

@@ -17,7 +17,8 @@ constexpr int64_t tokensTile = 0, weightsTile = 1;
 struct GroupedMatmulPlan {
   int64_t stages, buffers;
   int64_t boxRows, boxColumns, boxes; ///< output boxes of one consumer's tile
-  int64_t ringOffset, ticketOffset, sharedBytes;
+  int64_t ringOffset, ticketOffset, placesOffset, sharedBytes;
+  int64_t placeRows; ///< with `scatter`: of one consumer
   int64_t fragments; ///< 64-row blocks of one consumer
   int64_t passTiles;
   /// Rows of x and w that one TMA load brings.

@@ -60,6 +60,11 @@ GroupedMatmulPlan moe::planGroupedMatmul(const GroupedMatmulSpec &spec) {
   // Two tickets on their way from the thread that draws them to all that
   // gather.
   int64_t ticketBytes = spec.split && spec.gather ? 16 : 0;
+  // A place and a factor for each row of a consumer's tile; a store reads those
+  // of 16 rows.
+  plan.placeRows =
+      spec.swap ? llvm::alignTo(spec.tileTokens, 16) : int64_t(wgmmaRows);
+  int64_t placeBytes = spec.scatter ? consumers * 8 * plan.placeRows : 0;
   int64_t stageBytes = (spec.tileTokens + spec.tileWeights) * 128 + 32;
   if (spec.tails) {
     plan.sides = getSides(spec.tileTokens, spec.tails);
@@ -81,7 +86,8 @@ GroupedMatmulPlan moe::planGroupedMatmul(const GroupedMatmulSpec &spec) {
   int64_t boxBytes = plan.boxRows * plan.boxColumns * 2;
   auto place = [&](int64_t buffers) {
     plan.ringOffset = llvm::alignTo(consumers * buffers * boxBytes, 1024);
-    return (maxSharedBytes - ticketBytes - plan.ringOffset) / stageBytes;
+    return (maxSharedBytes - ticketBytes - placeBytes - plan.ringOffset) /
+           stageBytes;
   };
   // With tails a tile has few, large boxes: a third and a fourth stage are
   // worth more.
@@ -93,7 +99,8 @@ GroupedMatmulPlan moe::planGroupedMatmul(const GroupedMatmulSpec &spec) {
   plan.stages = spec.stages ? spec.stages : std::min(fitting, maxStages);
   plan.sharedBytes = plan.ringOffset + plan.stages * stageBytes;
   plan.ticketOffset = plan.sharedBytes;
-  plan.sharedBytes += ticketBytes;
+  plan.placesOffset = plan.ticketOffset + ticketBytes;
+  plan.sharedBytes = plan.placesOffset + placeBytes;
   return plan;
 }
 
@@ -205,12 +212,32 @@ static LogicalResult verifyTile(const GroupedMatmulSpec &spec,
   return success();
 }
 
+static LogicalResult verifyScatter(const GroupedMatmulSpec &spec,
+                                   ErrorFn emitError) {
+  if (spec.scatterFactors && !spec.scatter)
+    return emitError() << "rows have factors of their places, expected a "
+                          "scatter";
+  if (!spec.scatter)
+    return success();
+  StringRef other = spec.isPaired()    ? "pairs"
+                    : spec.rowScale    ? "row weights"
+                    : spec.split > 1   ? "slices of k"
+                    : spec.cluster > 1 ? "clusters"
+                                       : "";
+  if (!other.empty())
+    return emitError() << "rows are scattered with " << other
+                       << ", expected neither pairs, row weights, slices of k "
+                          "nor clusters";
+  return success();
+}
+
 LogicalResult moe::verifyGroupedMatmul(const GroupedMatmulSpec &spec,
                                        ErrorFn emitError) {
   if (failed(verifyProblem(spec, emitError)) ||
       failed(verifyTile(spec, emitError)) ||
       failed(verifyScaled(spec, emitError)) ||
-      failed(verifySplit(spec, emitError)))
+      failed(verifySplit(spec, emitError)) ||
+      failed(verifyScatter(spec, emitError)))
     return failure();
   if (spec.passTiles < 0)
     return emitError() << "passes of " << spec.passTiles
@@ -259,14 +286,21 @@ KernelInterface moe::getGroupedMatmulInterface(const GroupedMatmulSpec &spec) {
       spec.blockedWeights ? ParameterKind::BlockedMap
                           : ParameterKind::MatrixMap,
       mappedK, plan.weightsBox, blockColumns);
-  map("y", ParameterKind::RaggedMap,
-      spec.getOutputColumns() / (spec.quantize ? 2 : 1), plan.boxRows,
-      plan.boxColumns);
+  if (spec.scatter)
+    pointer("y");
+  else
+    map("y", ParameterKind::RaggedMap,
+        spec.getOutputColumns() / (spec.quantize ? 2 : 1), plan.boxRows,
+        plan.boxColumns);
   pointer("offsets");
   if (spec.split)
     pointer("state");
   if (spec.split > 1)
     pointer("parts");
+  if (spec.scatter)
+    pointer("places");
+  if (spec.scatterFactors)
+    pointer("factors");
   if (spec.bias)
     pointer("bias");
   if (spec.rowScale)

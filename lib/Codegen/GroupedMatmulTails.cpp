@@ -180,10 +180,8 @@ SmallVector<Value> moe::storeLive(DeviceBuilder &b, const LiveStore &store,
       tile.forEachLive(begin, end, {/*pack=*/true, /*write=*/false});
     AcquireStagingOp::create(b, store.staging);
     tile.forEachLive(begin, end, {/*pack=*/!waits, /*write=*/true});
-    SendStagingOp::create(
-        b, store.staging, together, store.map,
-        b.add(store.column, begin * staging.getBox().getColumns()), store.row,
-        store.live);
+    store.send(together,
+               b.add(store.column, begin * staging.getBox().getColumns()));
   }
   return tile.join(sums.getTypes());
 }

@@ -39,11 +39,13 @@ llvm::SmallVector<mlir::Value> multiplySides(DeviceBuilder &b,
                                              const SidesProduct &product,
                                              mlir::ValueRange held);
 
-/// Where a consumer's fragments go: staging, the output's map, the first column
-/// and row, and how many rows live.
+/// Where a consumer's fragments go: staging, the first column, and how many
+/// rows live.
 struct LiveStore {
-  mlir::Value staging, map, column, row, live;
+  mlir::Value staging, column, live;
   int64_t pieceTokens;
+  /// Stores the boxes in the first buffers, so many, from a column on.
+  llvm::function_ref<void(int64_t boxes, mlir::Value column)> send;
 };
 
 /// Columns of a fragment that an epilogue gets: token `first` of the tile is

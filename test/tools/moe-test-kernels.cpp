@@ -141,6 +141,8 @@ static FailureOr<Kernel> readGroupedMatmul(Settings &settings, Location loc) {
   settings.read("split", spec.split);
   settings.read("split-tiles", spec.splitTiles);
   settings.read("weights-first", spec.weightsFirst);
+  settings.read("scatter", spec.scatter);
+  settings.read("scatter-factors", spec.scatterFactors);
   settings.read("gather", spec.gather);
   settings.read("row-scale", spec.rowScale);
   settings.read("bias", spec.bias);

@@ -30,7 +30,9 @@ enum class GroupedEpilogue {
 /// - offsets[experts + 1]: i32 on the device; the host never knows the rows
 /// - scale[rows], bias[experts * n]: f32, only with `rowScale`, `bias`; bias is
 ///   ordered as w's rows
-/// - y[rows][n], or [n / 2] with swiglu
+/// - y[rows][n], or [n / 2] with swiglu; with `scatter` a plain pointer, where
+///   row r is y[places[r]], times factors[places[r]], f32, with
+///   `scatterFactors`: rounded before and after, as a kernel of its own would
 /// - with `split` state, getSplitStateBytes(), zero before the first launch and
 ///   after each, and parts, getSplitPartBytes(), which need not be kept; other
 ///   launches may have them once this one has ended
@@ -78,6 +80,9 @@ struct GroupedMatmulSpec {
   /// The kernel before this one in its stream does not write `offsets`: a CTA
   /// asks for the weights of its first tile before it waits for that kernel.
   bool weightsFirst = false;
+  /// Without pairs, row weights and slices of k.
+  bool scatter = false;
+  bool scatterFactors = false; ///< only with `scatter`
   bool gather = false, rowScale = false, bias = false;
   bool gatherIndex = true;   ///< only with `gather`
   int64_t gatherDivisor = 1; ///< only with an index

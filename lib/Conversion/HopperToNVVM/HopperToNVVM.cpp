@@ -34,6 +34,7 @@ static void addConversions(TypeConverter &converter, MLIRContext *context) {
   converter.addConversion([](Type type) { return type; });
   converter.addConversion([=](RingType) { return shared; });
   converter.addConversion([=](StagingType) { return shared; });
+  converter.addConversion([=](PlacesType) { return shared; });
   using Types = SmallVectorImpl<Type>;
   converter.addConversion([=](AccumulatorType type, Types &types) {
     FragmentLayout layout(type.getRows(), type.getColumns());
@@ -68,6 +69,7 @@ struct ConvertHopperToNVVM
     populateTilePatterns(converter, patterns);
     populateStorePatterns(converter, patterns);
     populatePiecePatterns(converter, patterns);
+    populatePlacePatterns(converter, patterns);
     populateSchedulePatterns(converter, patterns);
     populateScalePatterns(converter, patterns);
     populateSplitPatterns(converter, patterns);

@@ -21,6 +21,9 @@ void populateStorePatterns(const mlir::TypeConverter &converter,
 /// Fragments that go to the output column by column.
 void populatePiecePatterns(const mlir::TypeConverter &converter,
                            mlir::RewritePatternSet &patterns);
+/// Rows that are stored where they belong.
+void populatePlacePatterns(const mlir::TypeConverter &converter,
+                           mlir::RewritePatternSet &patterns);
 /// The schedule of tiles.
 void populateSchedulePatterns(const mlir::TypeConverter &converter,
                               mlir::RewritePatternSet &patterns);

@@ -473,3 +473,56 @@ func.func private @stages_without_end(!hopper.ring<9223372036854775807, <128x64x
 // expected-error @+2 {{failed to parse Hopper_RingType parameter 'tiles'}}
 // expected-error @+1 {{tile is 128 x 4611686018427387904, but at most 2147483647 of each are expected}}
 func.func private @columns_without_end(!hopper.ring<3, <128x4611686018427387904xbf16>>)
+
+// -----
+
+// expected-error @+1 {{places of 24 rows, expected a positive multiple of 16 up to 256}}
+func.func private @ragged_places(!hopper.places<24>)
+
+// -----
+
+func.func @places_off_their_alignment(%shared: !llvm.ptr<3>, %i: i32) {
+  // expected-error @+1 {{starts at byte 40, expected a multiple of 16 below 2147483648}}
+  %places = hopper.places %shared at 40 of %i : !hopper.places<64>
+  return
+}
+
+// -----
+
+func.func @scatter_of_half_a_box(%values: !hopper.fragment<64x32>, %out: !hopper.staging<1, <64x64xbf16>>, %places: !hopper.places<64>, %y: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{expected a whole number of them}}
+  hopper.scatter_tile %values, %out, %places, %y[%i] rows %i of 4096 : !hopper.fragment<64x32>, !hopper.staging<1, <64x64xbf16>>, !hopper.places<64>
+  return
+}
+
+// -----
+
+func.func @scatter_of_more_rows_than_places(%values: !hopper.fragment<64x128>, %out: !hopper.staging<2, <64x64xbf16>>, %places: !hopper.places<64>, %y: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{places of 64 rows, expected 64 columns and at least 128 rows}}
+  hopper.scatter_tile %values, %out, %places, %y[%i] rows %i of 4096 transposed : !hopper.fragment<64x128>, !hopper.staging<2, <64x64xbf16>>, !hopper.places<64>
+  return
+}
+
+// -----
+
+func.func @scatter_of_narrow_boxes(%out: !hopper.staging<1, <64x32xbf16>>, %places: !hopper.places<64>, %y: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{expected 64 columns and at least 64 rows}}
+  hopper.scatter_staging %out boxes 1, %places, %y[%i] rows %i of 4096 : !hopper.staging<1, <64x32xbf16>>, !hopper.places<64>
+  return
+}
+
+// -----
+
+func.func @scatter_without_buffers(%out: !hopper.staging<1, <64x64xbf16>>, %places: !hopper.places<64>, %y: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{sends 2 of 1 buffers, expected 1 to 1}}
+  hopper.scatter_staging %out boxes 2, %places, %y[%i] rows %i of 4096 : !hopper.staging<1, <64x64xbf16>>, !hopper.places<64>
+  return
+}
+
+// -----
+
+func.func @scatter_to_ragged_columns(%out: !hopper.staging<1, <64x64xbf16>>, %places: !hopper.places<64>, %y: !llvm.ptr, %i: i32) {
+  // expected-error @+1 {{has an output of 100 columns, expected a positive multiple of 8}}
+  hopper.scatter_staging %out boxes 1, %places, %y[%i] rows %i of 100 : !hopper.staging<1, <64x64xbf16>>, !hopper.places<64>
+  return
+}

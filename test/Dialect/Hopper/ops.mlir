@@ -186,3 +186,21 @@ func.func @shared_tiles(%offsets: !llvm.ptr, %state: !llvm.ptr, %parts: !llvm.pt
   %sum = hopper.sum_parts %parts[%number] count 4 : !hopper.fragment<64x32>
   return
 }
+
+// CHECK-LABEL: func.func @rows_that_go_elsewhere
+func.func @rows_that_go_elsewhere(%shared: !llvm.ptr<3>, %values: !hopper.fragment<64x256>, %out: !hopper.staging<4, <64x64xbf16>>,
+                                  %tall: !hopper.staging<2, <192x64xbf16>>, %index: !llvm.ptr, %y: !llvm.ptr, %i: i32) {
+  // CHECK: %[[PLACES:.*]] = hopper.places %{{.*}} at 65536 of %{{.*}} : !hopper.places<64>
+  %places = hopper.places %shared at 65536 of %i : !hopper.places<64>
+  // CHECK: hopper.ask_places %[[PLACES]], %{{.*}}[%{{.*}}] rows %{{.*}} : !hopper.places<64>
+  hopper.ask_places %places, %index[%i] rows %i : !hopper.places<64>
+  // CHECK: hopper.ask_factors %[[PLACES]], %{{.*}} rows %{{.*}} : !hopper.places<64>
+  hopper.ask_factors %places, %index rows %i : !hopper.places<64>
+  // CHECK: hopper.scatter_tile %{{.*}}, %{{.*}}, %[[PLACES]], %{{.*}}[%{{.*}}] rows %{{.*}} of 4096 scaled : !hopper.fragment<64x256>, !hopper.staging<4, <64x64xbf16>>, !hopper.places<64>
+  hopper.scatter_tile %values, %out, %places, %y[%i] rows %i of 4096 scaled
+      : !hopper.fragment<64x256>, !hopper.staging<4, <64x64xbf16>>, !hopper.places<64>
+  %more = hopper.places %shared at 65536 of %i : !hopper.places<192>
+  // CHECK: hopper.scatter_staging %{{.*}} boxes 2, %{{.*}}, %{{.*}}[%{{.*}}] rows %{{.*}} of 208 : !hopper.staging<2, <192x64xbf16>>, !hopper.places<192>
+  hopper.scatter_staging %tall boxes 2, %more, %y[%i] rows %i of 208 : !hopper.staging<2, <192x64xbf16>>, !hopper.places<192>
+  return
+}
