@@ -106,10 +106,7 @@ def matmul(match, a, maps):
     else:
         assert w.dims[:2] == [k, experts * n] and w.box[1] == tile, (w.dims[:2], w.box[:2], match.string)
     w = weight_matrix(match, w.base, experts * n, k).reshape(experts, n, k)
-    y = maps[a["y"]]
-    height = y.box[1]
-    assert y.rank == 3 and y.dims[1] == height and y.dims[2] >= rows + height + 1 and y.strides[0] == y.strides[1] == 2 * y.dims[0]
-    y = matrix(y.base + height * y.strides[0], rows, y.dims[0])
+    y = output(match, a, maps, rows, n)
     for e in range(experts):
         span = slice(offsets[e], offsets[e + 1])
         v = from_bf16(x[span]) @ w[e].T
@@ -118,6 +115,29 @@ def matmul(match, a, maps):
         if match["epilogue"]:
             v = activate(match, v)
         y[span] = to_bf16(v)
+    scatter(match, a, y)
+
+
+def output(match, a, maps, rows, columns):
+    """The rows of a product, in order: where its map says, or a matrix to be scattered."""
+    if match["scatter"]:
+        return np.zeros((rows, columns), np.uint16)
+    y = maps[a["y"]]
+    height = y.box[1]
+    assert y.rank == 3 and y.dims[1] == height and y.dims[2] >= rows + height + 1 and y.strides[0] == y.strides[1] == 2 * y.dims[0]
+    return matrix(y.base + height * y.strides[0], rows, y.dims[0])
+
+
+def scatter(match, a, y):
+    """Stores rows where they belong, where a product does that."""
+    if not match["scatter"]:
+        return
+    places = memory(a["places"], len(y), np.int32)
+    assert len(set(places)) == len(places)
+    most = int(places.max(initial=-1)) + 1
+    if match["scatter"] == "_scatter_scaled":
+        y = to_bf16(from_bf16(y) * memory(a["factors"], most, np.float32)[places, None])
+    matrix(a["y"], most, y.shape[1])[places] = y
 
 
 def to_e4m3(values):
@@ -156,7 +176,7 @@ def matmul_fp8(match, a, maps):
     parts, pitch = 2 if match["epilogue"] else 1, a["scale_rows"]
     offsets = memory(a["offsets"], experts + 1, np.int32)
     rows = int(offsets[-1])
-    x, w, y = maps[a["x"]], maps[a["w"]], maps[a["y"]]
+    x, w = maps[a["x"]], maps[a["w"]]
     assert x.rank == 2 and x.dims[0] == k // 2 and x.dims[1] >= rows and x.box[1] == int(match["tokens"]) and pitch >= rows
     scales = block_scales(a["x_scale"], k, pitch)[:, :rows]
     wide = np.repeat(scales.T, 128, 1)[:, :k]
@@ -170,8 +190,6 @@ def matmul_fp8(match, a, maps):
     codes = codes.reshape(experts, n // (8 * parts), parts, 8, k).transpose(0, 2, 1, 3, 4).reshape(experts, parts, n // parts, k)
     blocks = [-(-(n // parts) // 128), -(-k // 128)]
     scales = memory(a["w_scale"], experts * parts * blocks[0] * blocks[1], np.float32).reshape(experts, parts, *blocks)
-    height = y.box[1]
-    assert y.rank == 3 and y.dims[1] == height and y.dims[2] >= rows + height + 1 and y.strides[0] == y.strides[1] == 2 * y.dims[0]
     result = np.zeros((rows, n // parts), np.float32)
     for e in range(experts):
         span = slice(offsets[e], offsets[e + 1])
@@ -180,11 +198,13 @@ def matmul_fp8(match, a, maps):
             bias = memory(a["bias"], experts * n, np.float32).reshape(experts, n // (8 * parts), parts, 8)[e]
             both = [v + bias[:, p].reshape(-1) for p, v in enumerate(both)]
         result[span] = activate(match, interleaved(both)) if match["epilogue"] else both[0]
-    base = y.base + height * y.strides[0]
+    y = output(match, a, maps, rows, n // parts)
     if match["quantized"]:
-        return quantize(result, memory(base, result.size, np.uint8).reshape(result.shape), block_scales(a["y_scale"], n // parts, pitch))
-    assert y.dims[0] == n // parts
-    matrix(base, *result.shape)[:] = to_bf16(result)
+        codes = memory(y.ctypes.data, result.size, np.uint8).reshape(result.shape)
+        return quantize(result, codes, block_scales(a["y_scale"], n // parts, pitch))
+    assert y.shape == result.shape
+    y[:] = to_bf16(result)
+    scatter(match, a, y)
 
 
 def interleaved(parts):
@@ -321,9 +341,9 @@ SELECT = (r"select_(?P<k>\d+)of(?P<experts>\d+)_(?P<score>softmax|sigmoid)(?P<af
           r"_g(?P<kept>\d+)of(?P<groups>\d+)_(?P<group_score>\d)(_zero|_inf)_(?P<epsilon>[0-9A-F]+)_(?P<scale>[0-9A-F]+)")
 KERNELS = {
     r"sort_e(?P<experts>\d+)_s(?P<slots>\d+)_k(?P<k>\d+)(_by(?P<group>\d+))?(?P<window>_window)?(?P<stage>_count|_place)?(?P<at>_at[_\d-]+)?": sort,
-    r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(_tails(?P<tails>\d+))?(_cluster\d+)?(_split(?P<split>\d+))?(_first)?(?P<blocked>_blocked)?(?P<gather>_gather|_plain)?"
+    r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(_tails(?P<tails>\d+))?(_cluster\d+)?(_split(?P<split>\d+))?(_first)?(?P<scatter>_scatter(_scaled)?)?(?P<blocked>_blocked)?(?P<gather>_gather|_plain)?"
     r"(_div(?P<divisor>\d+))?(?P<bias>_bias)?" + EPILOGUE: matmul,
-    r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(?P<blocked>_blocked)?_fp8(_rescaled)?"
+    r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(?P<scatter>_scatter(_scaled)?)?(?P<blocked>_blocked)?_fp8(_rescaled)?"
     r"(?P<quantized>_quantized)?(?P<bias>_bias)?" + EPILOGUE: matmul_fp8,
     r"quantize_(?P<kind>gathered|rows)_(?P<columns>\d+)(_div(?P<divisor>\d+))?(_of(?P<groups>\d+))?": quantize_rows,
     r"few_rows_e(?P<experts>\d+)_h(?P<hidden>\d+)_i(?P<inner>\d+)_k(?P<k>\d+)_t(?P<tokens>\d+)(?P<blocked>_blocked)?(?P<bias>_bias)?(?P<addend>_addend)?" + EPILOGUE: few_rows,
@@ -345,16 +365,17 @@ KERNELS = {
 def parameter_names(name, match):
     """The names of a kernel's parameters, as its builder orders them."""
     optional = lambda key, *names: list(names) if match.groupdict().get(key) else []
+    places = {None: [], "_scatter": ["places"], "_scatter_scaled": ["places", "factors"]}[match.groupdict().get("scatter")]
     if name.startswith("sort"):
         outputs = [] if match["stage"] == "_count" else ["order", "positions", "offsets"]
         return ["ids"] + optional("stage", "counts") + outputs + ["status"] + optional("window", "first") + ["pairs"]
     if name.startswith("quantize"):
         return ["x"] + (["index"] if match["kind"] == "gathered" else []) + optional("groups", "offsets") + ["y", "y_scale", "scale_rows"]
     if "_fp8" in name:
-        return ["x", "w", "y", "offsets"] + optional("bias", "bias") + ["x_scale", "w_scale"] + optional("quantized", "y_scale") + ["scale_rows"]
+        return ["x", "w", "y", "offsets"] + places + optional("bias", "bias") + ["x_scale", "w_scale"] + optional("quantized", "y_scale") + ["scale_rows"]
     if name.startswith("matmul"):
         return ["x"] + (["index"] if match["gather"] == "_gather" else []) + ["w", "y", "offsets"] + optional("split", "state") + (
-            ["parts"] if match["split"] and int(match["split"]) > 1 else []) + optional("bias", "bias")
+            ["parts"] if match["split"] and int(match["split"]) > 1 else []) + places + optional("bias", "bias")
     if name.startswith("combine"):
         return ["rows"] + ([] if match["order"] else ["positions"]) + optional("weights", "weights") + optional("addend", "addend") + optional(
             "gate", "gate") + ["y"]

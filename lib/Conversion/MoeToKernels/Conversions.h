@@ -31,6 +31,19 @@ mlir::LogicalResult convertToKernels(RegroupOp op, KernelOpBuilder &b,
 mlir::LogicalResult convertToKernels(CombineOp op, KernelOpBuilder &b,
                                      DeviceFunction &function);
 
+/// A product whose rows, one a token, are stored where they belong, times the
+/// tokens' weights where there are any, by kernels that do that; `combine` does
+/// it for the others.  The rows are `order`'s pairs, which are tokens, and
+/// nothing else reads them.
+struct PlacedRows {
+  CombineOp combine;
+  mlir::Value order;
+};
+mlir::LogicalResult convertToKernels(GroupedMatmulOp op,
+                                     const PlacedRows &placed,
+                                     KernelOpBuilder &b,
+                                     DeviceFunction &function);
+
 /// A router's product and the selection from its logits, in one kernel.
 mlir::LogicalResult convertToKernels(RouterLogitsOp logits,
                                      SelectExpertsOp select, KernelOpBuilder &b,
@@ -42,11 +55,14 @@ struct WholeLayer {
   SortOp sort;
   GroupedMatmulOp up, down;
   CombineOp combine;
+  bool isOneKernel = false; ///< which can compute it for a single token
+  bool isPlaced = false;    ///< rows can be stored where they belong
 };
-/// The layer that begins with `sort`, if one kernel can compute it for a single
-/// token.
-std::optional<WholeLayer> matchWholeLayer(SortOp sort);
-/// One kernel where there is one token, the ops' own kernels else.
+/// The layer that begins with `sort`, if it is one of these.
+std::optional<WholeLayer> matchWholeLayer(SortOp sort,
+                                          DeviceFunction &function);
+/// One kernel where there are few tokens, if there is one, the ops' own kernels
+/// else.
 mlir::LogicalResult convertToKernels(const WholeLayer &layer,
                                      KernelOpBuilder &b,
                                      DeviceFunction &function);

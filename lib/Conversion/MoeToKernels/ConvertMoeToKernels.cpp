@@ -112,7 +112,7 @@ struct ConvertMoeToKernels
       return convertToKernels(logits, select, b, device);
     }
     if (auto sort = dyn_cast<SortOp>(op))
-      if (std::optional<WholeLayer> layer = matchWholeLayer(sort)) {
+      if (std::optional<WholeLayer> layer = matchWholeLayer(sort, device)) {
         done.append({layer->up, layer->down, layer->combine});
         KernelOpBuilder b(op->getLoc(), op);
         return convertToKernels(*layer, b, device);

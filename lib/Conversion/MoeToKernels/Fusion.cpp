@@ -165,7 +165,22 @@ static bool isPossible(WholeLayer layer, int64_t maxTokens) {
                                  [&] { return layer.sort.emitOpError(); }));
 }
 
-std::optional<WholeLayer> moe::matchWholeLayer(SortOp sort) {
+/// Whether each token has one row, which is its own: the sort keeps every pair,
+/// and `order` names them while nothing else has been written.
+static bool isPlaced(WholeLayer layer, DeviceFunction &function) {
+  SortOp sort = layer.sort;
+  CombineOp combine = layer.combine;
+  if (sort.getTopK() != 1 || sort.getFirst() || sort.getGroup() != 1 ||
+      combine.getAddend() || !function.isInArena(layer.down.getOuts()) ||
+      !getElementTypeOrSelf(combine.getOuts().getType()).isBF16())
+    return false;
+  return llvm::all_of(layer.down.getOuts().getUsers(), [&](Operation *user) {
+    return user == layer.down || user == combine;
+  });
+}
+
+std::optional<WholeLayer> moe::matchWholeLayer(SortOp sort,
+                                               DeviceFunction &function) {
   auto up = dyn_cast_or_null<GroupedMatmulOp>(nextStep(sort));
   auto down = up ? dyn_cast_or_null<GroupedMatmulOp>(nextStep(up)) : nullptr;
   auto combine = down ? dyn_cast_or_null<CombineOp>(nextStep(down)) : nullptr;
@@ -177,23 +192,25 @@ std::optional<WholeLayer> moe::matchWholeLayer(SortOp sort) {
                up.getGatherDivisor() == static_cast<uint64_t>(sort.getTopK()) &&
                !up.getScatter() && !up.getRowWeights() && up.getActivation() &&
                chooseEpilogue(*up.getActivation());
-  bool falls =
-      down.getLhs() == up.getOuts() && down.getOffsets() == offsets &&
-      !down.getGather() && !down.getScatter() && !down.getActivation() &&
-      static_cast<bool>(down.getBias()) == static_cast<bool>(up.getBias());
+  bool falls = down.getLhs() == up.getOuts() && down.getOffsets() == offsets &&
+               !down.getGather() && !down.getScatter() && !down.getActivation();
   bool joins = combine.getRows() == down.getOuts() &&
-               combine.getPositions() == positions && combine.getWeights() &&
-               !combine.getAddendGate();
+               combine.getPositions() == positions && !combine.getAddendGate();
   auto isBF16 = [](Value value) {
     return getElementTypeOrSelf(value.getType()).isBF16();
   };
   bool bf16 = isBF16(up.getLhs()) && isBF16(up.getRhs()) &&
               isBF16(down.getRhs()) && isBF16(combine.getOuts());
-  if (!rises || !falls || !joins || !bf16)
+  if (!rises || !falls || !joins)
     return std::nullopt;
   WholeLayer layer{sort, up, down, combine};
+  layer.isPlaced = isPlaced(layer, function);
   // What the kernel refuses is computed by the others.
-  if (!isPossible(layer, 1))
+  bool sameBias =
+      static_cast<bool>(down.getBias()) == static_cast<bool>(up.getBias());
+  layer.isOneKernel =
+      bf16 && combine.getWeights() && sameBias && isPossible(layer, 1);
+  if (!layer.isPlaced && !layer.isOneKernel)
     return std::nullopt;
   return layer;
 }
@@ -264,8 +281,13 @@ static LogicalResult launchByTokens(const WholeLayer &layer,
                                     DeviceFunction &function) {
   if (kernels.empty()) {
     if (failed(convertToKernels(layer.sort, b, function)) ||
-        failed(convertToKernels(layer.up, b, function)) ||
-        failed(convertToKernels(layer.down, b, function)))
+        failed(convertToKernels(layer.up, b, function)))
+      return failure();
+    SortOp sort = layer.sort;
+    if (layer.isPlaced)
+      return convertToKernels(layer.down, {layer.combine, sort.getOuts()[0]}, b,
+                              function);
+    if (failed(convertToKernels(layer.down, b, function)))
       return failure();
     return convertToKernels(layer.combine, b, function);
   }
@@ -335,6 +357,8 @@ LogicalResult moe::convertToKernels(const WholeLayer &layer, KernelOpBuilder &b,
     op = next;
   }
   b.setInsertionPoint(sort);
+  if (!layer.isOneKernel)
+    return launchByTokens(layer, {}, b, function);
   FewRowsSpec sizes = fewRowsSpec(layer, 1);
   FewEntry entry = {sizes.experts, sizes.hidden, sizes.inner, sizes.topK, {}};
   std::vector<int64_t> mostTokens = function.tiles().fewTokens(entry);

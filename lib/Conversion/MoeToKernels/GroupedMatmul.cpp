@@ -14,8 +14,9 @@ namespace {
 
 class Conversion {
 public:
-  Conversion(GroupedMatmulOp op, KernelOpBuilder &b, DeviceFunction &function)
-      : op(op), b(b), function(function) {}
+  Conversion(GroupedMatmulOp op, const PlacedRows &placed, KernelOpBuilder &b,
+             DeviceFunction &function)
+      : op(op), placed(placed), b(b), function(function) {}
   LogicalResult run();
 
 private:
@@ -27,6 +28,10 @@ private:
   LogicalResult readRows();
   LogicalResult readWeights();
   LogicalResult readTarget();
+  LogicalResult makeRoomForRows();
+  bool canPlace(const Bucket &bucket);
+  GroupedMatmulSpec specify(const Bucket &bucket);
+  LogicalResult finish(const GroupedMatmulSpec &launched);
   LogicalResult makeRoom();
   LogicalResult moveRows();
   void makeRoomForParts(ArrayRef<Bucket> buckets);
@@ -37,11 +42,13 @@ private:
                              ArrayRef<TileCandidate> candidates);
 
   GroupedMatmulOp op;
+  PlacedRows placed;
   KernelOpBuilder &b;
   DeviceFunction &function;
   GroupedMatmulSpec spec;
   int64_t parts = 1, columns = 0, depth = 0; // of the op, unpadded
   Value rows, index, weights, bias, offsets, target;
+  Value output;                 // what rows are stored to in the end
   Value moved;                  // room for the rows that `index` names
   Value splitState, splitParts; // of kernels that split tiles
   Value expected;               // rows by which a tile is chosen
@@ -287,6 +294,7 @@ LogicalResult Conversion::readTarget() {
       return failure();
   }
   target = op.getOuts();
+  output = placed.combine ? placed.combine.getOuts() : target;
   if (feedsFp8()) {
     FailureOr<QuantizedRows> room =
         function.scratchQuantized(b, op, op.getRows(), columns);
@@ -295,9 +303,13 @@ LogicalResult Conversion::readTarget() {
     quantizedTarget = *room;
     function.setQuantized(target, quantizedTarget);
   }
+  return success();
+}
+
+/// For kernels that write consecutive rows, through a tensor map.
+LogicalResult Conversion::makeRoomForRows() {
   if (!op.getScatter() && function.isInArena(target))
     return success();
-  // The kernel writes consecutive rows through a tensor map.
   FailureOr<Value> room = function.scratchRows(b, op, op.getRows(), columns);
   if (failed(room))
     return failure();
@@ -321,6 +333,8 @@ static std::string nameOf(const GroupedMatmulSpec &spec) {
     name += llvm::formatv("_split{0}", spec.split);
   if (spec.weightsFirst)
     name += "_first";
+  if (spec.scatter)
+    name += spec.scatterFactors ? "_scatter_scaled" : "_scatter";
   if (spec.blockedWeights)
     name += "_blocked";
   if (spec.gather)
@@ -339,18 +353,39 @@ static std::string nameOf(const GroupedMatmulSpec &spec) {
   return name;
 }
 
-LogicalResult Conversion::launch(const Bucket &bucket) {
+/// Whether the kernel of a bucket stores rows where they belong.
+bool Conversion::canPlace(const Bucket &bucket) {
+  if ((!placed.combine && !op.getScatter()) || columns != spec.n)
+    return false;
   GroupedMatmulSpec variant = bucket.product();
-  if (bucket.moves && failed(moveRows()))
-    return failure();
+  variant.scatter = true;
+  variant.scatterFactors = placed.combine && placed.combine.getWeights();
+  ScopedDiagnosticHandler silent(op.getContext(),
+                                 [](Diagnostic &) { return success(); });
+  return succeeded(
+      verifyGroupedMatmul(variant, [&] { return op.emitOpError(); }));
+}
+
+GroupedMatmulSpec Conversion::specify(const Bucket &bucket) {
+  GroupedMatmulSpec variant = bucket.product();
   // Other tiles are for more rows, to which a few microseconds are little, and
   // are needed in turn as well.
   variant.weightsFirst = bucket.early && variant.swap && !variant.tails &&
                          !variant.gather && !variant.fp8 &&
                          variant.split <= 1 && function.isSettled(offsets);
   // Tiles for few rows store bf16, which is quantised after them.
-  bool feeds = static_cast<bool>(quantizedTarget.codes);
-  variant.quantize = feeds && !variant.swap && variant.tileWeights == 256;
+  variant.quantize =
+      quantizedTarget.codes && !variant.swap && variant.tileWeights == 256;
+  variant.scatter = canPlace(bucket);
+  variant.scatterFactors =
+      variant.scatter && placed.combine && placed.combine.getWeights();
+  return variant;
+}
+
+LogicalResult Conversion::launch(const Bucket &bucket) {
+  if (bucket.moves && failed(moveRows()))
+    return failure();
+  GroupedMatmulSpec variant = specify(bucket);
   if (failed(verifyGroupedMatmul(variant, [&] { return op.emitOpError(); })))
     return failure();
   variant.name = nameOf(variant);
@@ -364,23 +399,43 @@ LogicalResult Conversion::launch(const Bucket &bucket) {
           {{"x", bucket.moves ? moved : rows},
            {"index", index},
            {"w", weights},
-           {"y", variant.quantize ? quantizedTarget.codes : target},
+           {"y", variant.scatter    ? output
+                 : variant.quantize ? quantizedTarget.codes
+                                    : target},
            {"offsets", offsets},
            {"state", splitState},
            {"parts", splitParts},
+           {"places", placed.combine ? placed.order : op.getScatter()},
+           {"factors", placed.combine ? placed.combine.getWeights() : Value()},
            {"bias", bias},
            {"x_scale", quantized.scales},
            {"w_scale", weightScales},
            {"y_scale", quantizedTarget.scales},
            {"scale_rows", op.getRows()}})))
     return failure();
-  if (!feeds || variant.quantize)
+  return finish(variant);
+}
+
+/// What is left to do behind a kernel.
+LogicalResult Conversion::finish(const GroupedMatmulSpec &launched) {
+  if (launched.scatter || launched.quantize)
     return success();
   RowMove move;
   move.from = target;
   move.rows = op.getRows();
   move.columns = columns;
-  return launchQuantize(op, b, function, move, quantizedTarget);
+  if (quantizedTarget.codes)
+    return launchQuantize(op, b, function, move, quantizedTarget);
+  if (placed.combine) {
+    function.setLastProduct(target);
+    return convertToKernels(placed.combine, b, function);
+  }
+  if (!op.getScatter())
+    return success();
+  move.index = op.getScatter();
+  move.to = output;
+  move.scatter = true;
+  return launchMove(op, b, function, move);
 }
 
 /// Of the launches one runs: they share the memory of the largest.
@@ -478,6 +533,9 @@ LogicalResult Conversion::run() {
   for (const TileCandidate &candidate : candidates)
     llvm::append_range(mayRun, candidate.buckets);
   makeRoomForParts(mayRun);
+  if (!llvm::all_of(mayRun, [&](auto &b) { return canPlace(b); }) &&
+      failed(makeRoomForRows()))
+    return failure();
   expected = op.getRows();
   if (auto part = op->getAttrOfType<DenseI64ArrayAttr>("moe.part"))
     expected = arith::DivUIOp::create(b, timesFactor(b, expected, part[0]),
@@ -493,32 +551,30 @@ LogicalResult Conversion::run() {
       return failure();
   }
   function.setSettled(offsets);
+  if (placed.combine || op.getScatter())
+    return success();
   if (target == op.getOuts()) {
     if (!quantizedTarget.codes)
       function.setLastProduct(target);
     return success();
   }
-  if (!op.getScatter()) {
-    auto type = cast<MemRefType>(op.getOuts().getType());
-    if (devicePitch(columns) != columns)
-      return op.emitOpError()
-             << "writes rows of " << columns << " elements to " << type
-             << ", but a multiple of 8 is expected on a "
-                "device";
-    moert::CopyOp::create(b, target, op.getOuts());
-    return success();
-  }
-  RowMove move;
-  move.from = target;
-  move.index = op.getScatter();
-  move.to = op.getOuts();
-  move.rows = op.getRows();
-  move.columns = columns;
-  move.scatter = true;
-  return launchMove(op, b, function, move);
+  auto type = cast<MemRefType>(op.getOuts().getType());
+  if (devicePitch(columns) != columns)
+    return op.emitOpError()
+           << "writes rows of " << columns << " elements to " << type
+           << ", but a multiple of 8 is expected on a device";
+  moert::CopyOp::create(b, target, op.getOuts());
+  return success();
+}
+
+LogicalResult moe::convertToKernels(GroupedMatmulOp op,
+                                    const PlacedRows &placed,
+                                    KernelOpBuilder &b,
+                                    DeviceFunction &function) {
+  return Conversion(op, placed, b, function).run();
 }
 
 LogicalResult moe::convertToKernels(GroupedMatmulOp op, KernelOpBuilder &b,
                                     DeviceFunction &function) {
-  return Conversion(op, b, function).run();
+  return Conversion(op, PlacedRows(), b, function).run();
 }

@@ -7,8 +7,8 @@
 // CHECK: module attributes {moert.kernels = [#moert.kernel<name = "sort_e2_s2_k1", threads = 1024
 // CHECK-SAME: name = "matmul_e2_n32_k64_32x128_swap_gather_swiglu", threads = 384
 // CHECK-SAME: params = ["ptr", "ptr", "map", "map", "ptr"]>
-// CHECK-SAME: name = "matmul_e2_n64_k16_32x128_swap_first_bias"
-// CHECK-SAME: params = ["map", "map", "map", "ptr", "ptr"]>
+// CHECK-SAME: name = "matmul_e2_n64_k16_32x128_swap_first_scatter_bias"
+// CHECK-SAME: params = ["map", "map", "ptr", "ptr", "ptr", "ptr"]>
 // CHECK-SAME: moert.sums = {}
 shard.grid @ranks(shape = 1x1x1) {coll.axes = ["edp", "ep", "etp"]}
 
@@ -45,17 +45,19 @@ func.func @layer(%x: memref<?x64xbf16>, %ids: memref<?x1xi32>, %w: memref<2x2x12
   // CHECK: moert.launch 5
   moe.grouped_matmul %x, %w rows(%n) offsets(%off) gather(%order) activation(<kind = silu>) outs(%h)
       : (memref<?x64xbf16>, memref<2x2x12x64xbf16>, index, memref<3xi32>, memref<?xi32>, memref<?x12xbf16>) -> ()
-  // CHECK: moert.launch 6 grid(%c-1) (%{{.*}}, %{{.*}}, %{{.*}}, %[[OFF]], %[[B]] : i32, i32, i32, memref<3xi32>, memref<128xf32>)
+  // One row a token: each is stored where it belongs.
+  // CHECK: moert.launch 6 grid(%c-1) (%{{.*}}, %{{.*}}, %[[Y]], %[[OFF]], %[[ORDER]], %[[B]] : i32, i32, memref<?x64xbf16>, memref<3xi32>, memref<?xi32>, memref<128xf32>)
+  // CHECK: moert.launch 8
+  // CHECK-NOT: moert.launch
   moe.grouped_matmul %h, %d rows(%n) offsets(%off) bias(%b) outs(%p)
       : (memref<?x12xbf16>, memref<2x64x12xbf16>, index, memref<3xi32>, memref<2x64xbf16>, memref<?x64xbf16>) -> ()
-  // CHECK: moert.launch 9 grid(%{{.*}}) (%{{.*}}, %{{.*}}, %[[Y]] : memref<?x64xbf16>, memref<?x1xi32>, memref<?x64xbf16>)
   moe.combine %p, %pos outs(%y) : (memref<?x64xbf16>, memref<?x1xi32>, memref<?x64xbf16>) -> ()
   return
 }
 // CHECK: func.func @layer_prepare(%[[RW:.*]]: memref<2x2x12x64xbf16>, %[[RD:.*]]: memref<2x64x12xbf16>, %[[RB:.*]]: memref<2x64xbf16>, %[[PW:.*]]: memref<4096xbf16>
-// CHECK: moert.launch 10 grid(%{{.*}}) (%[[RW]], %[[PW]] : memref<2x2x12x64xbf16>, memref<4096xbf16>)
+// CHECK: moert.launch 9 grid(%{{.*}}) (%[[RW]], %[[PW]] : memref<2x2x12x64xbf16>, memref<4096xbf16>)
+// CHECK: moert.launch 10
 // CHECK: moert.launch 11
-// CHECK: moert.launch 12
 
 // Rows of 12 elements are 16 apart.
 // CHECK: func.func @layer_bind(%[[BW:.*]]: memref<4096xbf16>, %{{.*}}: memref<2048xbf16>, %{{.*}}: memref<128xf32>, %[[BA:.*]]: memref<?xi8> {moert.arena}, %{{.*}}: index {moert.max_tokens})
@@ -76,7 +78,7 @@ moert.interface @layer on @ranks layer 0 experts 2 top_k 1 slots [0, 1]
 
 // -----
 
-// A shared expert: one group, whose offsets the host sets; rows scattered at the end go by way of more memory; sums of ranks need a kernel.
+// A shared expert: one group, whose offsets the host sets; rows scattered at the end are stored by the product where they belong; sums of ranks need a kernel.
 // CHECK: name = "sum_ranks_bf16"
 // CHECK-SAME: name = "set_words_2"
 // CHECK-SAME: moert.sums = {bf16 = 0 : i32}
@@ -92,10 +94,9 @@ func.func @shared(%x: memref<?x64xbf16>, %c: memref<2x1xi32>, %d: memref<1x64x64
   %order = memref.view %arena[%1][%n] : memref<?xi8> to memref<?xi32>
   %word = memref.view %arena[%1][] : memref<?xi8> to memref<1xi32>
   // CHECK: moert.launch 1 grid(%c1) (%[[OFFSETS:.*]], %c0_i32, %{{.*}} : memref<2xi32>, i32, i32)
-  // CHECK: moert.launch 2 grid(%c-1) (%arg0, %c0_i32, %c1_i32, %[[OFFSETS]] : memref<?x64xbf16>, i32, i32, memref<2xi32>)
-  // CHECK: moert.launch 5 grid(%{{.*}}) (%{{.*}}, %{{.*}}, %{{.*}} : memref<?x64xbf16>, memref<?xi32>, memref<?x64xbf16>)
+  // CHECK: moert.launch 2 grid(%c-1) (%arg0, %c0_i32, %{{.*}}, %[[OFFSETS]], %{{.*}} : memref<?x64xbf16>, i32, memref<?x64xbf16>, memref<2xi32>, memref<?xi32>)
   moe.grouped_matmul %x, %d rows(%n) scatter(%order) outs(%p) : (memref<?x64xbf16>, memref<1x64x64xbf16>, index, memref<?xi32>, memref<?x64xbf16>) -> ()
-  // CHECK: moert.launch 6 grid(%c1) (%{{.*}}, %{{.*}} : memref<1xi32>, i32)
+  // CHECK: moert.launch 5 grid(%c1) (%{{.*}}, %{{.*}} : memref<1xi32>, i32)
   memref.store %i, %word[%c0] : memref<1xi32>
   // CHECK: coll.reduce_scatter_v
   coll.reduce_scatter_v %p counts(%c) rows(%n) on @ranks axes [2] outs(%y) : (memref<?x64xbf16>, memref<2x1xi32>, index, memref<?x64xbf16>) -> ()
