@@ -79,6 +79,8 @@ private:
   const TransferContext &context;
 };
 
+} // namespace
+
 AxisSet Transfer::inputs() {
   AxisSet result;
   for (Value operand : op->getOperands())
@@ -317,8 +319,6 @@ SmallVector<Variation> Transfer::run() {
   }
   return results;
 }
-
-} // namespace
 
 SmallVector<Variation> moe::transfer(Operation *op,
                                      const TransferContext &context) {
