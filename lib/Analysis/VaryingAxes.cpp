@@ -228,22 +228,6 @@ public:
     return success();
   }
 
-  void setToEntryState(VaryingLattice *lattice) override {
-    Value value = lattice->getAnchor();
-    Variation state;
-    auto argument = dyn_cast<BlockArgument>(value);
-    FunctionOpInterface function;
-    if (argument && argument.getOwner()->isEntryBlock())
-      function =
-          dyn_cast<FunctionOpInterface>(argument.getOwner()->getParentOp());
-    if (function)
-      state = seedOf(argument, function, table);
-    else
-      state = varyingOver(everythingAt(value.getParentBlock()->getParentOp()),
-                          value.getType());
-    propagateIfChanged(lattice, lattice->join(state));
-  }
-
   LogicalResult visitOperation(Operation *op,
                                ArrayRef<const VaryingLattice *> operands,
                                ArrayRef<VaryingLattice *> results) override {
@@ -284,6 +268,23 @@ public:
       propagateIfChanged(lattice,
                          lattice->join(varyingOver(over, argument.getType())));
     }
+  }
+
+protected:
+  void setToEntryState(VaryingLattice *lattice) override {
+    Value value = lattice->getAnchor();
+    Variation state;
+    auto argument = dyn_cast<BlockArgument>(value);
+    FunctionOpInterface function;
+    if (argument && argument.getOwner()->isEntryBlock())
+      function =
+          dyn_cast<FunctionOpInterface>(argument.getOwner()->getParentOp());
+    if (function)
+      state = seedOf(argument, function, table);
+    else
+      state = varyingOver(everythingAt(value.getParentBlock()->getParentOp()),
+                          value.getType());
+    propagateIfChanged(lattice, lattice->join(state));
   }
 
 private:
