@@ -4,6 +4,7 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/Twine.h"
+#include <utility>
 
 using namespace llvm;
 
@@ -35,6 +36,7 @@ private:
   Error word();
   Error alias();
   void endAlias();
+  Error arrayElement();
   Error refuse(const Twine &what) const {
     return createStringError(name + ":" + Twine(line) + ": " + what);
   }
@@ -63,6 +65,8 @@ private:
   size_t begin = 0;
   uint64_t used = 0;
   bool isNewLine = false, isOpen = false; // is it still to be continued?
+  // Whether the last token was `array`, and what comes next its elements' type.
+  bool isArray = false, isElement = false;
 };
 
 } // namespace
@@ -117,6 +121,7 @@ Error Scan::word() {
       bits > maxBits)
     return refuse("`" + word + "` is an integer of " + Twine(bits) +
                   " bits, but at most " + Twine(maxBits) + " are read");
+  isArray = word == "array";
   if (word == "mod" || word == "floordiv" || word == "ceildiv")
     return countOperator();
   return Error::success();
@@ -154,6 +159,20 @@ Error Scan::alias() {
   return Error::success();
 }
 
+// MLIR 22 takes `index` for a type of known width there, and crashes. An alias
+// may stand for it.
+Error Scan::arrayElement() {
+  StringRef rest = bytes.drop_front(at);
+  size_t end = 0;
+  while (end < rest.size() && isWordByte(rest[end]))
+    ++end;
+  if (rest[0] != '!' && rest.take_front(end) != "index")
+    return Error::success();
+  return refuse("an array has elements of " +
+                Twine(rest[0] == '!' ? "an alias" : "`index`") +
+                ", but an integer or a float like `i64` is expected");
+}
+
 // What is neither a blank, a string nor a comment.
 Error Scan::token() {
   char byte = bytes[at];
@@ -162,6 +181,9 @@ Error Scan::token() {
     endAlias();
   isNewLine = false;
   isOpen = byte == '=' || byte == ':';
+  if (std::exchange(isElement, std::exchange(isArray, false) && byte == '<'))
+    if (Error error = arrayElement())
+      return error;
   if (byte == '-' && next() == '>') {
     ++at;
     isOpen = true;
