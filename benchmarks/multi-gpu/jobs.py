@@ -11,8 +11,8 @@ import threading
 import time
 
 LAUNCHERS = ("OMPI_", "PMI", "SLURM_", "RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "TORCHELASTIC_")
-# Ranks that share a GPU look like ranks on hosts of their own.
-SHARED = {"NCCL_SOCKET_IFNAME": "lo", "NCCL_IB_DISABLE": "1", "CUDA_VISIBLE_DEVICES": "0"}
+# Ranks that share a GPU look like ranks on hosts of their own. It is the first of those that this script may use.
+SHARED = {"NCCL_SOCKET_IFNAME": "lo", "NCCL_IB_DISABLE": "1", "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]}
 _ports, _running, _lock = set(), set(), threading.Lock()
 
 

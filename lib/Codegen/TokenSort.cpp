@@ -147,7 +147,7 @@ Value TokenSortBuilder::makePlacement(gpu::GPUModuleOp module) {
   return LLVM::AddressOfOp::create(b, global);
 }
 
-/// The slot of an expert here, -1 or any number outside of the slots if it is
+/// The slot of an expert here, -1 or another negative number if it is
 /// elsewhere.
 Value TokenSortBuilder::slotOf(Value expert) {
   if (spec.table)
