@@ -13,6 +13,9 @@ static constexpr StringLiteral bytecodeMagic = "ML\xefR";
 // Beyond these the parser takes time that grows with the square.
 static constexpr size_t maxDigits = 4096, maxOperators = 1024;
 static constexpr uint64_t maxBits = 4096; // of an integer
+// Of results, all numbers added up: the parser keeps room, 16 bytes each, for
+// as many as a value has that is not known yet.
+static constexpr uint64_t maxResults = moe::maxInputBytes / 16;
 
 namespace {
 
@@ -57,6 +60,7 @@ private:
   StringRef bytes, name;
   size_t at = 0, line = 1, arrows = 0, signs = 0;
   SmallVector<Level> levels = {Level()};
+  uint64_t results = 0; // their numbers, added up
   // Bytes with aliases written out: of all, and of each alias.
   uint64_t total;
   StringMap<uint64_t> aliases;
@@ -134,12 +138,20 @@ void Scan::endAlias() {
 }
 
 // `#name` or `!name`: of an attribute or type of a dialect, an alias, or where
-// one is defined.
+// one is defined. `#5`: a result of the value before.
 Error Scan::alias() {
   size_t end = at + 1;
   while (end < bytes.size() && (isWordByte(bytes[end]) || bytes[end] == '-'))
     ++end;
   StringRef name = bytes.slice(at, end);
+  StringRef digits = name.drop_front();
+  uint64_t result = 0;
+  if (bytes[at] == '#' && !digits.empty() && all_of(digits, isDigit) &&
+      (digits.getAsInteger(10, result) || result > maxResults - results))
+    return refuse("numbers of results like `" + name.take_front(32) +
+                  "` come to more than the " + Twine(maxResults) +
+                  " that are read");
+  results += result;
   StringRef rest = bytes.drop_front(end).ltrim();
   bool defines = levels.size() == 1 && rest.starts_with("=");
   if (defines) {
