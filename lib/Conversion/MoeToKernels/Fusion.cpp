@@ -266,12 +266,14 @@ static LogicalResult launchWholeLayer(WholeLayer layer, int64_t maxTokens,
                           {"tokens", rowCount(b, layer.sort.getIds())}});
 }
 
+namespace {
 /// A kernel of the whole layer: up to how many tokens it is right, and, where
 /// there are variants, when it is launched besides.
 struct FewKernel {
   int64_t mostTokens;
   Value condition; // null: always
 };
+} // namespace
 
 // Kernels of the whole layer for ever more tokens, the ops' own kernels for
 // what is left.
