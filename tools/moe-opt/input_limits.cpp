@@ -174,14 +174,11 @@ Error Scan::alias() {
 // MLIR 22 takes `index` for a type of known width there, and crashes. An alias
 // may stand for it.
 Error Scan::arrayElement() {
-  StringRef rest = bytes.drop_front(at);
-  size_t end = 0;
-  while (end < rest.size() && isWordByte(rest[end]))
-    ++end;
-  if (rest[0] != '!' && rest.take_front(end) != "index")
+  bool isAlias = bytes[at] == '!';
+  if (!isAlias && bytes.drop_front(at).take_while(isWordByte) != "index")
     return Error::success();
   return refuse("an array has elements of " +
-                Twine(rest[0] == '!' ? "an alias" : "`index`") +
+                Twine(isAlias ? "an alias" : "`index`") +
                 ", but an integer or a float like `i64` is expected");
 }
 

@@ -75,6 +75,22 @@ void createAsyncProxyFence(DeviceBuilder &b);
 /// A coordinate of a register's element in this thread.
 mlir::Value getCoordinate(DeviceBuilder &b, hopper::ThreadCoordinate at);
 
+/// The number of this thread in its warpgroup.
+mlir::Value getGroupThread(DeviceBuilder &b);
+/// What a thread moves of rows of 128 bytes, 16 of them at a time: thread t has
+/// column t % 8 of rows t / 8, t / 8 + rowsPerPass, ...
+struct ThreadChunk {
+  static constexpr int64_t rowsPerPass = 16;
+  explicit ThreadChunk(DeviceBuilder &b);
+  /// Its first byte in a tile with the swizzle of such rows.
+  mlir::Value getSwizzled(DeviceBuilder &b) const;
+
+  mlir::Value row, column;
+};
+/// Shared memory of the `consumer`-th of some warpgroups that have `bytes`
+/// each, from `offset` bytes after `base` on.
+mlir::Value getConsumersPart(DeviceBuilder &b, mlir::Value base, int64_t offset,
+                             mlir::Value consumer, int64_t bytes);
 /// The named barrier of a warpgroup, whose number in the CTA is `group`.
 void createGroupBarrier(DeviceBuilder &b, mlir::Value group);
 /// Whether this thread is its warpgroup's first, which deals with TMA.

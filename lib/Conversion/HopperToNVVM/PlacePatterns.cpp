@@ -10,16 +10,11 @@ using namespace mlir;
 using namespace moe;
 using namespace moe::hopper;
 
-/// Threads of a warpgroup, and of those that store a row of a box.
-static constexpr int64_t groupThreads = 128, rowThreads = 8;
-static constexpr int64_t passRows = groupThreads / rowThreads;
+static constexpr int64_t groupThreads = 128;
+static constexpr int64_t passRows = ThreadChunk::rowsPerPass;
 /// Rows that a thread has under way: its accumulators may still take most of
 /// its registers.
 static constexpr int64_t passesTogether = 4;
-
-static Value getThread(DeviceBuilder &b) {
-  return b.bitAnd(b.threadId(), groupThreads - 1);
-}
 
 /// This thread's copies to shared memory have arrived.
 static void awaitCopies(DeviceBuilder &b) {
@@ -29,7 +24,7 @@ static void awaitCopies(DeviceBuilder &b) {
 /// For the rows of places that are this thread's, live ones only: the place.
 static void forEachPlace(DeviceBuilder &b, Value places, PlacesType type,
                          Value count, function_ref<void(Value, Value)> body) {
-  Value thread = getThread(b);
+  Value thread = getGroupThread(b);
   Value live = b.min(count, type.getRows());
   for (int64_t first = 0; first < type.getRows(); first += groupThreads) {
     Value row = b.add(thread, first);
@@ -49,21 +44,16 @@ class BoxScatter {
 public:
   BoxScatter(DeviceBuilder &b, Value places, PlacesType type, Value output,
              Value count, int64_t columns, bool scaled)
-      : b(b), type(type), columns(columns), scaled(scaled) {
-    Value thread = getThread(b);
-    row = b.shr(thread, 3);
-    chunk = b.bitAnd(thread, rowThreads - 1);
-    this->places = b.atByte(places, b.shl(row, 2));
-    // The swizzle of 128-byte rows: 16-byte column xor row mod 8.
-    offset = b.add(b.shl(row, 7),
-                   b.shl(b.bitXor(chunk, b.bitAnd(row, rowThreads - 1)), 4));
-    this->output = b.atByte(b.toGlobal(output), b.shl(chunk, 4));
-    live = b.sub(b.min(count, type.getRows()), row);
+      : b(b), type(type), columns(columns), scaled(scaled), chunk(b) {
+    this->places = b.atByte(places, b.shl(chunk.row, 2));
+    offset = chunk.getSwizzled(b);
+    this->output = b.atByte(b.toGlobal(output), b.shl(chunk.column, 4));
+    live = b.sub(b.min(count, type.getRows()), chunk.row);
   }
 
   /// The box holds rows of the tile from `first` on, at `column`.
   void store(Value box, int64_t rows, int64_t first, Value column) {
-    Value fits = b.less(b.add(column, b.shl(chunk, 3)), columns);
+    Value fits = b.less(b.add(column, b.shl(chunk.column, 3)), columns);
     Value base = b.atByte(output, b.shl(column, 1));
     Value source = b.atByte(box, offset);
     for (int64_t done = 0; done < rows; done += passesTogether * passRows) {
@@ -90,7 +80,7 @@ private:
       Value lives = b.both(fits, b.less(first + at, live));
       // The last pass of a box whose rows are no multiple of 16.
       if (at + passRows > end)
-        lives = b.both(lives, b.less(row, end - at));
+        lives = b.both(lives, b.less(chunk.row, end - at));
       Value wide = arith::ExtUIOp::create(b, b.getI64Type(), rows[i]);
       Value bytes = arith::MulIOp::create(b, wide, b.i64(2 * columns));
       SmallVector<Value> operands{b.atByte(base, bytes)};
@@ -119,7 +109,8 @@ private:
   PlacesType type;
   int64_t columns;
   bool scaled;
-  Value places, output, row, chunk, offset, live;
+  ThreadChunk chunk;
+  Value places, output, offset, live;
 };
 
 struct PlacesPattern : OpConversionPattern<PlacesOp> {
@@ -129,8 +120,9 @@ struct PlacesPattern : OpConversionPattern<PlacesOp> {
                   ConversionPatternRewriter &rewriter) const override {
     DeviceBuilder b(op.getLoc(), rewriter);
     int64_t bytes = op.getPlaces().getType().getBytes();
-    Value offset = b.add(b.mul(adaptor.getConsumer(), bytes), op.getOffset());
-    rewriter.replaceOp(op, b.atByte(adaptor.getBase(), offset));
+    rewriter.replaceOp(op,
+                       getConsumersPart(b, adaptor.getBase(), op.getOffset(),
+                                        adaptor.getConsumer(), bytes));
     return success();
   }
 };

@@ -138,8 +138,6 @@ struct TmaLoadPattern : EffectPattern<TmaLoadOp> {
   }
 };
 
-/// Thread t of the 128 copies 16-byte column t % 8 of rows t / 8, t / 8 + 16,
-/// ...
 struct GatherRowsPattern : OpConversionPattern<GatherRowsOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult
@@ -149,11 +147,11 @@ struct GatherRowsPattern : OpConversionPattern<GatherRowsOp> {
     TileType tile = op.getRows().getType().getTile();
     int64_t pitch =
         op.getPitch() * tile.getElementType().getIntOrFloatBitWidth() / 8;
-    Value thread = b.bitAnd(b.threadId(), 127);
-    Value first = b.add(adaptor.getRow(), b.shr(thread, 3));
+    ThreadChunk chunk(b);
+    Value first = b.add(adaptor.getRow(), chunk.row);
     Value last = b.sub(adaptor.getEnd(), 1);
     Value base =
-        b.atByte(b.toGlobal(adaptor.getBase()), b.shl(b.bitAnd(thread, 7), 4));
+        b.atByte(b.toGlobal(adaptor.getBase()), b.shl(chunk.column, 4));
     Value rows = LLVM::UndefOp::create(
         b, getTypeConverter()->convertType(op.getRows().getType()));
     for (int64_t pass = 0; pass < tile.getRows() / 16; ++pass) {
@@ -181,16 +179,13 @@ struct GatherLoadPattern : EffectPattern<GatherLoadOp> {
     int64_t elementBytes = tile.getElementType().getIntOrFloatBitWidth() / 8;
     int64_t perCopy = 16 / elementBytes;
     Value stage = getStage(b, type, adaptor.getPosition());
-    Value thread = b.bitAnd(b.threadId(), 127);
-    Value row = b.shr(thread, 3), chunk = b.bitAnd(thread, 7);
-    // The swizzle of 128-byte rows: 16-byte column xor row mod 8.
-    Value offset =
-        b.add(b.shl(row, 7), b.shl(b.bitXor(chunk, b.bitAnd(row, 7)), 4));
-    Value target = b.atByte(
-        getTile(b, type, adaptor.getRing(), stage, op.getTile()), offset);
+    ThreadChunk chunk(b);
+    Value target =
+        b.atByte(getTile(b, type, adaptor.getRing(), stage, op.getTile()),
+                 chunk.getSwizzled(b));
     Value size; // of the 16 bytes, those to read; the rest becomes zero
     if (op.getColumns() % tile.getColumns()) {
-      Value column = b.add(adaptor.getColumn(), b.mul(chunk, perCopy));
+      Value column = b.add(adaptor.getColumn(), b.mul(chunk.column, perCopy));
       size = b.select(b.less(column, op.getColumns()), 16, 0);
     }
     Value bytes = b.mul(adaptor.getColumn(), elementBytes);

@@ -32,13 +32,34 @@ static Value getMatrixRow(DeviceBuilder &b, Value box, TileType tile,
   return b.atByte(box, offset);
 }
 
+Value moe::getGroupThread(DeviceBuilder &b) {
+  return b.bitAnd(b.threadId(), 127);
+}
+
+ThreadChunk::ThreadChunk(DeviceBuilder &b) {
+  Value thread = getGroupThread(b);
+  row = b.shr(thread, 3);
+  column = b.bitAnd(thread, 7);
+}
+
+// 16-byte column xor row mod 8.
+Value ThreadChunk::getSwizzled(DeviceBuilder &b) const {
+  Value swizzled = b.bitXor(column, b.bitAnd(row, 7));
+  return b.add(b.shl(row, 7), b.shl(swizzled, 4));
+}
+
+Value moe::getConsumersPart(DeviceBuilder &b, Value base, int64_t offset,
+                            Value consumer, int64_t bytes) {
+  return b.atByte(base, b.add(b.mul(consumer, bytes), offset));
+}
+
 void moe::createGroupBarrier(DeviceBuilder &b, Value group) {
   NVVM::BarrierOp::create(b, Type(), group, b.i32(128),
                           NVVM::BarrierReductionAttr(), Value());
 }
 
 Value moe::isGroupLeader(DeviceBuilder &b) {
-  return b.equal(b.bitAnd(b.threadId(), 127), 0);
+  return b.equal(getGroupThread(b), 0);
 }
 
 void moe::createStagingWait(DeviceBuilder &b, Value leader, Value group,
@@ -92,8 +113,9 @@ struct StagingPattern : OpConversionPattern<StagingOp> {
     DeviceBuilder b(op.getLoc(), rewriter);
     StagingType type = op.getStaging().getType();
     int64_t bytes = type.getBuffers() * type.getBox().getBytes();
-    Value offset = b.add(b.mul(adaptor.getConsumer(), bytes), op.getOffset());
-    rewriter.replaceOp(op, b.atByte(adaptor.getBase(), offset));
+    rewriter.replaceOp(op,
+                       getConsumersPart(b, adaptor.getBase(), op.getOffset(),
+                                        adaptor.getConsumer(), bytes));
     return success();
   }
 };

@@ -155,7 +155,7 @@ struct ConvertMoeToKernels
     for (Operation *op = &function.getBody().front().front(); op;) {
       if (isForTheHost(op)) {
         if (!isMemoryEffectFree(op))
-          device.passOther();
+          device.setLastProduct(Value());
         op = op->getNextNode();
         continue;
       }

@@ -340,7 +340,7 @@ LogicalResult DeviceFunction::launch(ImplicitLocOpBuilder &b, Operation *op,
                                      const KernelInterface &kernel,
                                      int32_t number, Value grid,
                                      Arguments arguments) {
-  passOther();
+  setLastProduct(Value());
   SmallVector<Value> values;
   for (const KernelParameter &parameter : kernel.parameters) {
     auto given = llvm::find_if(arguments, [&](const auto &argument) {

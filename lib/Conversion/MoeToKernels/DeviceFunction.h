@@ -74,12 +74,10 @@ public:
   }
   void setSettled(mlir::Value offsets) { settled.insert(offsets); }
   /// The buffer that a product has made, where that is the last thing in the
-  /// stream: it lets the next kernel begin when all that came before it is
-  /// done.
+  /// stream, not a copy or a collective: it lets the next kernel begin when all
+  /// that came before it is done.
   mlir::Value getLastProduct() const { return lastProduct; }
   void setLastProduct(mlir::Value buffer) { lastProduct = buffer; }
-  /// Something else than a kernel follows: a copy, a collective.
-  void passOther() { lastProduct = mlir::Value(); }
 
   /// Whether a buffer lies in the arena, so that tensor maps may stand on it.
   bool isInArena(mlir::Value buffer);

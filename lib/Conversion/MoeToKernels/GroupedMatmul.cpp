@@ -29,7 +29,7 @@ private:
   LogicalResult readWeights();
   LogicalResult readTarget();
   LogicalResult makeRoomForRows();
-  bool canPlace(const Bucket &bucket);
+  GroupedMatmulSpec place(GroupedMatmulSpec plain);
   GroupedMatmulSpec specify(const Bucket &bucket);
   LogicalResult finish(const GroupedMatmulSpec &launched);
   LogicalResult makeRoom();
@@ -353,21 +353,23 @@ static std::string nameOf(const GroupedMatmulSpec &spec) {
   return name;
 }
 
-/// Whether the kernel of a bucket stores rows where they belong.
-bool Conversion::canPlace(const Bucket &bucket) {
+/// The kernel that stores rows where they belong, if they do not stay in order
+/// and there is one; else the kernel itself.
+GroupedMatmulSpec Conversion::place(GroupedMatmulSpec plain) {
   if ((!placed.combine && !op.getScatter()) || columns != spec.n)
-    return false;
-  GroupedMatmulSpec variant = bucket.product();
+    return plain;
+  GroupedMatmulSpec variant = plain;
   variant.scatter = true;
   variant.scatterFactors = placed.combine && placed.combine.getWeights();
   ScopedDiagnosticHandler silent(op.getContext(),
                                  [](Diagnostic &) { return success(); });
-  return succeeded(
-      verifyGroupedMatmul(variant, [&] { return op.emitOpError(); }));
+  bool isLegal =
+      succeeded(verifyGroupedMatmul(variant, [&] { return op.emitOpError(); }));
+  return isLegal ? variant : plain;
 }
 
 GroupedMatmulSpec Conversion::specify(const Bucket &bucket) {
-  GroupedMatmulSpec variant = bucket.product();
+  GroupedMatmulSpec variant = place(bucket.product());
   // Other tiles are for more rows, to which a few microseconds are little, and
   // are needed in turn as well.
   variant.weightsFirst = bucket.early && variant.swap && !variant.tails &&
@@ -376,9 +378,6 @@ GroupedMatmulSpec Conversion::specify(const Bucket &bucket) {
   // Tiles for few rows store bf16, which is quantised after them.
   variant.quantize =
       quantizedTarget.codes && !variant.swap && variant.tileWeights == 256;
-  variant.scatter = canPlace(bucket);
-  variant.scatterFactors =
-      variant.scatter && placed.combine && placed.combine.getWeights();
   return variant;
 }
 
@@ -533,8 +532,10 @@ LogicalResult Conversion::run() {
   for (const TileCandidate &candidate : candidates)
     llvm::append_range(mayRun, candidate.buckets);
   makeRoomForParts(mayRun);
-  if (!llvm::all_of(mayRun, [&](auto &b) { return canPlace(b); }) &&
-      failed(makeRoomForRows()))
+  auto isPlaced = [&](const Bucket &bucket) {
+    return place(bucket.product()).scatter;
+  };
+  if (!llvm::all_of(mayRun, isPlaced) && failed(makeRoomForRows()))
     return failure();
   expected = op.getRows();
   if (auto part = op->getAttrOfType<DenseI64ArrayAttr>("moe.part"))
