@@ -99,14 +99,20 @@ ActivationAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 LogicalResult PanelsAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                  int64_t groups, int64_t parts, int64_t columns,
                                  int64_t depth, int64_t width,
-                                 int64_t interleave) {
-  for (int64_t value : {groups, parts, columns, depth, width, interleave})
+                                 int64_t interleave, int64_t streams) {
+  for (int64_t value :
+       {groups, parts, columns, depth, width, interleave, streams})
     if (value <= 0) // (C1)
       return emitError() << "panels have the number " << value
                          << ", but positive ones are expected";
   if (width % parts != 0) // (C2)
     return emitError() << "panels have width " << width << " for " << parts
                        << " parts, but a multiple of them is expected";
+  if (streams > 1 && depth % (interleave * streams) != 0) // (C3)
+    return emitError() << "panels have depth " << depth << " for " << streams
+                       << " streams of " << interleave
+                       << " values a step, but a multiple of "
+                       << interleave * streams << " is expected";
   return success();
 }
 
@@ -114,8 +120,11 @@ int64_t PanelsAttr::getPartWidth() const { return getWidth() / getParts(); }
 int64_t PanelsAttr::getPanelsPerGroup() const {
   return llvm::divideCeil(getColumns(), getPartWidth());
 }
+int64_t PanelsAttr::getSteps() const {
+  return llvm::divideCeil(getDepth(), getInterleave());
+}
 int64_t PanelsAttr::getPanelElements() const {
-  return getWidth() * llvm::alignTo(getDepth(), getInterleave());
+  return getWidth() * getSteps() * getInterleave();
 }
 int64_t PanelsAttr::getElements() const {
   return getGroups() * getPanelsPerGroup() * getPanelElements();

@@ -229,19 +229,22 @@ def Moe_PanelsAttr : Moe_Attr<"Panels", "panels"> {
   let description = [{
     A weight of `groups` x `parts` x `columns` x `depth` elements (G, P, N, K) becomes, for each group, panels of `width` columns that are
     consecutive in memory: C = `width` / `parts` columns of part 0, then the same columns of part 1, so that both parts of a gated product meet in
-    one set of accumulators. Within a panel, K ascends, and `interleave` values of K stand together for each column:
+    one set of accumulators. Within a panel, `interleave` values of K stand together for each column: a step. Steps go round `streams` pieces of the
+    panel, one behind the other, in each of which K ascends: read by turns, a processor fetches more of them ahead than of one.
 
     ```
-    element (g, p, n, k) -> (((g * ceil(N / C) + n / C) * ceil(K / interleave) + k / interleave) * width + p * C + n % C) * interleave + k % interleave
+    steps = ceil(K / interleave), s = k / interleave, at = s % streams * (steps / streams) + s / streams
+    element (g, p, n, k) -> (((g * ceil(N / C) + n / C) * steps + at) * width + p * C + n % C) * interleave + k % interleave
     ```
     Places of columns beyond N and of k beyond K hold zero.
 
     **Constraints**
     - (C1) all numbers are positive
     - (C2) `width` is a multiple of `parts`
+    - (C3) more than one stream: `depth` is a multiple of `interleave` x `streams`
   }];
   let parameters = (ins "int64_t":$groups, "int64_t":$parts, "int64_t":$columns, "int64_t":$depth, "int64_t":$width,
-    DefaultValuedParameter<"int64_t", "1">:$interleave);
+    DefaultValuedParameter<"int64_t", "1">:$interleave, DefaultValuedParameter<"int64_t", "1">:$streams);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
@@ -249,6 +252,8 @@ def Moe_PanelsAttr : Moe_Attr<"Panels", "panels"> {
     int64_t getPartWidth() const;
     /// Panels of one group.
     int64_t getPanelsPerGroup() const;
+    /// Steps of one panel.
+    int64_t getSteps() const;
     /// Elements of one panel, padding included.
     int64_t getPanelElements() const;
     /// Elements of the whole packed weight.

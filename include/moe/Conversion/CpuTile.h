@@ -23,6 +23,13 @@ struct CpuTile {
   bool hasPace = false;
   /// The most panels that rows are multiplied with once they are widened.
   int64_t panelsAtOnce = 1;
+  /// Pieces of a panel that kernels read by turns (see #moe.panels).
+  int64_t streams = 1;
+
+  /// Streams of a panel of this depth: all, or one where they do not divide it.
+  int64_t streamsOf(int64_t depth, int64_t interleave) const {
+    return depth % (interleave * streams) == 0 ? streams : 1;
+  }
 
   static CpuTile of(const CpuTarget &target);
 

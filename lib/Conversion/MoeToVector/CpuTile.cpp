@@ -11,9 +11,10 @@ CpuTile CpuTile::of(const CpuTarget &target) {
             /*rows=*/6,
             /*width=*/16,
             /*bf16Dot=*/false,
-            /*aheadInFirstCache=*/true,
+            /*aheadInFirstCache=*/false,
             /*hasPace=*/true,
-            /*panelsAtOnce=*/4};
+            /*panelsAtOnce=*/4,
+            /*streams=*/2};
   // Golden Cove takes two cycles for 16 products of pairs, and one for 32 in
   // f32. Its first cache has room for 16 lines on their way, which lines from
   // memory keep for long.

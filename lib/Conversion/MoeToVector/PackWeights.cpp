@@ -119,10 +119,11 @@ private:
                        : rows;
     ArrayRef<int64_t> shape = type.getShape();
     int64_t rank = shape.size();
-    int64_t groups = rank > 2 ? shape[0] : 1, parts = rank > 3 ? shape[1] : 1;
+    int64_t groups = rank > 2 ? shape[0] : 1, parts = rank > 3 ? shape[1] : 1,
+            depth = shape[rank - 1], interleave = element.isBF16() ? 2 : 1;
     return {PanelsAttr::get(function.getContext(), groups, parts,
-                            shape[rank - 2], shape[rank - 1], tile.width,
-                            element.isBF16() ? 2 : 1),
+                            shape[rank - 2], depth, tile.width, interleave,
+                            tile.streamsOf(depth, interleave)),
             element};
   }
 
@@ -372,16 +373,24 @@ private:
   // Where the element at depth k of the column that begins at `column` stands.
   static Value place(ImplicitLocOpBuilder &b, PanelsAttr panels, Value column,
                      Value k) {
-    if (panels.getInterleave() == 1)
-      return indexAdd(b, column, indexMul(b, k, panels.getWidth()));
-    Value interleave = indexConstant(b, panels.getInterleave());
-    Value step = arith::DivUIOp::create(b, k, interleave),
-          rest = arith::RemUIOp::create(b, k, interleave);
-    return indexAdd(
-        b,
+    auto split = [&](Value value, int64_t by) {
+      Value divisor = indexConstant(b, by);
+      return std::pair<Value, Value>(arith::DivUIOp::create(b, value, divisor),
+                                     arith::RemUIOp::create(b, value, divisor));
+    };
+    Value step = k, rest;
+    if (panels.getInterleave() != 1)
+      std::tie(step, rest) = split(k, panels.getInterleave());
+    if (panels.getStreams() != 1) {
+      auto [within, stream] = split(step, panels.getStreams());
+      step = indexAdd(
+          b, indexMul(b, stream, panels.getSteps() / panels.getStreams()),
+          within);
+    }
+    Value at =
         indexAdd(b, column,
-                 indexMul(b, step, panels.getWidth() * panels.getInterleave())),
-        rest);
+                 indexMul(b, step, panels.getWidth() * panels.getInterleave()));
+    return rest ? indexAdd(b, at, rest) : at;
   }
 
   static void writeCopy(ImplicitLocOpBuilder &b, int64_t size, Value raw,

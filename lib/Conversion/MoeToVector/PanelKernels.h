@@ -23,6 +23,8 @@ struct PanelKernel {
   /// Panels, one behind the other, that rows are multiplied with while they
   /// stand widened.
   int64_t panels = 1;
+  /// Pieces of a panel that steps go round.
+  int64_t streams = 1;
 
   /// Values of K that stand together in a panel.
   int64_t interleave() const { return panelElement.isBF16() ? 2 : 1; }
@@ -41,8 +43,9 @@ constexpr int64_t kWidenedValues = 4096;
 /// one f32 a row for scaled kernels, is where rows are widened, and is not used
 /// by others. The tile has `width` columns; one of several panels has
 /// tile[panel][tile.rows][width]. Weights from `ahead` on are prefetched,
-/// `aheadLines` cache lines a step, or `pace` bytes where the tile has a pace.
-/// Created in `module` when missing.
+/// `aheadLines` cache lines a step, or, where the tile has a pace, one line
+/// that moves on by `pace` bytes in each round of the streams. Created in
+/// `module` when missing.
 mlir::LLVM::LLVMFuncOp getPanelKernel(mlir::ModuleOp module,
                                       const PanelKernel &kernel, int64_t rows);
 

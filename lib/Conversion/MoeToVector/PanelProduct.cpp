@@ -32,7 +32,8 @@ static bool isPackedFor(const CpuTile &tile, PanelsAttr panels, Type lhs,
                                   : columns.isBF16() && rows.isBF16();
   return elements && panels.getWidth() == tile.width &&
          panels.getPartWidth() % tile.lanes == 0 &&
-         panels.getInterleave() == (columns.isBF16() ? 2 : 1);
+         panels.getInterleave() == (columns.isBF16() ? 2 : 1) &&
+         (panels.getStreams() == 1 || tile.hasPace);
 }
 
 LogicalResult moe::matchPanels(PatternRewriter &rewriter, Operation *op,
@@ -332,9 +333,9 @@ private:
                   Value ahead) {
     // Cache lines that a step reads of a panel.
     int64_t lines = product.tile.width * 4 / kCacheLine;
-    int64_t steps = panels.getDepth() / panels.getInterleave();
     if (product.tile.hasPace)
-      return callPaced(group, tile, panel, ahead, steps);
+      return callPaced(group, tile, panel, ahead);
+    int64_t steps = panels.getDepth() / panels.getInterleave();
     Value isSingle = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
                                            group.tiles, indexConstant(b, 1));
     auto branch =
@@ -351,17 +352,24 @@ private:
     chooseKernel(tile, panel, partAhead, 1, (product.tile.rows + 1) / 2);
   }
 
-  // Each tile asks for an equal part; of more than a line's bytes, some ask for
-  // what others have asked for. Threads that share rows ask each for itself.
-  void callPaced(const Group &group, const Tile &tile, Value panel, Value ahead,
-                 int64_t steps) {
+  // Each tile asks for an equal part, one line a round at most; where the last
+  // parts would lie behind the panel, their tiles ask for what others have
+  // asked for. A single tile asks for the first stream and leaves the other
+  // ones to the processor. Threads that share rows ask each for itself.
+  void callPaced(const Group &group, const Tile &tile, Value panel,
+                 Value ahead) {
+    int64_t streams = panels.getStreams(),
+            rounds = panels.getDepth() / panels.getInterleave() / streams;
     Value line = indexConstant(b, kCacheLine), pace = line;
     if (!sharesRows) {
-      pace = arith::CeilDivUIOp::create(b, line, group.tiles);
-      Value part = arith::RemUIOp::create(b, tile.number, line);
+      Value all = indexConstant(b, kCacheLine * streams);
+      pace = arith::MinUIOp::create(
+          b, arith::CeilDivUIOp::create(b, all, group.tiles), line);
+      Value parts = arith::CeilDivUIOp::create(b, all, pace);
+      Value part = arith::RemUIOp::create(b, tile.number, parts);
       ahead =
           elementAt(ahead, b.getI8Type(),
-                    indexMul(b, arith::MulIOp::create(b, part, pace), steps));
+                    indexMul(b, arith::MulIOp::create(b, part, pace), rounds));
     }
     chooseKernel(tile, panel, ahead, 1, 1,
                  arith::IndexCastOp::create(b, b.getI64Type(), pace));
@@ -376,7 +384,7 @@ private:
     PanelKernel kernel{product.tile, rowElement,
                        panelElement, static_cast<bool>(product.rowWeights),
                        lines,        widensRows(),
-                       panelsAtOnce};
+                       panelsAtOnce, panels.getStreams()};
     Value depth =
         arith::ConstantOp::create(b, b.getI64IntegerAttr(panels.getDepth()));
     SmallVector<Value> operands = {rowPointers, panel, depth,

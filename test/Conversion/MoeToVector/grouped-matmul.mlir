@@ -18,15 +18,17 @@ func.func @gated(%x: memref<?x64xf32>, %w: memref<12288xf32>, %n: index, %o: mem
   // Rows by the gather, two pairs a token.
   // CHECK: memref.load %{{.*}} : memref<?xi32>
   // CHECK: arith.divui
-  // Tiles share the request for the next panel.
-  // CHECK: arith.ceildivui %{{.*}}, %[[TILES:.*]] : index
+  // Tiles share the request for the next panel: 128 bytes a round, at most a line of which each asks for.
+  // CHECK: %[[ROUND:.*]] = arith.constant 128 : index
+  // CHECK: %[[PART:.*]] = arith.ceildivui %[[ROUND]], %[[TILES:.*]] : index
+  // CHECK: arith.minui %[[PART]], %{{.*}} : index
   // CHECK: scf.index_switch
   // CHECK: case 1
-  // CHECK-NEXT: llvm.call @moe_panel_f32_1x16_ahead1
+  // CHECK-NEXT: llvm.call @moe_panel_f32_1x16_from2_ahead1
   // CHECK: case 5
-  // CHECK-NEXT: llvm.call @moe_panel_f32_5x16_ahead1
+  // CHECK-NEXT: llvm.call @moe_panel_f32_5x16_from2_ahead1
   // CHECK: default
-  // CHECK-NEXT: llvm.call @moe_panel_f32_6x16_ahead1
+  // CHECK-NEXT: llvm.call @moe_panel_f32_6x16_from2_ahead1
   // SwiGLU on the sums.
   // CHECK: scf.for
   // CHECK-COUNT-2: llvm.load {{.*}} -> vector<8xf32>
@@ -35,7 +37,7 @@ func.func @gated(%x: memref<?x64xf32>, %w: memref<12288xf32>, %n: index, %o: mem
   // CHECK: moert.team_barrier
   // CHECK-NEXT: return
   moe.grouped_matmul %x, %w rows(%n) offsets(%o) gather(%gather) activation(<kind = silu>)
-      packed(<groups = 2, parts = 2, columns = 48, depth = 64, width = 16>) outs(%y) {gather_divisor = 2 : i64}
+      packed(<groups = 2, parts = 2, columns = 48, depth = 64, width = 16, streams = 2>) outs(%y) {gather_divisor = 2 : i64}
       : (memref<?x64xf32>, memref<12288xf32>, index, memref<3xi32>, memref<?xi32>, memref<?x48xf32>) -> ()
   return
 }
@@ -55,9 +57,9 @@ func.func @scattered_with_tail(%x: memref<?x64xbf16>, %w: memref<2048xbf16>, %n:
   return
 }
 
-// KERNEL-LABEL: llvm.func internal @moe_panel_f32_2x16_ahead1
+// KERNEL-LABEL: llvm.func internal @moe_panel_f32_2x16_from2_ahead1
 // KERNEL-SAME: no_inline
-// KERNEL: scf.for {{.*}} iter_args({{.*}}) -> (vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, !llvm.ptr, !llvm.ptr) : i64
+// KERNEL: scf.for {{.*}} step %c2_i64{{.*}} iter_args({{.*}}) -> (vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, !llvm.ptr, !llvm.ptr) : i64
 // KERNEL: llvm.intr.prefetch
 // KERNEL-COUNT-2: llvm.load {{.*}} -> vector<8xf32>
 // KERNEL: llvm.load {{.*}} -> f32
@@ -67,6 +69,12 @@ func.func @scattered_with_tail(%x: memref<?x64xbf16>, %w: memref<2048xbf16>, %n:
 // KERNEL: llvm.load {{.*}} -> f32
 // KERNEL: vector.broadcast
 // KERNEL-COUNT-2: vector.fma
+// The second stream's step, without a request.
+// KERNEL-NOT: prefetch
+// KERNEL: arith.addi
+// KERNEL-COUNT-2: llvm.load {{.*}} -> vector<8xf32>
+// KERNEL-COUNT-4: vector.fma
+// KERNEL-NOT: vector.fma
 // KERNEL: scf.yield
 // KERNEL-COUNT-4: llvm.store
 // KERNEL: llvm.return

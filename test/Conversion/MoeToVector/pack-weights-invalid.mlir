@@ -2,7 +2,7 @@
 
 func.func @two_layouts(%x: memref<?x8xf32>, %w: memref<4x8xf32>, %h: memref<?x8xf32>, %y: memref<?x4xf32>, %n: index) {
   moe.router_logits %x, %w outs(%y) : (memref<?x8xf32>, memref<4x8xf32>, memref<?x4xf32>) -> ()
-  // expected-error @below {{uses argument 1 as it is, but another op uses it packed as #moe.panels<groups = 1, parts = 1, columns = 4, depth = 8, width = 16>}}
+  // expected-error @below {{uses argument 1 as it is, but another op uses it packed as #moe.panels<groups = 1, parts = 1, columns = 4, depth = 8, width = 16, streams = 2>}}
   memref.copy %w, %w : memref<4x8xf32> to memref<4x8xf32>
   return
 }

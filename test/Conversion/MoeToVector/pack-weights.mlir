@@ -5,7 +5,7 @@
 // CHECK-LABEL: func @f(
 // CHECK-SAME: %[[X:.*]]: memref<?x64xf32>, %[[W:.*]]: memref<6144xf32>,
 func.func @f(%x: memref<?x64xf32>, %w: memref<2x48x64xf32> {moe.weight = #w}, %n: index, %o: memref<3xi32>, %y: memref<?x48xf32>) {
-  // CHECK: moe.grouped_matmul %[[X]], %[[W]] {{.*}} packed(<groups = 2, parts = 1, columns = 48, depth = 64, width = 16>)
+  // CHECK: moe.grouped_matmul %[[X]], %[[W]] {{.*}} packed(<groups = 2, parts = 1, columns = 48, depth = 64, width = 16, streams = 2>)
   moe.grouped_matmul %x, %w rows(%n) offsets(%o) outs(%y) : (memref<?x64xf32>, memref<2x48x64xf32>, index, memref<3xi32>, memref<?x48xf32>) -> ()
   return
 }
@@ -15,6 +15,13 @@ func.func @f(%x: memref<?x64xf32>, %w: memref<2x48x64xf32> {moe.weight = #w}, %n
 // CHECK: moert.thread
 // CHECK: scf.for
 // CHECK: memref.load %[[FLAT]]
+// Even values of K, then odd ones.
+// CHECK: %[[TWO:.*]] = arith.constant 2 : index
+// CHECK: %[[WITHIN:.*]] = arith.divui %{{.*}}, %[[TWO]] : index
+// CHECK: %[[STREAM:.*]] = arith.remui %{{.*}}, %[[TWO]] : index
+// CHECK: %[[LENGTH:.*]] = arith.constant 32 : index
+// CHECK: %[[FIRST:.*]] = arith.muli %[[STREAM]], %[[LENGTH]] : index
+// CHECK: arith.addi %[[FIRST]], %[[WITHIN]] : index
 // CHECK: memref.store %{{.*}}, %[[PACKED]]
 // CHECK: moert.team_barrier
 // CHECK-NEXT: return

@@ -267,3 +267,8 @@ func.func @part_of_more_than_all(%x: tensor<?x64xf32>, %w: tensor<2x64x64xf32>, 
   %y = moe.grouped_matmul %x, %w rows(%n) offsets(%o) {moe.part = array<i64: 4, 2>} : (tensor<?x64xf32>, tensor<2x64x64xf32>, index, tensor<3xi32>) -> tensor<?x64xf32>
   return %y : tensor<?x64xf32>
 }
+
+// -----
+
+// expected-error @below {{panels have depth 6 for 2 streams of 2 values a step, but a multiple of 4 is expected}}
+"builtin.module"() {a = #moe.panels<groups = 1, parts = 1, columns = 16, depth = 6, width = 16, interleave = 2, streams = 2>} : () -> ()

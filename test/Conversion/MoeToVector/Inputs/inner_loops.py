@@ -34,17 +34,18 @@ def main():
                 for loop in products:
                     stack = [l.strip() for l in loop if "%rsp" in l or (frame and "%rbp" in l)]
                     assert not stack, f"{name}: its inner loop touches the stack: {stack[0]}"
+                    streams = int((re.search(r"_from(\d)", name) or [0, 1])[1])
                     rows, width = map(int, re.search(r"_(\d+)x(\d+)", name).groups())
                     lanes = 16 if width == 32 else 8
                     count = sum("vfmadd" in l or "vdpbf16" in l for l in loop)
-                    assert count % (rows * width // lanes) == 0, f"{name}: {count} products in a step of {rows} rows"
+                    assert count % (streams * rows * width // lanes) == 0, f"{name}: {count} products in a round of {rows} rows"
                     cache = few if rows < 6 else "prefetcht1"  # few rows wait for memory, many compute
                     lines = sum(cache in l for l in loop)
                     assert lines == sum("prefetch" in l for l in loop), f"{name}: asks for lines otherwise than by {cache}"
                     assert not any(re.match(r"\s+v?mov\w* +\S+, *[^%]", l) for l in loop), f"{name}: stores in its inner loop"
                     if "_wide_" in name:
                         assert sum("vpmovzxwd" in l for l in body) and not any("vpmovzxwd" in l for l in loop), f"{name}: widens rows in its inner loop"
-                        assert sum("vbroadcastss" in l for l in loop) == 2 * rows, f"{name}: does not broadcast each value once"
+                        assert sum("vbroadcastss" in l for l in loop) == 2 * rows * streams, f"{name}: does not broadcast each value once"
                     ahead = int(re.search(r"_ahead(\d)", name).group(1))
                     assert lines and lines % ahead == 0, f"{name}: {lines} lines ahead in a step"
                 found += 1
