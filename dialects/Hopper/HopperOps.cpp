@@ -171,14 +171,21 @@ LogicalResult MmaOp::verify() {
   if (first < 0 || first > INT32_MAX || first % 8) // (C3)
     return emitOpError() << "begins at row " << first
                          << " of rhs, expected a multiple of 8";
-  if (lhs.getRows() < acc.getRows() ||
-      rhs.getRows() < first + acc.getColumns()) // (C2)
+  int64_t columns = getColumns().value_or(acc.getColumns());
+  if (columns < 8 || columns % 8 || columns > acc.getColumns()) // (C5)
+    return emitOpError() << "sums " << columns << " columns of " << acc
+                         << ", expected a multiple of 8 up to all of them";
+  if (lhs.getRows() < acc.getRows() || rhs.getRows() < first + columns) // (C2)
     return emitOpError() << "needs " << acc.getRows() << " rows of lhs and "
-                         << first + acc.getColumns()
-                         << " of rhs, but they have " << lhs.getRows()
-                         << " and " << rhs.getRows();
-  if (getUnless() && !getAcc()) // (C4)
-    return emitOpError() << "drops accumulators that it does not have";
+                         << first + columns << " of rhs, but they have "
+                         << lhs.getRows() << " and " << rhs.getRows();
+  int64_t steps = lhs.getRowBytes() / 32, group = getGroup().value_or(steps);
+  if (group < 1 || group > steps || steps % group) // (C6)
+    return emitOpError() << "has " << group << " of " << steps
+                         << " steps in a group, expected a divisor";
+  if ((getUnless() || getColumns()) && !getAcc()) // (C4)
+    return emitOpError() << (getUnless() ? "drops" : "keeps")
+                         << " accumulators that it does not have";
   return success();
 }
 
@@ -190,13 +197,19 @@ LogicalResult MmaThrottleOp::verify() {
 }
 
 LogicalResult MmaWaitOp::verify() {
-  AccumulatorType acc = getAcc().getType();
-  FragmentType fragment = getFragment().getType();
-  if (acc.getRows() == fragment.getRows() &&
-      acc.getColumns() == fragment.getColumns()) // (C1)
-    return success();
-  return emitOpError() << "gives " << fragment << " out of " << acc
-                       << ", expected the same shape";
+  if (getAcc().size() != getFragment().size())
+    return emitOpError() << "gives " << getFragment().size()
+                         << " fragments out of " << getAcc().size()
+                         << " accumulators, expected as many";
+  for (auto [from, to] : llvm::zip_equal(getAcc(), getFragment())) {
+    auto acc = cast<AccumulatorType>(from.getType());
+    auto fragment = cast<FragmentType>(to.getType());
+    if (acc.getRows() != fragment.getRows() ||
+        acc.getColumns() != fragment.getColumns()) // (C1)
+      return emitOpError() << "gives " << fragment << " out of " << acc
+                           << ", expected the same shape";
+  }
+  return success();
 }
 
 LogicalResult MmaResumeOp::verify() {

@@ -52,11 +52,15 @@ def Hopper_MmaOp : Hopper_RingOp<"mma", [AttrSizedOperandSegments,
     without `into`, acc counts as zero.  Asynchronous: issues one wgmma group.  With
     `first` the rows of rhs count from that one on.  With `zero unless`, acc counts as zero
     where that is false: then the result takes the registers of acc, so that what reads
-    their values comes before.
+    their values comes before.  With `columns` only the first ones, so many, are summed; the
+    others keep what they hold.  A row of the tiles is a few steps of wgmma, of 32 bytes
+    each: with `step` the product has `group` of them, and that is the number of the group.
 
     **Constraints**: (C1) both tiles exist and have the same columns and element type;
     (C2) lhs has at least as many rows as the accumulator, rhs from `first` on at least
-    as many as it has columns; (C3) `first` is a multiple of 8; (C4) `zero unless` only with `into`.
+    as many as are summed; (C3) `first` is a multiple of 8; (C4) `zero unless` and `columns`
+    only with `into`; (C5) `columns` is a multiple of 8, at most those of the accumulator;
+    (C6) `group` divides the steps of a row.
 
     ```mlir
     %next = hopper.mma %ring[%position] lhs 0 from %row rhs 1 into %acc
@@ -65,11 +69,12 @@ def Hopper_MmaOp : Hopper_RingOp<"mma", [AttrSizedOperandSegments,
   }];
   let arguments = (ins Hopper_RingType:$ring, I32:$position, I64Attr:$lhs, I32:$row,
                        I64Attr:$rhs, Optional<Hopper_AccumulatorType>:$acc, Optional<I1>:$unless,
-                       DefaultValuedAttr<I64Attr, "0">:$first);
+                       Optional<I32>:$step, DefaultValuedAttr<I64Attr, "0">:$first,
+                       OptionalAttr<I64Attr>:$columns, OptionalAttr<I64Attr>:$group);
   let results = (outs Hopper_AccumulatorType:$result);
   let assemblyFormat = [{
-    $ring `[` $position `]` `lhs` $lhs `from` $row `rhs` $rhs (`first` $first^)? (`into` $acc^)? (`zero` `unless` $unless^)?
-    attr-dict
+    $ring `[` $position `]` `lhs` $lhs `from` $row `rhs` $rhs (`first` $first^)? (`columns` $columns^)? (`step` $step^ `group` $group)?
+    (`into` $acc^)? (`zero` `unless` $unless^)? attr-dict
     `:` qualified(type($ring)) `->` qualified(type($result))
   }];
   let hasVerifier = 1;
@@ -94,16 +99,17 @@ def Hopper_MmaThrottleOp : Hopper_Op<"mma_throttle"> {
 def Hopper_MmaWaitOp : Hopper_Op<"mma_wait"> {
   let summary = "waits for all wgmma groups and gives the accumulators out";
   let description = [{
-    The only way from accumulators to values: no read can move above the wait.
+    The only way from accumulators to values: no read can move above the wait.  Those of
+    one loop are given out together: ptxas takes a second wait for a beginning of products.
 
-    **Constraints**: (C1) fragment and accumulator have the same shape.
+    **Constraints**: (C1) each fragment has its accumulators' shape.
 
     ```mlir
     %values = hopper.mma_wait %acc : !hopper.acc<64x256> -> !hopper.fragment<64x256>
     ```
   }];
-  let arguments = (ins Hopper_AccumulatorType:$acc);
-  let results = (outs Hopper_FragmentType:$fragment);
+  let arguments = (ins Variadic<Hopper_AccumulatorType>:$acc);
+  let results = (outs Variadic<Hopper_FragmentType>:$fragment);
   let assemblyFormat = "$acc attr-dict `:` qualified(type($acc)) `->` qualified(type($fragment))";
   let hasVerifier = 1;
 }

@@ -44,6 +44,8 @@ DictionaryAttr TileChoice::spell(MLIRContext *context) const {
 
 /// How far away from a measurement its choice still holds, at most.
 static constexpr double reach = 4;
+/// Tables round rows: what is apart by that alone leaves no gap.
+static constexpr double rounding = 1.01;
 
 std::optional<TileChoice> TileEntry::find(double rows) const {
   if (rows > 0)
@@ -63,8 +65,9 @@ std::vector<TileBucket> TileEntry::getBuckets() const {
       break;
     }
     double next = choices[i + 1].rows, middle = std::sqrt(choice.rows * next);
-    buckets.push_back({std::min(middle, choice.rows * reach), choice});
-    if (middle > choice.rows * reach)
+    bool meets = middle <= choice.rows * reach * rounding;
+    buckets.push_back({meets ? middle : choice.rows * reach, choice});
+    if (!meets)
       buckets.push_back({next / reach, std::nullopt});
   }
   buckets.push_back({0, std::nullopt});

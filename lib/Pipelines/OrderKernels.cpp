@@ -1,7 +1,7 @@
 // Kernels are compiled side by side, each by one thread: who takes longest must
 // begin first, or threads wait for it at the end. Most of the time is ptxas',
-// and of that products of many accumulators, with a body for each number of
-// tokens, take by far the most.
+// and of that products of many accumulators, one for each number of tokens,
+// take by far the most.
 #include "dialects/Hopper/HopperDialect.h"
 #include "moe/Pipelines/DeviceKernels.h"
 
@@ -34,7 +34,8 @@ static int64_t estimateWork(gpu::GPUModuleOp kernels) {
   kernels.walk([&](Operation *op) {
     ++work;
     if (auto product = dyn_cast<hopper::MmaOp>(op))
-      work += product.getResult().getType().getColumns();
+      work += product.getColumns().value_or(
+          product.getResult().getType().getColumns());
   });
   return work;
 }

@@ -101,14 +101,21 @@ struct MmaPattern : OpConversionPattern<MmaOp> {
     Value rhs = start(op.getRhs());
     if (op.getFirst())
       rhs = b.add(rhs, op.getFirst() * (128 / 16));
-    FragmentLayout layout(op.getResult().getType().getRows(),
-                          op.getResult().getType().getColumns());
-    unsigned count = layout.getRegisters();
-    SmallVector<Value> operands(adaptor.getAcc());
+    AccumulatorType type = op.getResult().getType();
+    int64_t columns = op.getColumns().value_or(type.getColumns());
+    unsigned count = FragmentLayout(type.getRows(), columns).getRegisters();
+    ValueRange acc = adaptor.getAcc();
+    SmallVector<Value> operands(op.getAcc() ? acc.take_front(count) : acc);
     std::string scale = op.getAcc() ? "1" : "0";
     if (!op.getAcc())
       operands.assign(count, LLVM::UndefOp::create(b, b.getF32Type()));
     int64_t steps = lhsTile.getRowBytes() / 32;
+    if (op.getStep()) {
+      steps = *op.getGroup();
+      Value first = b.mul(adaptor.getStep().front(), 2 * steps);
+      lhs = b.add(lhs, first);
+      rhs = b.add(rhs, first);
+    }
     for (int64_t step = 0; step < steps; ++step) {
       operands.push_back(getDescriptor(b, b.add(lhs, 2 * step)));
       operands.push_back(getDescriptor(b, b.add(rhs, 2 * step)));
@@ -123,12 +130,14 @@ struct MmaPattern : OpConversionPattern<MmaOp> {
       constraints += ",r";
     }
     NVVM::WgmmaFenceAlignedOp::create(b);
-    SmallVector<Value> sums = redefine(
-        b, count, operands,
-        getProducts(count, steps, scale, op.getResult().getType().getColumns(),
-                    lhsTile.getElementType().isBF16()),
-        constraints);
+    SmallVector<Value> sums =
+        redefine(b, count, operands,
+                 getProducts(count, steps, scale, columns,
+                             lhsTile.getElementType().isBF16()),
+                 constraints);
     NVVM::WgmmaGroupSyncAlignedOp::create(b);
+    if (op.getColumns())
+      llvm::append_range(sums, acc.drop_front(count));
     rewriter.replaceOpWithMultiple(op, {sums});
     return success();
   }
@@ -149,10 +158,18 @@ struct MmaWaitPattern : OpConversionPattern<MmaWaitOp> {
   matchAndRewrite(MmaWaitOp op, OneToNOpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
     DeviceBuilder b(op.getLoc(), rewriter);
-    ValueRange acc = adaptor.getAcc();
-    rewriter.replaceOpWithMultiple(
-        op, {redefine(b, acc.size(), acc, "wgmma.wait_group.sync.aligned 0;",
-                      redefineRegisters(acc.size()))});
+    SmallVector<Value> all;
+    for (ValueRange acc : adaptor.getAcc())
+      llvm::append_range(all, acc);
+    all = redefine(b, all.size(), all, "wgmma.wait_group.sync.aligned 0;",
+                   redefineRegisters(all.size()));
+    SmallVector<ValueRange> fragments;
+    ValueRange rest = all;
+    for (ValueRange acc : adaptor.getAcc()) {
+      fragments.push_back(rest.take_front(acc.size()));
+      rest = rest.drop_front(acc.size());
+    }
+    rewriter.replaceOpWithMultiple(op, fragments);
     return success();
   }
 };

@@ -516,10 +516,16 @@ LogicalResult Conversion::run() {
       failed(readWeights()) || failed(readTarget()))
     return failure();
   // Of rows that are a bound, not all have an index.
-  bool canMove = index && !op->hasAttr("moe.part") &&
-                 succeeded(boundInTokens(op.getRows(), function.getShares()));
+  bool isBound = op->hasAttr("moe.part");
+  FailureOr<TokenBytes> most =
+      boundInTokens(op.getRows(), function.getShares());
+  bool canMove = index && !isBound && succeeded(most);
+  // A token has all of its rows or none.
+  int64_t leastRows = spec.gatherDivisor;
+  if (!isBound && succeeded(most) && !most->perShare && !most->constant)
+    leastRows = std::max(leastRows, most->perToken);
   SmallVector<Bucket> buckets =
-      function.tiles().choose(op.getLoc(), spec, canMove);
+      function.tiles().choose(op.getLoc(), spec, canMove, leastRows);
   std::vector<TileCandidate> candidates;
   if (function.hasVariants())
     candidates = Tiles::listCandidates(op.getLoc(), spec, canMove);

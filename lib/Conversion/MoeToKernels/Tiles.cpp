@@ -80,13 +80,18 @@ static bool isSame(const Bucket &a, const Bucket &b) {
   return a.spec == b.spec && a.moves == b.moves && a.early == b.early;
 }
 
-/// Puts the rules where nothing was measured.
+/// Puts the rules where nothing was measured.  Behind the last measurement it
+/// holds where the rules no longer change: what is best for many rows depends
+/// on the matrix more than on how many they are.
 static std::vector<TileBucket> fillGaps(ArrayRef<TileBucket> measured,
                                         ArrayRef<TileBucket> rules) {
   std::vector<TileBucket> all;
   double from = 0;
-  for (const TileBucket &bucket : measured) {
+  double settled = rules.size() > 1 ? rules.end()[-2].mostRows : 0;
+  for (TileBucket bucket : measured) {
     double to = bucket.mostRows ? bucket.mostRows : INFINITY;
+    if (!bucket.mostRows && from >= settled && !all.empty())
+      bucket.choice = all.back().choice;
     if (bucket.choice)
       all.push_back(bucket);
     for (const TileBucket &rule : rules) {
@@ -120,13 +125,13 @@ std::vector<TileBucket> Tiles::plan(Location loc,
 }
 
 SmallVector<Bucket> Tiles::choose(Location loc, const GroupedMatmulSpec &spec,
-                                  bool canMove) {
+                                  bool canMove, int64_t leastRows) {
   SmallVector<Bucket> buckets;
   for (const TileBucket &part : plan(loc, spec)) {
     Bucket bucket = makeBucket(spec, *part.choice, canMove);
     double most = std::floor(part.mostRows * spec.experts);
-    if (part.mostRows && most < spec.gatherDivisor)
-      continue; // less than a token's rows
+    if (part.mostRows && most < leastRows)
+      continue;
     bucket.mostRows = static_cast<int64_t>(most);
     bucket.early = part.choice->rows * spec.experts <= mostEarlyRows;
     if (!buckets.empty() && isSame(buckets.back(), bucket))

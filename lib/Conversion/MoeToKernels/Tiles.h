@@ -40,10 +40,12 @@ public:
   explicit Tiles(const TileTable &table) : table(table) {}
 
   /// The variants of `spec` in ascending order of rows; the last has no end.
-  /// `canMove` says whether rows that are gathered may be moved first. A remark
-  /// at `loc` says, once for each matrix, that it was not measured.
+  /// `canMove` says whether rows that are gathered may be moved first, and
+  /// `leastRows` how many there are where there is any. A remark at `loc` says,
+  /// once for each matrix, that it was not measured.
   llvm::SmallVector<Bucket> choose(mlir::Location loc,
-                                   const GroupedMatmulSpec &spec, bool canMove);
+                                   const GroupedMatmulSpec &spec, bool canMove,
+                                   int64_t leastRows);
 
   /// Tiles worth timing for `spec`, each with what a table says of it. All are
   /// right; which is fastest depends on the device, the rows and the sizes.

@@ -45,6 +45,22 @@ func.func @accumulators_in_a_loop(%ring: !ring, %acc: !hopper.acc<64x16>, %n: i3
 
 // -----
 
+// A group of two steps, which the step's number tells, of half of the columns: registers of the others pass by. Two sums are given out by one wait.
+!ring = !hopper.ring<4, <128x64xbf16>, <16x64xbf16>>
+
+// CHECK-LABEL: func.func @some_columns_and_steps
+func.func @some_columns_and_steps(%ring: !ring, %i: i32, %row: i32, %step: i32, %acc: !hopper.acc<64x16>, %other: !hopper.acc<64x16>)
+    -> (!hopper.fragment<64x16>, !hopper.fragment<64x16>) {
+  // CHECK: llvm.inline_asm has_side_effects "{{.*}}wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {$0, $1, $2, $3}, $8, $9, first, 1, 1, 0, 0;\0A
+  // CHECK-SAME: wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {$0, $1, $2, $3}, $10, $11, more, 1, 1, 0, 0;\0A}", "=f,=f,=f,=f,0,1,2,3,l,l,l,l"
+  %sum = hopper.mma %ring[%i] lhs 0 from %row rhs 1 columns 8 step %step group 2 into %acc : !ring -> !hopper.acc<64x16>
+  // CHECK: llvm.inline_asm has_side_effects "wgmma.wait_group.sync.aligned 0;", "=f,=f,=f,=f,=f,=f,=f,=f,=f,=f,=f,=f,=f,=f,=f,=f,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15" %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}},
+  %x, %y = hopper.mma_wait %sum, %other : !hopper.acc<64x16>, !hopper.acc<64x16> -> !hopper.fragment<64x16>, !hopper.fragment<64x16>
+  return %x, %y : !hopper.fragment<64x16>, !hopper.fragment<64x16>
+}
+
+// -----
+
 // Register 4 c + 2 h + p holds row 16 warp + 8 h + lane / 4, column 8 c + 2 (lane % 4) + p; pairing
 // columns joins registers i and i + 4.
 // CHECK-LABEL: func.func @columns_eight_apart_are_in_one_thread

@@ -3,6 +3,7 @@
 // RUN: split-file %s %t
 // RUN: moe-opt %t/layer.mlir --convert-moe-to-kernels=kernel-table=%t/table.json --canonicalize 2> %t/remarks | FileCheck %s
 // RUN: FileCheck %s --check-prefix=REMARK --input-file=%t/remarks
+// RUN: moe-opt %t/layer.mlir --convert-moe-to-kernels=kernel-table=%t/last.json --canonicalize 2>/dev/null | FileCheck %s --check-prefix=LAST
 // RUN: not moe-opt %t/layer.mlir --convert-moe-to-kernels=kernel-table=%t/none.json 2>&1 | FileCheck %s --check-prefix=NONE
 // RUN: not moe-opt %t/layer.mlir --convert-moe-to-kernels=kernel-table=%t/bad.json 2>&1 | FileCheck %s --check-prefix=BAD
 // RUN: not moe-opt %t/layer.mlir --convert-moe-to-kernels=kernel-table=%t/tile.json 2>&1 | FileCheck %s --check-prefix=TILE
@@ -34,6 +35,15 @@
 // CHECK: moert.launch 4 {{.*}} (%arg0,
 // CHECK: func.func @layer_bind
 // CHECK: moert.tensor_map {{.*}} columns 64 pitch 64 box[128, 64] blocked
+
+// Numbers of rows that were rounded leave no gap between two measurements, and where the rules would choose one tile for any more rows the last measurement holds.
+// LAST: name = "matmul_e2_n128_k64_32x128_swap_blocked_gather_swiglu"
+// LAST-SAME: name = "matmul_e2_n128_k64_16x128_swap_blocked_swiglu"
+// LAST-SAME: name = "matmul_e2_n128_k64_128x64_blocked_gather_swiglu"
+// LAST-NOT: name = "matmul_e2_n128_k64_
+// LAST: func.func @layer(
+// LAST: arith.cmpi ule, %{{.*}}, %c1 : index
+// LAST: arith.cmpi ule, %{{.*}}, %c16 : index
 
 // Tickets are counted in words of their own, behind the planned arena, that are zero before the first run.
 // TICKETS: name = "zero_words"
@@ -71,6 +81,9 @@ moert.interface @layer on @ranks layer 0 experts 2 top_k 1 slots [0, 1]
 //--- table.json
 {"device": "a test", "matrices": [{"k": 64, "n": 128, "paired": true, "tiles": [
   {"rows": 4, "tokens": 16, "weights": 128, "swap": true}, {"rows": 16, "tokens": 128, "weights": 64, "gather": true}]}]}
+//--- last.json
+{"device": "a test", "matrices": [{"k": 64, "n": 128, "paired": true, "tiles": [
+  {"rows": 2.031, "tokens": 16, "weights": 128, "swap": true}, {"rows": 32.5, "tokens": 128, "weights": 64, "gather": true}]}]}
 //--- bad.json
 {"matrices": [{"k": 64, "n": 128, "paired": true, "tiles": [{"rows": 4}]}]}
 //--- tickets.json

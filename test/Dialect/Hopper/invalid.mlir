@@ -355,6 +355,41 @@ func.func @unknown_accumulators(%ring: !hopper.ring<3, <128x64xbf16>, <256x64xbf
 
 // -----
 
+func.func @keeps_columns_of_nothing(%ring: !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>, %i: i32) {
+  // expected-error @+1 {{keeps accumulators that it does not have}}
+  %acc = hopper.mma %ring[%i] lhs 0 from %i rhs 1 columns 64
+      : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>> -> !hopper.acc<64x256>
+  return
+}
+
+// -----
+
+func.func @more_columns_than_accumulators(%ring: !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>, %i: i32, %acc: !hopper.acc<64x64>) {
+  // expected-error @+1 {{sums 72 columns of '!hopper.acc<64x64>', expected a multiple of 8 up to all of them}}
+  %next = hopper.mma %ring[%i] lhs 0 from %i rhs 1 columns 72 into %acc
+      : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>> -> !hopper.acc<64x64>
+  return
+}
+
+// -----
+
+func.func @steps_that_do_not_fill_a_row(%ring: !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>, %i: i32) {
+  // expected-error @+1 {{has 3 of 4 steps in a group, expected a divisor}}
+  %acc = hopper.mma %ring[%i] lhs 0 from %i rhs 1 step %i group 3
+      : !hopper.ring<3, <128x64xbf16>, <256x64xbf16>> -> !hopper.acc<64x256>
+  return
+}
+
+// -----
+
+func.func @one_fragment_of_two(%acc: !hopper.acc<64x256>) {
+  // expected-error @+1 {{gives 1 fragments out of 2 accumulators, expected as many}}
+  %values = hopper.mma_wait %acc, %acc : !hopper.acc<64x256>, !hopper.acc<64x256> -> !hopper.fragment<64x256>
+  return
+}
+
+// -----
+
 func.func @half_behind_the_end(%ring: !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>, %i: i32) {
   // expected-error @+1 {{needs 64 rows of lhs and 320 of rhs, but they have 128 and 256}}
   %acc = hopper.mma %ring[%i] lhs 0 from %i rhs 1 first 192

@@ -154,12 +154,15 @@ func.func @quantized_operands(%ring: !hopper.ring<3, <128x128xf8E4M3FN>, <256x12
   // CHECK: %[[ACC:.*]] = hopper.mma %{{.*}} lhs 0 from %{{.*}} rhs 1 first 128 into %[[OLD]] zero unless %{{.*}} : {{.*}} -> !hopper.acc<64x128>
   %acc = hopper.mma %ring[%i] lhs 0 from %i rhs 1 first 128 into %old zero unless %keep
       : !hopper.ring<3, <128x128xf8E4M3FN>, <256x128xf8E4M3FN>> -> !hopper.acc<64x128>
-  // CHECK: %[[X:.*]] = hopper.mma_wait %[[ACC]] :
-  %x = hopper.mma_wait %acc : !hopper.acc<64x128> -> !hopper.fragment<64x128>
+  // CHECK: %[[PART:.*]] = hopper.mma %{{.*}} lhs 0 from %{{.*}} rhs 1 columns 96 step %{{.*}} group 2 into %[[ACC]] : {{.*}} -> !hopper.acc<64x128>
+  %part = hopper.mma %ring[%i] lhs 0 from %i rhs 1 columns 96 step %i group 2 into %acc
+      : !hopper.ring<3, <128x128xf8E4M3FN>, <256x128xf8E4M3FN>> -> !hopper.acc<64x128>
+  // CHECK: %[[X:.*]]:2 = hopper.mma_wait %[[PART]], %[[OLD]] : !hopper.acc<64x128>, !hopper.acc<64x128> -> !hopper.fragment<64x128>, !hopper.fragment<64x128>
+  %x, %z = hopper.mma_wait %part, %old : !hopper.acc<64x128>, !hopper.acc<64x128> -> !hopper.fragment<64x128>, !hopper.fragment<64x128>
   %tokens = hopper.load_slice %map[%i] below %i : !hopper.slice<rows, 64x128>
   // CHECK: %[[UNIT:.*]] = hopper.scale_slice %{{.*}} by %{{.*}} : !hopper.slice<rows, 64x128>
   %unit = hopper.scale_slice %tokens by %w : !hopper.slice<rows, 64x128>
-  // CHECK: %[[SUM:.*]] = hopper.promote %[[X]] by %[[UNIT]], %[[UNIT]] alternate columns into %[[ZERO]]
+  // CHECK: %[[SUM:.*]] = hopper.promote %[[X]]#0 by %[[UNIT]], %[[UNIT]] alternate columns into %[[ZERO]]
   %sum = hopper.promote %x by %unit, %unit alternate columns into %zero
       : !hopper.fragment<64x128>, !hopper.slice<rows, 64x128>, !hopper.slice<rows, 64x128> into !hopper.fragment<64x128>
   // CHECK: %[[NEXT:.*]] = hopper.rescale %[[SUM]] from %[[UNIT]] to %[[UNIT]] :
