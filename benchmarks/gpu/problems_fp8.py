@@ -22,6 +22,11 @@ def quantize_rows(x):
     return codes.contiguous(), scales.t().contiguous()
 
 
+def quantize_grid(rows, columns):
+    """CTAs of the kernel that does it: 256 threads with four chunks of eight columns each."""
+    return -(-rows * 16 * -(-columns // 128) // 1024)
+
+
 def dequantize_rows(codes, scales):
     wide = scales.t().repeat_interleave(128, 1)[:, :codes.shape[1]]
     return codes.float() * wide
@@ -105,8 +110,13 @@ class ScaledProblem:
         if blocked not in self.packed:
             self.packed[blocked] = pack_weights(self.codes, blocked)
         quantized = settings.get("quantize") == "1"
-        return {"x": as_pairs(self.x), "w": self.packed[blocked], "y": as_pairs(y) if quantized else y, "offsets": self.offsets,
-                "x_scale": self.x_scale, "w_scale": self.w_scale, "y_scale": y_scale, "scale_rows": self.scale_rows,
+        x, x_scale = self.x, self.x_scale
+        if settings.get("gather") == "1":  # rows in the order of the experts stand in another one
+            x, x_scale = torch.empty_like(x), x_scale.clone()
+            x.view(torch.int8)[self.places.long()] = self.x.view(torch.int8)
+            x_scale[:, self.places.long()] = self.x_scale[:, :len(x)]
+        return {"x": as_pairs(x), "index": self.places, "w": self.packed[blocked], "y": as_pairs(y) if quantized else y, "offsets": self.offsets,
+                "x_scale": x_scale, "w_scale": self.w_scale, "y_scale": y_scale, "scale_rows": self.scale_rows,
                 "places": self.places, "factors": self.factors}
 
     def in_order(self, settings, y):

@@ -8,6 +8,7 @@ include "dialects/Hopper/HopperRingOps.td"
 include "dialects/Hopper/HopperTileOps.td"
 include "dialects/Hopper/HopperPieceOps.td"
 include "dialects/Hopper/HopperPlaceOps.td"
+include "dialects/Hopper/HopperFactorOps.td"
 include "dialects/Hopper/HopperSplitOps.td"
 
 #endif

@@ -425,12 +425,33 @@ LogicalResult SendStagingOp::verify() {
   return verifySent(*this, getStaging().getType(), getBoxes()); // (C1)
 }
 
-LogicalResult PlacesOp::verify() {
-  int64_t offset = getOffset();
-  if (offset >= 0 && offset <= INT32_MAX && offset % 16 == 0) // (C1)
+/// Of words that are read in fours.
+static LogicalResult verifyWords(Operation *op, int64_t offset) {
+  if (offset >= 0 && offset <= INT32_MAX && offset % 16 == 0)
     return success();
-  return emitOpError() << "starts at byte " << offset
-                       << ", expected a multiple of 16 below 2147483648";
+  return op->emitOpError() << "starts at byte " << offset
+                           << ", expected a multiple of 16 below 2147483648";
+}
+
+LogicalResult PlacesOp::verify() {
+  return verifyWords(*this, getOffset()); // (C1)
+}
+
+LogicalResult FactorsOp::verify() {
+  return verifyWords(*this, getOffset()); // (C1)
+}
+
+LogicalResult ApplyFactorsOp::verify() {
+  size_t weights = getWeights().size();
+  if (weights < 1 || weights > 2) // (C1)
+    return emitOpError() << "has " << weights
+                         << " factors of weights, expected 1, or 2 in turn";
+  int64_t columns = getFragment().getType().getColumns();
+  int64_t known = getFactors().getType().getColumns();
+  if (columns > known) // (C2)
+    return emitOpError() << "multiplies " << columns
+                         << " columns by factors of " << known;
+  return success();
 }
 
 /// Along the rows of a box, whose rows `places` names, to an output of rows of

@@ -163,6 +163,14 @@ static LogicalResult verifyColumns(function_ref<InFlightDiagnostic()> emitError,
                      << " columns, expected a multiple of 8 up to 256";
 }
 
+LogicalResult FactorsType::verify(function_ref<InFlightDiagnostic()> emitError,
+                                  int64_t stages, int64_t columns) {
+  if (stages < 1 || stages > INT16_MAX) // (C1)
+    return emitError() << "factors of " << stages
+                       << " stages, expected 1 to 32767";
+  return verifyColumns(emitError, "a stage of factors", columns); // (C2)
+}
+
 LogicalResult
 AccumulatorType::verify(function_ref<InFlightDiagnostic()> emitError,
                         int64_t rows, int64_t columns) {

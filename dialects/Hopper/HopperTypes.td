@@ -95,6 +95,28 @@ def Hopper_PlacesType : Hopper_Type<"Places", "places"> {
   }];
 }
 
+def Hopper_FactorsType : Hopper_Type<"Factors", "factors"> {
+  let summary = "what the sums of each stage of a ring are to be multiplied by";
+  let description = [{
+    Shared memory: for each stage an f32 per column of a product, then two of weights and
+    two words of padding.
+
+    **Constraints**: (C1) 1 to 32767 stages; (C2) columns are a multiple of 8, at most
+    256.
+
+    Example: `!hopper.factors<3, 160>`.
+  }];
+  let parameters = (ins "int64_t":$stages, "int64_t":$columns);
+  let assemblyFormat = "`<` $stages `,` $columns `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Bytes of one stage.
+    int64_t getStageBytes() const { return 4 * (getColumns() + 4); }
+    /// Bytes of all stages.
+    int64_t getBytes() const { return getStages() * getStageBytes(); }
+  }];
+}
+
 def Hopper_AccumulatorType : Hopper_ShapedType<"Accumulator", "acc"> {
   let summary = "f32 accumulators of one warpgroup that wgmma may still be writing";
   let description = [{

@@ -3,6 +3,7 @@
 #include "moe/Codegen/ScalarMath.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
 using namespace mlir;
 using namespace moe;
@@ -39,6 +40,38 @@ Value chunk::at(DeviceBuilder &b, Value base, Value row, int64_t columns,
   Value wide = arith::ExtUIOp::create(b, b.getI64Type(), row);
   Value offset = arith::MulIOp::create(b, wide, b.i64(2 * columns));
   return b.atByte(b.atByte(base, offset), b.shl(chunk, 4));
+}
+
+/// Bits of the largest magnitude among two-byte floats in words, as those of an
+/// f32: the order of bf16 without signs is that of integers.
+static Value largestMagnitude(DeviceBuilder &b, Value words) {
+  Value most = b.i32(0);
+  for (int64_t i = 0; i < 4; ++i) {
+    Value word = LLVM::ExtractElementOp::create(b, words, b.i32(i));
+    most = b.max(most, b.bitAnd(word, 0x7FFF0000));
+    most = b.max(most, b.bitAnd(b.shl(word, 16), 0x7FFF0000));
+  }
+  for (int64_t distance : {1, 2, 4, 8})
+    most = b.max(most, NVVM::ShflOp::create(b, b.getI32Type(), b.i32(-1), most,
+                                            b.i32(distance), b.i32(31),
+                                            NVVM::ShflKind::bfly, UnitAttr()));
+  return most;
+}
+
+chunk::Quantized chunk::quantize(DeviceBuilder &b, Value words) {
+  QuantizedScale scale = createQuantizedScale(b, largestMagnitude(b, words));
+  SmallVector<Value> floats = toFloats(b, words);
+  Value codes = LLVM::UndefOp::create(b, VectorType::get(2, b.getI32Type()));
+  auto pair = [&](int64_t first) {
+    return createE4M3Pair(
+        b, arith::MulFOp::create(b, floats[first], scale.inverse),
+        arith::MulFOp::create(b, floats[first + 1], scale.inverse));
+  };
+  for (int64_t i = 0; i < 2; ++i) {
+    Value word = b.bitOr(pair(4 * i), b.shl(pair(4 * i + 2), 16));
+    codes = LLVM::InsertElementOp::create(b, codes, word, b.i32(i));
+  }
+  return {codes, scale.value};
 }
 
 Value chunk::loadFloat(DeviceBuilder &b, Value address, bool isF32) {

@@ -19,6 +19,13 @@ mlir::Value fromFloats(DeviceBuilder &b, llvm::ArrayRef<mlir::Value> floats);
 mlir::Value at(DeviceBuilder &b, mlir::Value base, mlir::Value row,
                int64_t columns, mlir::Value chunk);
 
+/// A chunk in e4m3, two words, and the scale that its 128 columns share:
+/// sixteen neighbours, all of them here, find it together.
+struct Quantized {
+  mlir::Value codes, scale;
+};
+Quantized quantize(DeviceBuilder &b, mlir::Value words);
+
 /// One bf16 or f32 element as f32, and back.
 mlir::Value loadFloat(DeviceBuilder &b, mlir::Value address, bool isF32);
 void storeFloat(DeviceBuilder &b, mlir::Value value, mlir::Value address,

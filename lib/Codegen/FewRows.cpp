@@ -58,9 +58,11 @@ void FewRowsBuilder::build() {
   Value row = b.shr(lane, 2);
   line = b.rem(row, plan.lines);
   slice = b.div(row, plan.lines);
-  firstColumn = b.add(b.mul(slice, 32), b.mul(quad, 8));
+  int64_t perChunk = 16 / plan.elementBytes;
+  firstColumn = b.add(b.mul(slice, plan.lineElements), b.mul(quad, perChunk));
   copiedLine = plan.blocks == 1 ? line : b.shr(lane, 3);
-  copiedColumn = plan.blocks == 1 ? firstColumn : b.mul(b.bitAnd(lane, 7), 8);
+  copiedColumn =
+      plan.blocks == 1 ? firstColumn : b.mul(b.bitAnd(lane, 7), perChunk);
 
   if (plan.xShared)
     copyTokens();
@@ -255,9 +257,13 @@ void FewRowsBuilder::leave() {
 
 /// All rows of h to shared memory.
 void FewRowsBuilder::copyHidden() {
+  Value pairs = b.mul(tokens, spec.topK);
+  if (spec.fp8)
+    return copyQuantized("hidden_rows", pairs, pairs, spec.inner, plan.hPitch,
+                         plan.hScales, 32 * (spec.warps + 1));
   constexpr int64_t unroll = 4;
   int64_t chunks = spec.inner / 8, threads = 32 * (spec.warps + 1);
-  Value all = b.mul(b.mul(tokens, spec.topK), chunks);
+  Value all = b.mul(pairs, chunks);
   b.loop(
       0, b.ceilDiv(all, unroll * threads), {},
       [&](Value i, ValueRange) -> SmallVector<Value> {

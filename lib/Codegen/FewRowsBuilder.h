@@ -63,6 +63,9 @@ private:
   }
 
   void copyTokens();
+  void copyQuantized(llvm::StringRef name, mlir::Value live, mlir::Value rows,
+                     int64_t columns, int64_t pitch, int64_t scales,
+                     int64_t threads);
   void readRouting();
   void listExperts(mlir::Value slot, mlir::Value inRange, mlir::Value pair);
   void listManyExperts();
@@ -77,6 +80,20 @@ private:
   void leave();
   void copyHidden();
 
+  /// What stands beside the weights of a step for this lane.
+  mlir::Value scalesAt(mlir::Value ringSlot) {
+    return b.atByte(ringAddress(ringSlot),
+                    b.add(b.mul(lane, 8), plan.weightBytes));
+  }
+  /// The block of 128 of K that this lane's rows meet in a step.
+  mlir::Value scaleBlock(mlir::Value flatStep, int64_t blocks) {
+    mlir::Value block =
+        b.add(b.mul(flatStep, plan.block / 128), b.div(slice, 2));
+    return b.min(block, blocks - 1);
+  }
+  void copyScale(llvm::StringRef name, mlir::Value index, mlir::Value to);
+  llvm::SmallVector<mlir::Value> loadUnits(Phase phase, mlir::Value step,
+                                           mlir::Value ringSlot);
   mlir::Value stepsOf(Phase phase) {
     return phase == Up ? b.i32(plan.upSteps) : downSteps;
   }
@@ -103,7 +120,11 @@ private:
   llvm::SmallVector<mlir::Value> loadWeights(mlir::Value ringSlot);
   llvm::SmallVector<mlir::Value> multiply(llvm::SmallVector<mlir::Value> sums,
                                           mlir::Value ringSlot,
-                                          llvm::ArrayRef<mlir::Value> operand);
+                                          llvm::ArrayRef<mlir::Value> operand,
+                                          llvm::ArrayRef<mlir::Value> units);
+  llvm::SmallVector<mlir::Value>
+  multiplyStep(llvm::ArrayRef<mlir::Value> rows,
+               llvm::ArrayRef<mlir::Value> columns, mlir::ValueRange sums);
   /// The units of one phase; returns issue cursor, issue slot, consume slot.
   llvm::SmallVector<mlir::Value> consume(Phase phase, const Share &share,
                                          mlir::ValueRange positions);

@@ -20,9 +20,12 @@ struct FewRowsPlan {
   /// whose rows would give only 64 bytes each.  Then whole lines of 128 bytes
   /// are copied and the lanes of a warp read what others have copied.
   int64_t blocks;
-  int64_t block;     ///< elements of K in a step
-  int64_t stepBytes; ///< 1024 per block
-  int64_t tiles;     ///< of 8 tokens
+  int64_t block;        ///< elements of K in a step
+  int64_t elementBytes; ///< of weights and of what they meet
+  int64_t lineElements; ///< of K in the 64 bytes of a line: four lanes' chunks
+  int64_t weightBytes;  ///< of a step: 1024 per block
+  int64_t stepBytes;    ///< with two scales a lane in fp8
+  int64_t tiles;        ///< of 8 tokens
 
   int64_t maxPairs, maxExperts;
   int64_t upWarps, downWarps; ///< per unit
@@ -34,10 +37,11 @@ struct FewRowsPlan {
   /// Rows of x (first phase) and of h (second phase) stand in shared memory,
   /// one after the other in the same place; else they are read where they are.
   bool xShared, hShared;
-  int64_t xPitch, hPitch; ///< bytes
+  int64_t xPitch, hPitch;             ///< bytes
+  int64_t xScaleBlocks, hScaleBlocks; ///< scales of a row, in fp8
   // Byte offsets in shared memory; the ring is at 0.
   int64_t operand, partials, list, pairOf, slotOf, weights, bits, owned,
-      scalars;
+      scalars, xScales, hScales;
   int64_t sharedBytes;
 };
 

@@ -1,4 +1,5 @@
 // The start of a few-rows kernel: tokens to shared memory, the experts hit.
+#include "Chunk.h"
 #include "FewRowsBuilder.h"
 
 #include "llvm/Support/MathExtras.h"
@@ -7,8 +8,60 @@ using namespace mlir;
 using namespace moe;
 using namespace moe::fewrows;
 
+/// Rows of bf16 to shared memory in e4m3 and their scales, by the first so many
+/// threads; rows from `live` on as zeros.
+void FewRowsBuilder::copyQuantized(StringRef name, Value live, Value rows,
+                                   int64_t columns, int64_t pitch,
+                                   int64_t scales, int64_t threads) {
+  constexpr int64_t unroll = 4;
+  int64_t blocks = llvm::divideCeil(columns, 128), perRow = 16 * blocks;
+  Value all = b.mul(rows, perRow);
+  struct Item {
+    Value row, chunk, exists, words;
+  };
+  b.loop(
+      0, b.ceilDiv(all, unroll * threads), {},
+      [&](Value i, ValueRange) -> SmallVector<Value> {
+        SmallVector<Item> items(unroll);
+        for (auto [j, item] : llvm::enumerate(items)) {
+          Value index =
+              b.add(b.mul(i, unroll * threads), b.add(thread, j * threads));
+          item.row = b.div(index, perRow);
+          item.chunk = b.rem(index, perRow);
+          item.exists =
+              b.both(b.less(index, all), b.less(item.chunk, columns / 8));
+          Value reads = b.both(item.exists, b.less(item.row, live));
+          Value from =
+              rowAddress(name, b.select(reads, item.row, 0), 2 * columns,
+                         b.select(reads, b.mul(item.chunk, 16), 0));
+          item.words = arith::SelectOp::create(b, reads, chunk::load(b, from),
+                                               LLVM::ZeroOp::create(b, words));
+        }
+        for (const Item &item : items) {
+          chunk::Quantized made = chunk::quantize(b, item.words);
+          b.ifThen(item.exists, [&] {
+            Value byte = b.add(b.mul(item.row, pitch), b.mul(item.chunk, 8));
+            b.store(made.codes, b.atByte(shared, b.add(byte, plan.operand)), 8);
+            b.ifThen(b.equal(b.rem(item.chunk, 16), 0), [&] {
+              Value block =
+                  b.add(b.mul(item.row, blocks), b.div(item.chunk, 16));
+              b.store(made.scale, at(scales, block));
+            });
+          });
+        }
+        return {};
+      });
+}
+
 /// Rows past the last token become zero.
 void FewRowsBuilder::copyTokens() {
+  if (spec.fp8) {
+    b.ifThen(b.less(warp, spec.warps), [&] {
+      copyQuantized("x", tokens, b.i32(spec.maxTokens), spec.hidden,
+                    plan.xPitch, plan.xScales, 32 * spec.warps);
+    });
+    return;
+  }
   int64_t chunks = spec.hidden / 8, all = chunks * spec.maxTokens;
   int64_t threads = 32 * spec.warps;
   b.loop(0, llvm::divideCeil(all, threads), {},

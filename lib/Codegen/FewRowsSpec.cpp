@@ -54,8 +54,11 @@ FewRowsPlan moe::planFewRows(const FewRowsSpec &spec) {
   plan.lines = std::min<int64_t>(spec.maxTokens, 8);
   plan.slices = 8 / plan.lines;
   plan.blocks = plan.lines == 8 ? 2 : 1;
-  plan.block = 32 * plan.slices * plan.blocks;
-  plan.stepBytes = 1024 * plan.blocks;
+  plan.elementBytes = spec.fp8 ? 1 : 2;
+  plan.lineElements = 64 / plan.elementBytes;
+  plan.block = plan.lineElements * plan.slices * plan.blocks;
+  plan.weightBytes = 1024 * plan.blocks;
+  plan.stepBytes = plan.weightBytes + (spec.fp8 ? 256 : 0);
   plan.tiles = llvm::divideCeil(spec.maxTokens, 8);
   plan.maxPairs = spec.maxTokens * spec.topK;
   plan.maxExperts = std::min(spec.experts, plan.maxPairs);
@@ -75,15 +78,18 @@ FewRowsPlan moe::planFewRows(const FewRowsSpec &spec) {
   // Rows of several tokens are read side by side: 64 bytes more keep them out
   // of each other's banks.
   int64_t pad = plan.lines > 1 ? 64 : 0;
-  plan.xPitch = 2 * spec.hidden + pad;
-  plan.hPitch = 2 * spec.inner + pad;
+  plan.xPitch = plan.elementBytes * spec.hidden + pad;
+  plan.hPitch = plan.elementBytes * spec.inner + pad;
+  plan.xScaleBlocks = spec.fp8 ? llvm::divideCeil(spec.hidden, 128) : 0;
+  plan.hScaleBlocks = spec.fp8 ? llvm::divideCeil(spec.inner, 128) : 0;
   int64_t xBytes = plan.xPitch * spec.maxTokens;
   int64_t hBytes = plan.hPitch * plan.maxPairs;
   int64_t most = std::max(plan.upWarps, plan.downWarps);
   // Two buffers, each of a sum per warp that hands one over.
   int64_t partialBytes = most > 1 ? 2 * spec.warps * 512 * plan.tiles : 0;
   int64_t words = plan.maxExperts * (1 + spec.maxTokens) + 2 * plan.maxPairs +
-                  32 + spec.shares + 4;
+                  32 + spec.shares + 4 + plan.xScaleBlocks * spec.maxTokens +
+                  plan.hScaleBlocks * plan.maxPairs;
   int64_t stageBytes = plan.stepBytes * spec.warps;
   int64_t wanted = spec.stages ? spec.stages : maxStages / plan.blocks + 1;
   int64_t room =
@@ -108,6 +114,8 @@ FewRowsPlan moe::planFewRows(const FewRowsSpec &spec) {
   plan.bits = take(4 * 32);
   plan.owned = take(4 * spec.shares);
   plan.scalars = take(4 * 4);
+  plan.xScales = take(4 * plan.xScaleBlocks * spec.maxTokens);
+  plan.hScales = take(4 * plan.hScaleBlocks * plan.maxPairs);
   plan.sharedBytes = at;
   return plan;
 }
@@ -126,10 +134,15 @@ static LogicalResult verifyLayer(const FewRowsSpec &spec, ErrorFn emitError) {
     return emitError() << "few-rows kernel of inner size " << spec.inner
                        << ", expected a multiple of 8 such as "
                        << std::max<int64_t>(8, llvm::alignTo(spec.inner, 8));
-  if (spec.blockedWeights && (spec.hidden % 64 || spec.inner % 64))
+  int64_t unit = spec.fp8 ? 128 : 64;
+  if (spec.blockedWeights && (spec.hidden % unit || spec.inner % unit))
     return emitError() << "blocked weights of hidden size " << spec.hidden
                        << " and inner size " << spec.inner
-                       << ", expected multiples of 64";
+                       << ", expected multiples of " << unit;
+  if (spec.fp8 && spec.inner % 16)
+    return emitError() << "few-rows kernel of inner size " << spec.inner
+                       << " in fp8, expected a multiple of 16 such as "
+                       << llvm::alignTo(spec.inner, 16);
   if (spec.hidden > INT32_MAX / 4 / spec.inner)
     return emitError() << "an expert of " << spec.hidden << " x " << spec.inner
                        << " exceeds the 2 GiB that an offset reaches";
@@ -169,6 +182,11 @@ LogicalResult moe::verifyFewRows(const FewRowsSpec &spec, ErrorFn emitError) {
     return emitError() << spec.experts << " experts of " << spec.inner
                        << " rows in " << spec.shares
                        << " shares exceed 32-bit counting; use fewer shares";
+  if (spec.fp8 && (!plan.xShared || !plan.hShared))
+    return emitError() << "few-rows kernel in fp8 keeps all rows in shared "
+                          "memory, which "
+                       << spec.maxTokens
+                       << " tokens exceed; use fewer tokens or warps";
   if (plan.stages < minStages || plan.sharedBytes > maxSharedBytes)
     return emitError() << "few-rows kernel needs " << plan.sharedBytes
                        << " bytes of shared memory for " << plan.stages
@@ -194,6 +212,10 @@ KernelInterface moe::getFewRowsInterface(const FewRowsSpec &spec) {
     add("slots");
   add("gate_up");
   add("down");
+  if (spec.fp8) {
+    add("gate_up_scale");
+    add("down_scale");
+  }
   if (spec.bias) {
     add("up_bias");
     add("down_bias");

@@ -46,12 +46,13 @@ void FewRowsBuilder::copyRows(StringRef name, Value slot, int64_t expertBytes,
   column = b.add(column, copiedColumn);
   Value inside = b.both(valid, b.less(column, columns));
   column = b.select(inside, column, 0);
-  int64_t eight = 16 * columns;
-  Value byte = b.add(b.mul(row, 2 * columns), b.mul(column, 2));
+  int64_t pitch = plan.elementBytes * columns, eight = 8 * pitch;
+  Value inRow = b.mul(column, plan.elementBytes);
+  Value byte = b.add(b.mul(row, pitch), inRow);
   if (spec.blockedWeights) {
-    byte = b.add(b.mul(b.shr(row, 3), eight), b.mul(b.shr(column, 6), 1024));
+    byte = b.add(b.mul(b.shr(row, 3), eight), b.mul(b.shr(inRow, 7), 1024));
     byte = b.add(byte, b.mul(b.bitAnd(row, 7), 128));
-    byte = b.add(byte, b.mul(b.bitAnd(column, 63), 2));
+    byte = b.add(byte, b.bitAnd(inRow, 127));
   }
   Value from = rowAddress(name, slot, expertBytes, byte);
   Value place = lane;
@@ -65,12 +66,18 @@ void FewRowsBuilder::copyRows(StringRef name, Value slot, int64_t expertBytes,
   // they stand in one block.
   auto apart = [&](int64_t rows) {
     return spec.blockedWeights ? rows / 8 * eight + rows % 8 * 128
-                               : rows * 2 * columns;
+                               : rows * pitch;
   };
   for (int64_t part = 0; part < parts; ++part)
     NVVM::CpAsyncOp::create(b, b.atByte(to, 512 * part),
                             b.atByte(from, apart(part * distance)), 16,
                             NVVM::LoadCacheModifierKind::CG, size);
+}
+
+/// One word, which this lane will read itself.
+void FewRowsBuilder::copyScale(StringRef name, Value index, Value to) {
+  NVVM::CpAsyncOp::create(b, to, b.atElement(argument(name), f32, index), 4,
+                          NVVM::LoadCacheModifierKind::CA, Value());
 }
 
 void FewRowsBuilder::copyUp(Value unit, Value step, Value ringSlot) {
@@ -79,20 +86,37 @@ void FewRowsBuilder::copyUp(Value unit, Value step, Value ringSlot) {
   Value pair = b.mul(b.rem(unit, units), plan.lines);
   Value row = b.add(b.mul(b.shr(pair, 3), 16), b.bitAnd(pair, 7));
   Value sharer = b.rem(warp, plan.upWarps);
-  Value column = b.mul(b.add(b.mul(step, plan.upWarps), sharer), plan.block);
-  copyRows("gate_up", slot, 4 * spec.inner * spec.hidden, row, 8, spec.hidden,
-           column, b.boolean(true), ringSlot);
+  Value flat = b.add(b.mul(step, plan.upWarps), sharer);
+  copyRows("gate_up", slot, 2 * plan.elementBytes * spec.inner * spec.hidden,
+           row, 8, spec.hidden, b.mul(flat, plan.block), b.boolean(true),
+           ringSlot);
+  if (!spec.fp8)
+    return;
+  int64_t matrix = plan.hScaleBlocks * plan.xScaleBlocks;
+  Value index = b.add(b.mul(slot, 2 * matrix),
+                      b.mul(b.div(pair, 128), plan.xScaleBlocks));
+  index = b.add(index, scaleBlock(flat, plan.xScaleBlocks));
+  Value to = scalesAt(ringSlot);
+  copyScale("gate_up_scale", index, to);
+  copyScale("gate_up_scale", b.add(index, matrix), b.atByte(to, 4));
 }
 
 void FewRowsBuilder::copyDown(Value unit, Value step, Value ringSlot) {
   Value flat = b.add(b.mul(step, plan.downWarps), b.rem(warp, plan.downWarps));
   Value expert = b.div(flat, plan.downBlocks);
-  Value column = b.mul(b.rem(flat, plan.downBlocks), plan.block);
+  Value inExpert = b.rem(flat, plan.downBlocks);
+  Value column = b.mul(inExpert, plan.block);
   Value valid = b.less(expert, count);
   Value slot = b.select(valid, word(plan.list, b.select(valid, expert, 0)), 0);
   Value row = b.mul(unit, 2 * plan.lines);
-  copyRows("down", slot, 2 * spec.inner * spec.hidden, row, plan.lines,
-           spec.inner, column, valid, ringSlot);
+  copyRows("down", slot, plan.elementBytes * spec.inner * spec.hidden, row,
+           plan.lines, spec.inner, column, valid, ringSlot);
+  if (!spec.fp8)
+    return;
+  Value index = b.add(b.mul(slot, plan.xScaleBlocks), b.div(row, 128));
+  index = b.add(b.mul(index, plan.hScaleBlocks),
+                scaleBlock(inExpert, plan.hScaleBlocks));
+  copyScale("down_scale", index, scalesAt(ringSlot));
 }
 
 //===----------------------------------------------------------------------===//
@@ -112,7 +136,7 @@ SmallVector<Value> FewRowsBuilder::loadOperand(Phase phase, Value unit,
   Value first = b.add(b.mul(flat, plan.block), firstColumn);
   for (int64_t block = 0; block < plan.blocks; ++block)
     for (int64_t tile = 0; tile < plan.tiles; ++tile) {
-      Value column = b.add(first, 32 * block);
+      Value column = b.add(first, plan.lineElements * block);
       operand.push_back(phase == Up ? loadX(unit, column, tile)
                                     : loadH(expert, column, tile));
     }
@@ -122,13 +146,13 @@ SmallVector<Value> FewRowsBuilder::loadOperand(Phase phase, Value unit,
 /// Past the end of a row the weights are zero: any finite number will do.
 Value FewRowsBuilder::loadX(Value unit, Value column, int64_t tile) {
   Value token = b.add(line, 8 * tile);
-  column = b.min(column, spec.hidden - 8);
+  column = b.min(column, spec.hidden - 16 / plan.elementBytes);
   if (plan.xShared)
-    return b.load(
-        words,
-        b.atByte(shared, b.add(b.mul(token, plan.xPitch),
-                               b.add(b.mul(column, 2), plan.operand))),
-        16);
+    return b.load(words,
+                  b.atByte(shared, b.add(b.mul(token, plan.xPitch),
+                                         b.add(b.mul(column, plan.elementBytes),
+                                               plan.operand))),
+                  16);
   // Sums of tokens that do not go to the expert are never looked at: theirs
   // need not be read.
   Value expert = b.div(unit, spec.inner / plan.lines);
@@ -140,7 +164,7 @@ Value FewRowsBuilder::loadX(Value unit, Value column, int64_t tile) {
 
 /// Zero for tokens that do not go to the expert.
 Value FewRowsBuilder::loadH(Value expert, Value column, int64_t tile) {
-  column = b.min(column, spec.inner - 8);
+  column = b.min(column, spec.inner - 16 / plan.elementBytes);
   Value valid = b.less(expert, count);
   Value token = b.add(line, 8 * tile);
   Value pair =
@@ -148,7 +172,7 @@ Value FewRowsBuilder::loadH(Value expert, Value column, int64_t tile) {
            b.add(b.mul(b.select(valid, expert, 0), spec.maxTokens), token));
   Value used = b.both(valid, b.less(-1, pair));
   pair = b.select(used, pair, 0);
-  Value byte = b.mul(column, 2);
+  Value byte = b.mul(column, plan.elementBytes);
   Value from = plan.hShared
                    ? b.atByte(shared, b.add(b.mul(pair, plan.hPitch),
                                             b.add(byte, plan.operand)))
@@ -175,20 +199,92 @@ SmallVector<Value> FewRowsBuilder::loadWeights(Value ringSlot) {
   return halves;
 }
 
-/// Two products m16n8k16 per block and tile: a lane's four consecutive pairs of
-/// elements take the places of pairs 0 and 4 of k in the first, then in the
-/// second.
+/// In fp8, what the four sums of a lane in each tile are to be multiplied by
+/// for the products of a step.
+SmallVector<Value> FewRowsBuilder::loadUnits(Phase phase, Value step,
+                                             Value ringSlot) {
+  if (!spec.fp8)
+    return {};
+  int64_t sharers = phase == Up ? plan.upWarps : plan.downWarps;
+  int64_t blocks = phase == Up ? plan.xScaleBlocks : plan.hScaleBlocks;
+  Value flat = b.add(b.mul(step, sharers), b.rem(warp, sharers)), expert;
+  if (phase == Down) {
+    expert = b.div(flat, plan.downBlocks);
+    flat = b.rem(flat, plan.downBlocks);
+  }
+  Value block = scaleBlock(flat, blocks), from = scalesAt(ringSlot);
+  Value upper = floatAt(from);
+  Value lower = phase == Up ? floatAt(b.atByte(from, 4)) : upper;
+  auto ofToken = [&](Value token) -> Value {
+    if (phase == Up)
+      return floatAt(at(plan.xScales, b.add(b.mul(token, blocks), block)));
+    Value valid = b.less(expert, count);
+    Value pair =
+        word(plan.pairOf,
+             b.add(b.mul(b.select(valid, expert, 0), spec.maxTokens), token));
+    Value used = b.both(valid, b.less(-1, pair));
+    pair = b.select(used, pair, 0);
+    Value scale = floatAt(at(plan.hScales, b.add(b.mul(pair, blocks), block)));
+    return arith::SelectOp::create(b, used, scale, b.f32(0.0f));
+  };
+  SmallVector<Value> units;
+  for (int64_t tile = 0; tile < plan.tiles; ++tile) {
+    // A lane has two columns of the product: tokens, unless both are slices.
+    auto column = [&](int64_t i) {
+      Value token = b.rem(b.add(b.mul(quad, 2), i), plan.lines);
+      return ofToken(b.add(token, 8 * tile));
+    };
+    Value first = column(0), second = plan.lines > 1 ? column(1) : first;
+    for (Value weight : {upper, lower})
+      for (Value token : {first, second})
+        units.push_back(mulFloat(weight, token));
+  }
+  return units;
+}
+
+/// sums + rows * columns: m16n8k16 of bf16, or m16n8k32 of e4m3, whose operands
+/// have the same bytes.
+SmallVector<Value> FewRowsBuilder::multiplyStep(ArrayRef<Value> rows,
+                                                ArrayRef<Value> columns,
+                                                ValueRange sums) {
+  Type result = LLVM::LLVMStructType::getLiteral(b.getContext(),
+                                                 SmallVector<Type>(4, f32));
+  Value product;
+  if (spec.fp8) {
+    SmallVector<Value> operands(rows);
+    llvm::append_range(operands, columns);
+    llvm::append_range(operands, sums);
+    product = b.assembly(
+        result, operands,
+        "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {$0, $1, $2, $3}, "
+        "{$4, $5, $6, $7}, {$8, $9}, {$10, $11, $12, $13};",
+        "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f");
+  } else {
+    auto types = std::array{NVVM::MMATypes::bf16, NVVM::MMATypes::bf16};
+    auto layouts = std::array{NVVM::MMALayout::row, NVVM::MMALayout::col};
+    product = NVVM::MmaOp::create(b, result, rows, columns, sums,
+                                  ArrayRef<int64_t>{16, 8, 16}, std::nullopt,
+                                  std::nullopt, types, layouts);
+  }
+  SmallVector<Value> next;
+  for (int64_t i = 0; i < 4; ++i)
+    next.push_back(LLVM::ExtractValueOp::create(b, product, i));
+  return next;
+}
+
+/// Two products per block and tile: a lane's four consecutive words take the
+/// places of words 0 and 4 of k in the first, then in the second.
 SmallVector<Value> FewRowsBuilder::multiply(SmallVector<Value> sums,
                                             Value ringSlot,
-                                            ArrayRef<Value> operand) {
+                                            ArrayRef<Value> operand,
+                                            ArrayRef<Value> units) {
   SmallVector<Value> halves = loadWeights(ringSlot);
   auto part = [&](Value vector, int64_t i) -> Value {
     return LLVM::ExtractElementOp::create(b, vector, b.i32(i));
   };
-  Type result = LLVM::LLVMStructType::getLiteral(b.getContext(),
-                                                 SmallVector<Type>(4, f32));
-  auto types = std::array{NVVM::MMATypes::bf16, NVVM::MMATypes::bf16};
-  auto layouts = std::array{NVVM::MMALayout::row, NVVM::MMALayout::col};
+  SmallVector<Value> products = sums;
+  if (spec.fp8)
+    products.assign(sums.size(), b.f32(0.0f));
   for (auto [index, x] : llvm::enumerate(operand)) {
     int64_t block = index / plan.tiles, tile = index % plan.tiles;
     Value upper = halves[2 * block], lower = halves[2 * block + 1];
@@ -196,15 +292,14 @@ SmallVector<Value> FewRowsBuilder::multiply(SmallVector<Value> sums,
       SmallVector<Value> rows{part(upper, i), part(lower, i),
                               part(upper, i + 1), part(lower, i + 1)};
       SmallVector<Value> columns{part(x, i), part(x, i + 1)};
-      auto mine = MutableArrayRef<Value>(sums).slice(4 * tile, 4);
-      Value product =
-          NVVM::MmaOp::create(b, result, rows, columns, ValueRange(mine),
-                              ArrayRef<int64_t>{16, 8, 16}, std::nullopt,
-                              std::nullopt, types, layouts);
-      for (auto [j, sum] : llvm::enumerate(mine))
-        sum = LLVM::ExtractValueOp::create(b, product, j);
+      auto mine = MutableArrayRef<Value>(products).slice(4 * tile, 4);
+      llvm::copy(multiplyStep(rows, columns, mine), mine.begin());
     }
   }
+  if (!spec.fp8)
+    return products;
+  for (auto [sum, product, unit] : llvm::zip_equal(sums, products, units))
+    sum = LLVM::FMAOp::create(b, product, unit, sum);
   return sums;
 }
 
@@ -237,7 +332,7 @@ SmallVector<Value> FewRowsBuilder::consume(Phase phase, const Share &share,
                 operand = loadOperand(phase, unit, step);
               SmallVector<Value> result = multiply(
                   llvm::to_vector_of<Value>(s.take_front(4 * plan.tiles)),
-                  at[3], operand);
+                  at[3], operand, loadUnits(phase, step, at[3]));
               issue(share, cursor, at[2]);
               Cursor after = advance(share, cursor);
               llvm::append_range(result,

@@ -2,13 +2,14 @@
 // warpgroups 1 and 2 multiply them, 64 rows of the tile each.  Both roles walk
 // the same schedule, so the ring position at a tile is a function of the tiles
 // before it and never exchanged.
+#include "GroupedMatmulEpilogue.h"
+#include "GroupedMatmulFactors.h"
 #include "GroupedMatmulFp8.h"
 #include "GroupedMatmulSchedule.h"
 #include "GroupedMatmulTails.h"
 
 #include "dialects/Hopper/HopperDialect.h"
 #include "moe/Codegen/DeviceBuilder.h"
-#include "moe/Codegen/ScalarMath.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "llvm/Support/MathExtras.h"
@@ -22,6 +23,9 @@ using namespace moe::hopper;
 static constexpr uint32_t producerRegisters = 40, consumerRegisters = 232;
 static constexpr uint32_t gatherProducerRegisters = 56,
                           gatherConsumerRegisters = 224;
+/// Threads that gather and make factors keep addresses and scales of rows.
+static constexpr uint32_t factorProducerRegisters = 72,
+                          factorConsumerRegisters = 216;
 /// With tails, or partial sums beside the sums, a thread may have 192
 /// accumulators.
 static constexpr uint32_t tailsProducerRegisters = 24,
@@ -56,6 +60,9 @@ private:
   void meetCluster();
   void producer();
   void gatherProducer();
+  void factorProducer();
+  void arrive(Value position);
+  std::optional<TileFactors> startFactors(OutputTile tile);
   void ask(OutputTile tile, Value rows, Value position, Value i);
   Value askEarly();
   void postTile(OutputTile tile, Value position, Value block);
@@ -91,11 +98,13 @@ private:
   RingType ringType;
   StagingType stagingType;
   Value shared, ring;
-  Value places; ///< of a consumer's rows, with `scatter`
-  Value rank;   ///< of this CTA in its cluster
+  Value factors; ///< beside the stages
+  Value places;  ///< of a consumer's rows, with `scatter`
+  Value rank;    ///< of this CTA in its cluster
   int64_t kBlocks;
   std::optional<SplitWork> split;
   std::optional<TileSchedule> schedule;
+  std::optional<Turns> turns; ///< of this consumer
 };
 } // namespace
 
@@ -109,6 +118,10 @@ Value GroupedMatmulBuilder::argument(StringRef name) {
 
 void GroupedMatmulBuilder::build() {
   ring = RingDeclOp::create(b, ringType, shared, plan.ringOffset);
+  if (hasFactors(spec))
+    factors = FactorsOp::create(
+        b, FactorsType::get(b.getContext(), plan.stages, spec.tileTokens),
+        shared, plan.factorsOffset);
   if (spec.cluster > 1)
     rank = NVVM::BlockInClusterIdXOp::create(b, b.getI32Type());
   start();
@@ -125,10 +138,13 @@ void GroupedMatmulBuilder::build() {
                    split ? &*split : nullptr, shared, rank);
   Value warp = b.uniform(b.shr(b.threadId(), 5));
   uint32_t few = producerRegisters, many = consumerRegisters;
-  if (spec.gather) {
+  if (spec.gather && hasFactors(spec)) {
+    few = factorProducerRegisters;
+    many = factorConsumerRegisters;
+  } else if (spec.gather) {
     few = gatherProducerRegisters;
     many = gatherConsumerRegisters;
-  } else if ((spec.tails && !spec.split) || spec.fp8) {
+  } else if (!hasFactors(spec) && ((spec.tails && !spec.split) || spec.fp8)) {
     few = tailsProducerRegisters;
     many = tailsConsumerRegisters;
   }
@@ -150,6 +166,8 @@ void GroupedMatmulBuilder::build() {
           Value elected = NVVM::ElectSyncOp::create(b, b.getI1Type(), Value());
           b.ifThen(elected, [&] { producer(); });
         });
+        if (hasFactors(spec))
+          b.ifThen(b.less(0, warp), [&] { factorProducer(); });
       },
       [&] {
         NVVM::SetMaxRegisterOp::create(b, many,
@@ -178,9 +196,11 @@ void GroupedMatmulBuilder::start() {
                                  NVVM::CacheEvictionPriorityAttr(),
                                  function.getArgument(i), Value(),
                                  /*tensormap=*/true);
-    // Gathered: one arrival per copying thread besides the one that announces
-    // the weights.
-    InitRingOp::create(b, ring, /*fill=*/spec.gather ? 129 : 1,
+    // One arrival per copying thread, and per thread that makes factors,
+    // besides the one that announces the weights.
+    int64_t fill = 1 + (spec.gather ? 128 : 0) +
+                   (hasFactors(spec) ? getFactorThreads(spec) : 0);
+    InitRingOp::create(b, ring, fill,
                        /*drain=*/4 * consumers * spec.cluster);
   });
 }
@@ -314,7 +334,7 @@ void GroupedMatmulBuilder::postTile(OutputTile tile, Value position,
 void GroupedMatmulBuilder::postEnd(Value position) {
   Value none = b.i32(-1);
   WriteNoteOp::create(b, ring, position, none, none, none, none);
-  ExpectOp::create(b, ring, position, ArrayRef<int64_t>(), /*rows=*/Value());
+  arrive(position);
 }
 
 /// All 128 threads copy rows of x; one of them also asks for the weights.
@@ -328,8 +348,15 @@ void GroupedMatmulBuilder::gatherProducer() {
         GatherRowsOp::create(b, rowsType, argument("x"),
                              spec.gatherIndex ? argument("index") : Value(),
                              tile.row, tile.end, spec.k, spec.gatherDivisor);
-    b.loop(0, tile.blocks, {}, [&](Value i, ValueRange) -> SmallVector<Value> {
+    std::optional<TileFactors> made = startFactors(tile);
+    SmallVector<Value> first;
+    if (made)
+      first = made->begin();
+    b.loop(0, tile.blocks, first, [&](Value i, ValueRange carried) {
       Value position = b.add(start, i), block = b.add(tile.firstBlock, i);
+      SmallVector<Value> next;
+      if (made)
+        next = made->ask(i);
       sleepSometimes(position, 0);
       AcquireOp::create(b, ring, position);
       b.ifThen(leader, [&] {
@@ -339,16 +366,56 @@ void GroupedMatmulBuilder::gatherProducer() {
         loadWeights(tile, position, block);
       });
       GatherLoadOp::create(b, ring, position, tokensTile, rows,
-                           b.mul(block, blockColumns), live, spec.k);
+                           b.mul(block, spec.getBlockElements()), live, spec.k);
       CommitOp::create(b, ring, position);
-      return {};
+      if (made) {
+        next = made->write(factors, position, i, carried, next);
+        arrive(position);
+      }
+      return next;
     });
   });
   if (spec.tails || split) {
     AcquireOp::create(b, ring, last);
     b.ifThen(leader, [&] { postEnd(last); });
     CommitOp::create(b, ring, last);
+    if (hasFactors(spec))
+      arrive(last);
   }
+}
+
+std::optional<TileFactors> GroupedMatmulBuilder::startFactors(OutputTile tile) {
+  if (!hasFactors(spec))
+    return std::nullopt;
+  bool named = spec.gather && spec.gatherIndex;
+  return TileFactors(b, spec,
+                     {argument("x_scale"), argument("scale_rows"),
+                      argument("w_scale"), named ? argument("index") : Value()},
+                     tile);
+}
+
+/// Brings no bytes.
+void GroupedMatmulBuilder::arrive(Value position) {
+  ExpectOp::create(b, ring, position, ArrayRef<int64_t>(), /*rows=*/Value());
+}
+
+/// Where TMA brings the tokens: threads of the warps that do not ask for them.
+void GroupedMatmulBuilder::factorProducer() {
+  Value last = schedule->forEach([&](OutputTile tile, Value start) {
+    TileFactors made = *startFactors(tile);
+    b.loop(0, tile.blocks, made.begin(), [&](Value i, ValueRange carried) {
+      Value position = b.add(start, i);
+      SmallVector<Value> asked = made.ask(i);
+      sleepSometimes(position, 3);
+      AcquireOp::create(b, ring, position);
+      SmallVector<Value> next =
+          made.write(factors, position, i, carried, asked);
+      arrive(position);
+      return next;
+    });
+  });
+  AcquireOp::create(b, ring, last);
+  arrive(last);
 }
 
 //===----------------------------------------------------------------------===//
@@ -401,7 +468,8 @@ Value GroupedMatmulBuilder::multiplyFp8(OutputTile tile, Value row, Value live,
                         argument("x_scale"),
                         argument("scale_rows"),
                         argument("w_scale"),
-                        beforeStage};
+                        beforeStage,
+                        turns ? &*turns : nullptr};
   ScaledTile place{tile.expert, row, live, weightRow, firstRow, start};
   return multiplyScaled(b, product, place);
 }
@@ -430,54 +498,12 @@ Value GroupedMatmulBuilder::loadBias(OutputTile tile, int64_t columns,
                              b.sub(spec.n, weightRow));
 }
 
-/// Bias, pairing, row weight, in this order.  `row` and `live` are the first
-/// token of the fragment and how many there are.
+/// `row` and `live` are the first token of the fragment and how many there are.
 Value GroupedMatmulBuilder::applyEpilogue(Value values, Value bias, Value row,
                                           Value live) {
-  Axis tokens = spec.swap ? Axis::Columns : Axis::Rows;
-  Axis weights = spec.swap ? Axis::Rows : Axis::Columns;
-  auto elementwise = [&](Value slice, bool multiply) {
-    auto type = cast<FragmentType>(values.getType());
-    auto op = EpilogueOp::create(b, type, values, slice, AxisAttr());
-    OpBuilder::InsertionGuard guard(b);
-    Block *body =
-        b.createBlock(&op.getBody(), {}, {b.getF32Type(), b.getF32Type()},
-                      {b.getLoc(), b.getLoc()});
-    Value x = body->getArgument(0), y = body->getArgument(1);
-    Value result = multiply ? arith::MulFOp::create(b, x, y).getResult()
-                            : arith::AddFOp::create(b, x, y).getResult();
-    YieldOp::create(b, result);
-    values = op;
-  };
-  if (bias)
-    elementwise(bias, /*multiply=*/false);
-  if (spec.isPaired()) {
-    auto type = cast<FragmentType>(values.getType());
-    bool rows = weights == Axis::Rows;
-    auto paired =
-        FragmentType::get(b.getContext(), type.getRows() / (rows ? 2 : 1),
-                          type.getColumns() / (rows ? 1 : 2));
-    auto op = EpilogueOp::create(b, paired, values, ValueRange(),
-                                 AxisAttr::get(b.getContext(), weights));
-    OpBuilder::InsertionGuard guard(b);
-    Block *body =
-        b.createBlock(&op.getBody(), {}, {b.getF32Type(), b.getF32Type()},
-                      {b.getLoc(), b.getLoc()});
-    Value gate = body->getArgument(0), up = body->getArgument(1);
-    YieldOp::create(
-        b, spec.epilogue == GroupedEpilogue::Swiglu
-               ? createSwiglu(b, gate, up)
-               : createClampedSwiglu(b, gate, up, spec.alpha, spec.limit));
-    values = op;
-  }
-  if (spec.rowScale) {
-    auto type = cast<FragmentType>(values.getType());
-    auto slice = SliceType::get(b.getContext(), tokens, type.getRows(),
-                                type.getColumns());
-    elementwise(LoadSliceOp::create(b, slice, argument("scale"), row, live),
-                /*multiply=*/true);
-  }
-  return values;
+  return createEpilogue(b, spec, values, bias, [&](SliceType type) -> Value {
+    return LoadSliceOp::create(b, type, argument("scale"), row, live);
+  });
 }
 
 /// Asked for before the products, during which they come.
@@ -604,11 +630,26 @@ void GroupedMatmulBuilder::forEachNote(ValueRange held, NoteBody body) {
 
 void GroupedMatmulBuilder::consumeTails(Value firstRow, Value staging) {
   auto beforeStage = [&](Value position) { sleepSometimes(position, 1); };
+  // Of gate and of up, or of a consumer's own 128 weight rows.
+  SmallVector<Value> weightFactors;
+  if (spec.isPaired())
+    weightFactors = {b.i32(0), b.i32(1)};
+  else
+    weightFactors = {b.shr(firstRow, 7)};
   forEachNote(createHeldFragments(b, spec, plan.fragments),
               [&](OutputTile tile, Value live, Value start, ValueRange held) {
                 askPlaces(tile.row, live);
-                SidesProduct product{spec,  plan.sides,  ring, firstRow,
-                                     start, tile.blocks, live, beforeStage};
+                SidesProduct product{spec,
+                                     plan.sides,
+                                     ring,
+                                     firstRow,
+                                     start,
+                                     tile.blocks,
+                                     live,
+                                     beforeStage,
+                                     factors,
+                                     weightFactors,
+                                     turns ? &*turns : nullptr};
                 return finishTails(tile, live, firstRow, staging,
                                    multiplySides(b, product, held));
               });
@@ -636,6 +677,8 @@ void GroupedMatmulBuilder::consumer() {
     places =
         PlacesOp::create(b, PlacesType::get(b.getContext(), plan.placeRows),
                          shared, plan.placesOffset, consumer);
+  if (spec.inTurn)
+    turns.emplace(b, consumer).begin();
   if (spec.tails)
     consumeTails(firstRow, staging);
   else if (split)
@@ -647,6 +690,8 @@ void GroupedMatmulBuilder::consumer() {
     schedule->forEach([&](OutputTile tile, Value start) {
       consumeTile(tile, start, firstRow, staging);
     });
+  if (turns)
+    turns->end();
   if (!spec.scatter)
     DrainStoresOp::create(b);
 }

@@ -17,18 +17,50 @@ static constexpr int64_t partColumns = 128;
 
 using ErrorFn = function_ref<InFlightDiagnostic()>;
 
+static LogicalResult verifyScaledTails(const GroupedMatmulSpec &spec,
+                                       ErrorFn emitError) {
+  if (!spec.rescale)
+    return emitError() << "fp8 tile with tails has partial sums, expected "
+                          "rescaled ones";
+  if (!llvm::is_contained({128, 256}, spec.tileWeights))
+    return emitError() << "fp8 tile with tails has " << spec.tileWeights
+                       << " weight rows, expected 128 or 256";
+  if (spec.cluster != 1)
+    return emitError() << "fp8 tile with tails in clusters of " << spec.cluster
+                       << " CTAs, expected 1";
+  if (spec.quantize)
+    return emitError() << "fp8 tile with tails quantizes its output, expected "
+                          "bf16";
+  // Addresses and scales of rows take registers from those who multiply.
+  int64_t most = 160 * 256 / spec.tileWeights;
+  if (spec.gather && spec.tileTokens > most)
+    return emitError() << "gathered fp8 tile with tails has " << spec.tileTokens
+                       << " tokens, expected at most "
+                       << std::min<int64_t>(most, 256) << " for "
+                       << spec.tileWeights << " weight rows";
+  return success();
+}
+
 LogicalResult moe::verifyScaled(const GroupedMatmulSpec &spec,
                                 ErrorFn emitError) {
   if (!spec.fp8) {
-    if (spec.quantize || spec.rescale)
-      return emitError() << (spec.quantize ? "quantize" : "rescale")
+    if (spec.quantize || spec.rescale || spec.inTurn)
+      return emitError() << (spec.quantize  ? "quantize"
+                             : spec.rescale ? "rescale"
+                                            : "turns")
                          << " without fp8 operands, expected fp8 with it";
     return success();
   }
-  if (spec.gather || spec.tails)
-    return emitError() << "fp8 with "
-                       << (spec.gather ? "gathered rows" : "tails")
-                       << " is not generated, expected neither";
+  if (spec.inTurn && (!spec.rescale || spec.skipDead))
+    return emitError() << "consumers take turns with "
+                       << (spec.rescale ? "dead rows that are skipped"
+                                        : "partial sums")
+                       << ", expected rescaled ones and no row skipped";
+  if (spec.tails)
+    return verifyScaledTails(spec, emitError);
+  if (spec.gather)
+    return emitError() << "fp8 with gathered rows is not generated without "
+                          "tails, expected rows in order";
   if (spec.swap && (spec.tileTokens > 64 || spec.rescale))
     return emitError() << "swapped fp8 tile "
                        << (spec.rescale ? "is rescaled"
@@ -83,6 +115,14 @@ private:
     return spec.isPaired() || parts == 1 ? units : units.slice(part, 1);
   }
   Value issue(Value position, int64_t part, Value acc, Value unless = Value());
+  Value issueInTurn(Value position, Value acc) {
+    if (product.turns)
+      product.turns->take();
+    Value products = issue(position, /*part=*/0, acc);
+    if (product.turns)
+      product.turns->pass();
+    return products;
+  }
   void waitFor(Value position) {
     product.beforeStage(position);
     WaitFullOp::create(b, product.ring, position, /*gathered=*/false);
@@ -204,7 +244,7 @@ Value Multiplier::rescale() {
   SmallVector<Value> carried = multiplyScales(load(b.i32(0)));
   size_t unitCount = carried.size();
   waitFor(tile.start);
-  Value first = issue(tile.start, 0, Value());
+  Value first = issueInTurn(tile.start, Value());
   llvm::append_range(carried, load(b.i32(std::min<int64_t>(1, kBlocks - 1))));
   carried.push_back(first);
   SmallVector<Value> last = b.loop(
@@ -222,7 +262,7 @@ Value Multiplier::rescale() {
         sum = RescaleOp::create(b, sum, from, to, alternate);
         waitFor(position);
         Value products =
-            issue(position, 0, MmaResumeOp::create(b, accType, sum));
+            issueInTurn(position, MmaResumeOp::create(b, accType, sum));
         SmallVector<Value> values = to;
         llvm::append_range(values, load(b.min(b.add(block, 1), kBlocks - 1)));
         values.push_back(products);

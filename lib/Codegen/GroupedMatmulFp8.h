@@ -2,7 +2,7 @@
 #ifndef MOE_LIB_CODEGEN_GROUPEDMATMULFP8_H
 #define MOE_LIB_CODEGEN_GROUPEDMATMULFP8_H
 
-#include "GroupedMatmulPlan.h"
+#include "GroupedMatmulTurns.h"
 #include "moe/Codegen/DeviceBuilder.h"
 
 namespace moe {
@@ -21,6 +21,7 @@ struct ScaledProduct {
   mlir::Value ring;
   mlir::Value xScale, scaleRows, wScale; // parameters of the kernel
   llvm::function_ref<void(mlir::Value)> beforeStage;
+  Turns *turns; ///< null where consumers need not take turns
 };
 
 /// The fragment of one consumer: its first token and how many there are, its

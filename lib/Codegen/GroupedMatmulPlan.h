@@ -17,7 +17,7 @@ constexpr int64_t tokensTile = 0, weightsTile = 1;
 struct GroupedMatmulPlan {
   int64_t stages, buffers;
   int64_t boxRows, boxColumns, boxes; ///< output boxes of one consumer's tile
-  int64_t ringOffset, ticketOffset, placesOffset, sharedBytes;
+  int64_t ringOffset, factorsOffset, ticketOffset, placesOffset, sharedBytes;
   int64_t placeRows; ///< with `scatter`: of one consumer
   int64_t fragments; ///< 64-row blocks of one consumer
   int64_t passTiles;

@@ -1,5 +1,6 @@
 // What a grouped matmul may be, and what follows from it for memory and
 // parameters.
+#include "GroupedMatmulFactors.h"
 #include "GroupedMatmulFp8.h"
 #include "GroupedMatmulSplit.h"
 
@@ -65,7 +66,10 @@ GroupedMatmulPlan moe::planGroupedMatmul(const GroupedMatmulSpec &spec) {
   plan.placeRows =
       spec.swap ? llvm::alignTo(spec.tileTokens, 16) : int64_t(wgmmaRows);
   int64_t placeBytes = spec.scatter ? consumers * 8 * plan.placeRows : 0;
-  int64_t stageBytes = (spec.tileTokens + spec.tileWeights) * 128 + 32;
+  // An f32 for each token, two of weights.
+  int64_t factorBytes = hasFactors(spec) ? 4 * (spec.tileTokens + 4) : 0;
+  int64_t ringBytes = (spec.tileTokens + spec.tileWeights) * 128 + 32;
+  int64_t stageBytes = ringBytes + factorBytes;
   if (spec.tails) {
     plan.sides = getSides(spec.tileTokens, spec.tails);
     // A whole fragment is one box.
@@ -97,6 +101,7 @@ GroupedMatmulPlan moe::planGroupedMatmul(const GroupedMatmulSpec &spec) {
     --plan.buffers;
   int64_t fitting = place(plan.buffers);
   plan.stages = spec.stages ? spec.stages : std::min(fitting, maxStages);
+  plan.factorsOffset = plan.ringOffset + plan.stages * ringBytes;
   plan.sharedBytes = plan.ringOffset + plan.stages * stageBytes;
   plan.ticketOffset = plan.sharedBytes;
   plan.placesOffset = plan.ticketOffset + ticketBytes;

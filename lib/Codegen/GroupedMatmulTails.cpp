@@ -120,10 +120,71 @@ SmallVector<Value> SideLoop::build(ValueRange sums) {
   return all;
 }
 
+/// The products of one side in e4m3.  While one warpgroup scales its sums, the
+/// other's products run: with products of its own in flight as well ptxas would
+/// make all of them wait.
+static SmallVector<Value> multiplyScaledSide(DeviceBuilder &b,
+                                             const SidesProduct &product,
+                                             ValueRange held, int64_t side) {
+  const GroupedMatmulSpec &spec = product.spec;
+  auto accType = AccumulatorType::get(b.getContext(), wgmmaRows, side);
+  auto type = FragmentType::get(b.getContext(), wgmmaRows, side);
+  SmallVector<Value> sums;
+  for (Value whole : held)
+    sums.push_back(TakeColumnsOp::create(b, type, whole, /*first=*/0));
+  SmallVector<Type> types(sums.size(), type);
+  sums = b.loop(
+      0, product.blocks, sums,
+      [&](Value block, ValueRange carried) -> SmallVector<Value> {
+        Value position = b.add(product.start, block);
+        // As in SideLoop.
+        Value later = spec.k > spec.getBlockElements() ? b.less(0, block)
+                                                       : b.less(position, 0);
+        product.beforeStage(position);
+        WaitFullOp::create(b, product.ring, position, spec.gather);
+        if (product.turns)
+          product.turns->take();
+        SmallVector<Value> next, weights;
+        for (auto [i, sum] : llvm::enumerate(carried))
+          next.push_back(MmaOp::create(
+              b, accType, product.ring, position, weightsTile,
+              b.add(product.firstRow, i * wgmmaRows), tokensTile,
+              MmaResumeOp::create(b, accType, sum), /*unless=*/later,
+              /*step=*/Value(), /*first=*/0, /*columns=*/IntegerAttr(),
+              /*group=*/IntegerAttr()));
+        if (product.turns)
+          product.turns->pass();
+        for (Value index : product.weightFactors)
+          weights.push_back(ReadFactorOp::create(
+              b, b.getF32Type(), product.factors, position, index));
+        auto wait = MmaWaitOp::create(b, types, next);
+        for (auto [sum, values] : llvm::zip_equal(next, wait.getResults()))
+          sum = ApplyFactorsOp::create(b, type, values, product.factors,
+                                       position, weights);
+        ReleaseOp::create(b, product.ring, position, /*when=*/b.boolean(true),
+                          /*cluster=*/1);
+        return next;
+      });
+  b.keepRolled(sums.front().getDefiningOp());
+  for (auto [sum, whole] : llvm::zip_equal(sums, held)) {
+    int64_t behind = spec.tileTokens - side;
+    if (behind == 0)
+      continue;
+    Value rest = TakeColumnsOp::create(
+        b, FragmentType::get(b.getContext(), wgmmaRows, behind), whole, side);
+    sum = JoinColumnsOp::create(b, whole.getType(), ValueRange{sum, rest});
+  }
+  return sums;
+}
+
 SmallVector<Value> moe::multiplySides(DeviceBuilder &b,
                                       const SidesProduct &product,
                                       ValueRange held) {
   const GroupedMatmulSpec &spec = product.spec;
+  if (product.factors)
+    return chooseSide(b, product.sides, product.live, [&](int64_t side) {
+      return multiplyScaledSide(b, product, held, side);
+    });
   auto type = AccumulatorType::get(b.getContext(), wgmmaRows, spec.tileTokens);
   SmallVector<Value> sums;
   for (Value whole : held)

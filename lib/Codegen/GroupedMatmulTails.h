@@ -10,7 +10,7 @@
 #ifndef MOE_LIB_CODEGEN_GROUPEDMATMULTAILS_H
 #define MOE_LIB_CODEGEN_GROUPEDMATMULTAILS_H
 
-#include "GroupedMatmulPlan.h"
+#include "GroupedMatmulTurns.h"
 #include "moe/Codegen/DeviceBuilder.h"
 
 namespace moe {
@@ -26,6 +26,10 @@ struct SidesProduct {
   mlir::Value start, blocks, live;
   /// Called with each position before it is waited for.
   llvm::function_ref<void(mlir::Value)> beforeStage;
+  /// With fp8: what the sums are multiplied by, and which ones of the weights.
+  mlir::Value factors;
+  llvm::SmallVector<mlir::Value> weightFactors;
+  Turns *turns; ///< null where consumers need not take turns
 };
 
 /// Fragments of whole tiles, to begin with.

@@ -1,17 +1,19 @@
-// One thread per row and eight columns (16 bytes); sixteen neighbours find the
-// scale of their 128 columns together.
+// A thread takes eight columns (16 bytes) of a row at a time; sixteen
+// neighbours find the scale of their 128 columns together.
 #include "moe/Codegen/QuantizeRows.h"
 #include "Chunk.h"
 
-#include "moe/Codegen/ScalarMath.h"
-
-#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace moe;
 
-static constexpr int64_t threads = 128, blockColumns = 128;
+static constexpr int64_t threads = 256, blockColumns = 128;
+/// Chunks of a thread, all on their way together: with one, a device takes
+/// longer to begin the CTAs than to move the rows.
+static constexpr int64_t together = 4;
+/// Chunks of a block of columns.
+static constexpr int64_t perBlock = blockColumns / chunk::elements;
 
 LogicalResult
 moe::verifyQuantizeRows(const QuantizeRowsSpec &spec,
@@ -33,9 +35,11 @@ moe::verifyQuantizeRows(const QuantizeRowsSpec &spec,
   return success();
 }
 
-int64_t moe::getQuantizeRowsBlocks(const QuantizeRowsSpec &spec) {
-  return llvm::divideCeil(spec.columns, threads * chunk::elements);
+int64_t moe::getQuantizeRowsChunks(const QuantizeRowsSpec &spec) {
+  return perBlock * llvm::divideCeil(spec.columns, blockColumns);
 }
+
+int64_t moe::getQuantizeRowsChunksPerBlock() { return threads * together; }
 
 KernelInterface moe::getQuantizeRowsInterface(const QuantizeRowsSpec &spec) {
   KernelInterface interface;
@@ -49,76 +53,63 @@ KernelInterface moe::getQuantizeRowsInterface(const QuantizeRowsSpec &spec) {
   interface.parameters.push_back({"y"});
   interface.parameters.push_back({"y_scale"});
   interface.parameters.push_back({"scale_rows", ParameterKind::Integer});
+  interface.parameters.push_back({"rows", ParameterKind::Integer});
   return interface;
-}
-
-/// Bits of the largest magnitude among two-byte floats in words, as those of an
-/// f32: the order of bf16 without signs is that of integers.
-static Value largestMagnitude(DeviceBuilder &b, Value words) {
-  Value most = b.i32(0);
-  for (int64_t i = 0; i < 4; ++i) {
-    Value word = LLVM::ExtractElementOp::create(b, words, b.i32(i));
-    most = b.max(most, b.bitAnd(word, 0x7FFF0000));
-    most = b.max(most, b.bitAnd(b.shl(word, 16), 0x7FFF0000));
-  }
-  for (int64_t distance : {1, 2, 4, 8})
-    most = b.max(most, NVVM::ShflOp::create(b, b.getI32Type(), b.i32(-1), most,
-                                            b.i32(distance), b.i32(31),
-                                            NVVM::ShflKind::bfly, UnitAttr()));
-  return most;
 }
 
 static void buildBody(DeviceBuilder &b, const QuantizeRowsSpec &spec,
                       LLVM::LLVMFuncOp function) {
   auto arguments = function.getArguments();
   Value x = b.toGlobal(arguments[0]);
-  Value y = b.toGlobal(arguments.drop_back(2).back());
-  Value scales = b.toGlobal(arguments.drop_back().back());
-  Value scaleRows = arguments.back();
-  int64_t parts = getQuantizeRowsBlocks(spec);
-  int64_t chunks = spec.columns / chunk::elements;
-  Value row = b.div(b.blockId(), parts);
-  Value number = b.add(b.mul(b.rem(b.blockId(), parts), threads), b.threadId());
-  // Every thread takes part in the search; those past the row repeat its end,
-  // which belongs to the last block of columns or is not stored.
-  Value exists = b.less(number, chunks);
-  Value from = row;
-  if (spec.indexed)
-    from = b.div(
-        b.load(b.getI32Type(), b.atElement(arguments[1], b.getI32Type(), row)),
-        spec.divisor);
+  Value rows = arguments.back(), scaleRows = arguments.drop_back().back();
+  Value scales = b.toGlobal(arguments.drop_back(2).back());
+  Value y = b.toGlobal(arguments.drop_back(3).back());
   if (spec.groups) {
     Value offsets = arguments[spec.indexed ? 2 : 1];
-    Value rows = b.load(b.getI32Type(),
-                        b.atElement(offsets, b.getI32Type(), spec.groups));
-    Value isRow = b.less(row, rows);
-    from = b.select(isRow, from, 0);
-    exists = b.both(exists, isRow);
+    rows =
+        b.min(rows, b.load(b.getI32Type(),
+                           b.atElement(offsets, b.getI32Type(), spec.groups)));
   }
-  Value words = chunk::load(
-      b, chunk::at(b, x, from, spec.columns, b.min(number, chunks - 1)));
-  QuantizedScale scale = createQuantizedScale(b, largestMagnitude(b, words));
-  b.ifThen(exists, [&] {
-    SmallVector<Value> floats = chunk::toFloats(b, words);
-    Value codes = LLVM::UndefOp::create(b, VectorType::get(2, b.getI32Type()));
-    auto pair = [&](int64_t first) {
-      return createE4M3Pair(
-          b, arith::MulFOp::create(b, floats[first], scale.inverse),
-          arith::MulFOp::create(b, floats[first + 1], scale.inverse));
-    };
-    for (int64_t i = 0; i < 2; ++i) {
-      Value word = b.bitOr(pair(4 * i), b.shl(pair(4 * i + 2), 16));
-      codes = LLVM::InsertElementOp::create(b, codes, word, b.i32(i));
-    }
-    Value wide = arith::ExtUIOp::create(b, b.getI64Type(), row);
-    Value offset = arith::MulIOp::create(b, wide, b.i64(spec.columns));
-    b.store(codes, b.atByte(b.atByte(y, offset), b.shl(number, 3)), 8);
-    int64_t perBlock = blockColumns / chunk::elements;
-    b.ifThen(b.equal(b.rem(number, perBlock), 0), [&] {
-      Value at = b.add(b.mul(b.div(number, perBlock), scaleRows), row);
-      b.store(scale.value, b.atElement(scales, b.getF32Type(), at));
+  int64_t perRow = getQuantizeRowsChunks(spec);
+  int64_t chunks = spec.columns / chunk::elements;
+  struct Item {
+    Value row, number, exists, words;
+  };
+  SmallVector<Item> items(together);
+  Value first = b.add(b.mul(b.blockId(), threads * together), b.threadId());
+  for (auto [i, item] : llvm::enumerate(items)) {
+    Value index = b.add(first, i * threads);
+    item.row = b.div(index, perRow);
+    item.number = b.rem(index, perRow);
+    Value isRow = b.less(item.row, rows);
+    // Every thread takes part in the search; those past a row repeat its end,
+    // which belongs to the last block of columns or is not stored.
+    item.exists = b.both(isRow, b.less(item.number, chunks));
+    Value from = b.select(isRow, item.row, 0);
+    if (spec.indexed)
+      from = b.div(b.load(b.getI32Type(),
+                          b.atElement(arguments[1], b.getI32Type(), from)),
+                   spec.divisor);
+    // Without any row the index names none.
+    if (spec.groups)
+      from = b.select(isRow, from, 0);
+    item.words = chunk::load(
+        b, chunk::at(b, x, from, spec.columns, b.min(item.number, chunks - 1)));
+  }
+  for (const Item &item : items) {
+    chunk::Quantized made = chunk::quantize(b, item.words);
+    b.ifThen(item.exists, [&] {
+      Value wide = arith::ExtUIOp::create(b, b.getI64Type(), item.row);
+      Value offset = arith::MulIOp::create(b, wide, b.i64(spec.columns));
+      b.store(made.codes, b.atByte(b.atByte(y, offset), b.shl(item.number, 3)),
+              8);
+      b.ifThen(b.equal(b.rem(item.number, perBlock), 0), [&] {
+        Value block = b.div(item.number, perBlock);
+        Value at = b.add(b.mul(block, scaleRows), item.row);
+        b.store(made.scale, b.atElement(scales, b.getF32Type(), at));
+      });
     });
-  });
+  }
 }
 
 LLVM::LLVMFuncOp moe::buildQuantizeRows(gpu::GPUModuleOp module,

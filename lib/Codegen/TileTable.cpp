@@ -77,7 +77,8 @@ std::vector<TileBucket> TileEntry::getBuckets() const {
 const FewEntry *TileTable::findFew(const FewEntry &sizes) const {
   auto it = llvm::find_if(layers, [&](const FewEntry &entry) {
     return entry.experts == sizes.experts && entry.hidden == sizes.hidden &&
-           entry.inner == sizes.inner && entry.topK == sizes.topK;
+           entry.inner == sizes.inner && entry.topK == sizes.topK &&
+           entry.fp8 == sizes.fp8;
   });
   return it == layers.end() ? nullptr : &*it;
 }
@@ -207,6 +208,13 @@ static bool readLayer(const llvm::json::Value &value, FewEntry &layer,
               "`top_k`, and `few`";
       return false;
     }
+  }
+  if (const llvm::json::Value *fp8 = object->get("fp8")) {
+    if (!fp8->getAsBoolean()) {
+      error = "`fp8` of a layer is no boolean";
+      return false;
+    }
+    layer.fp8 = *fp8->getAsBoolean();
   }
   for (const llvm::json::Value &most : *few) {
     int64_t tokens = integerOf(most).value_or(0);

@@ -503,6 +503,7 @@ Choice ManifestReader::readChoice(const Json &json, std::string path) {
     choice.topK = object.integer("top_k", 1, choice.experts);
     choice.hidden = object.integer("hidden", 1, MaxDim);
     choice.inner = object.integer("inner", 1, MaxDim);
+    choice.isFp8 = object.has("fp8") && object.flag("fp8");
     choice.few = object.integers("few", 1, 64, 0, 1 << 20);
   } else {
     choice.k = object.integer("k", 1, MaxDim);

@@ -124,8 +124,9 @@ struct CallSpec {
 struct Choice {
   bool isLayer = false;
   int64_t experts = 0;
+  bool isFp8 = false;
   int64_t k = 0, n = 0, rowsPerToken = 0;  // of a product
-  bool isPaired = false, isFp8 = false;    // of a product
+  bool isPaired = false;                   // of a product
   std::vector<std::string> tiles;          // objects in JSON, as in a table
   int64_t topK = 0, hidden = 0, inner = 0; // of a layer
   std::vector<int64_t> few; // of a layer; 0: the products' own kernels

@@ -161,7 +161,8 @@ def block_scales(address, columns, rows):
 
 def quantize_rows(match, a, grid):
     columns, divisor = int(match["columns"]), int(match["divisor"] or 1)
-    rows = grid // -(-columns // 1024)
+    rows = a["rows"]
+    assert grid == -(-rows * 16 * -(-columns // 128) // 1024)
     index = memory(a["index"], rows, np.int32) // divisor if match["kind"] == "gathered" else np.arange(rows)
     assert a["scale_rows"] >= rows
     if match["groups"]:
@@ -171,29 +172,48 @@ def quantize_rows(match, a, grid):
     quantize(values, memory(a["y"], rows * columns, np.uint8).reshape(rows, columns), block_scales(a["y_scale"], columns, a["scale_rows"]))
 
 
+def fp8_rows(address, scale_address, rows, columns, pitch):
+    """What rows of e4m3 stand for."""
+    scales = block_scales(scale_address, columns, pitch)[:, :rows]
+    return E4M3[memory(address, rows * columns, np.uint8).reshape(rows, columns)] * np.repeat(scales.T, 128, 1)[:, :columns]
+
+
+def fp8_weights(match, address, scale_address, n, k, parts):
+    """What weights of e4m3 stand for: [experts, parts, n / parts, k]."""
+    experts = int(match["experts"])
+    codes = memory(address, experts * n * k, np.uint8)
+    if match["blocked"]:
+        codes = codes.reshape(experts * n // 8, k // 128, 8, 128).transpose(0, 2, 1, 3)
+    codes = codes.reshape(experts, n // (8 * parts), parts, 8, k).transpose(0, 2, 1, 3, 4).reshape(experts, parts, n // parts, k)
+    blocks = [-(-(n // parts) // 128), -(-k // 128)]
+    scales = memory(scale_address, experts * parts * blocks[0] * blocks[1], np.float32).reshape(experts, parts, *blocks)
+    return E4M3[codes] * np.repeat(np.repeat(scales, 128, 2), 128, 3)[:, :, :n // parts, :k]
+
+
 def matmul_fp8(match, a, maps):
     experts, n, k = int(match["experts"]), int(match["n"]), int(match["k"])
     parts, pitch = 2 if match["epilogue"] else 1, a["scale_rows"]
     offsets = memory(a["offsets"], experts + 1, np.int32)
     rows = int(offsets[-1])
-    x, w = maps[a["x"]], maps[a["w"]]
-    assert x.rank == 2 and x.dims[0] == k // 2 and x.dims[1] >= rows and x.box[1] == int(match["tokens"]) and pitch >= rows
-    scales = block_scales(a["x_scale"], k, pitch)[:, :rows]
-    wide = np.repeat(scales.T, 128, 1)[:, :k]
-    x = E4M3[memory(x.base, rows * k, np.uint8).reshape(rows, k)] * wide
-    codes = memory(w.base, experts * n * k, np.uint8)
+    w = maps[a["w"]]
+    if match["gather"]:
+        index = memory(a["index"], rows, np.int32) // int(match["divisor"] or 1)
+        assert pitch > index.max(initial=-1)
+        x = fp8_rows(a["x"], a["x_scale"], pitch, k, pitch)[index]
+    else:
+        x = maps[a["x"]]
+        assert x.rank == 2 and x.dims[0] == k // 2 and x.dims[1] >= rows and pitch >= rows
+        assert int(match["tokens"]) % x.box[1] == 0 and (match["tails"] or int(match["tokens"]) == x.box[1])
+        x = fp8_rows(x.base, a["x_scale"], rows, k, pitch)
     if match["blocked"]:
         assert w.rank == 4 and w.dims[:4] == [64, 8, k // 128, experts * n // 8] and w.box[3] * 8 == int(match["weights"])
-        codes = codes.reshape(experts * n // 8, k // 128, 8, 128).transpose(0, 2, 1, 3)
     else:
         assert w.dims[:2] == [k // 2, experts * n] and w.box[1] == int(match["weights"])
-    codes = codes.reshape(experts, n // (8 * parts), parts, 8, k).transpose(0, 2, 1, 3, 4).reshape(experts, parts, n // parts, k)
-    blocks = [-(-(n // parts) // 128), -(-k // 128)]
-    scales = memory(a["w_scale"], experts * parts * blocks[0] * blocks[1], np.float32).reshape(experts, parts, *blocks)
+    weights = fp8_weights(match, w.base, a["w_scale"], n, k, parts)
     result = np.zeros((rows, n // parts), np.float32)
     for e in range(experts):
         span = slice(offsets[e], offsets[e + 1])
-        both = [x[span] @ (E4M3[codes[e, p]] * np.repeat(np.repeat(scales[e, p], 128, 0), 128, 1)[:n // parts, :k]).T for p in range(parts)]
+        both = [x[span] @ weights[e, p].T for p in range(parts)]
         if match["bias"]:
             bias = memory(a["bias"], experts * n, np.float32).reshape(experts, n // (8 * parts), parts, 8)[e]
             both = [v + bias[:, p].reshape(-1) for p, v in enumerate(both)]
@@ -287,21 +307,35 @@ def few_rows(match, a):
     assert 1 <= tokens <= int(match["tokens"]) and not memory(a["state"], 4, np.int32).any()
     experts, hidden, inner, top_k = (int(match[key]) for key in ("experts", "hidden", "inner", "k"))
     memory(a["hidden_rows"], int(match["tokens"]) * top_k * inner, np.uint16)[:] = 0
-    gate_up = weight_matrix(match, a["gate_up"], experts * 2 * inner, hidden)
-    down = weight_matrix(match, a["down"], experts * hidden, inner)
+    if match["fp8"]:
+        gate_up = fp8_weights(match, a["gate_up"], a["gate_up_scale"], 2 * inner, hidden, 2)
+        gate_up = gate_up.reshape(experts, 2, inner // 8, 8, hidden).transpose(0, 2, 1, 3, 4).reshape(-1, hidden)
+        down = fp8_weights(match, a["down"], a["down_scale"], hidden, inner, 1).reshape(-1, inner)
+    else:
+        gate_up = weight_matrix(match, a["gate_up"], experts * 2 * inner, hidden)
+        down = weight_matrix(match, a["down"], experts * hidden, inner)
     for t in range(tokens):
         few_row(match, a, t, gate_up, down)
 
 
+def seen(match, row):
+    """What products read of a row."""
+    if not match["fp8"]:
+        return row
+    codes, scales = np.zeros((1, len(row)), np.uint8), np.zeros((-(-len(row) // 128), 1), np.float32)
+    quantize(row[None], codes, scales)
+    return E4M3[codes[0]] * np.repeat(scales[:, 0], 128)[:len(row)]
+
+
 def few_row(match, a, t, gate_up, down):
     experts, hidden, inner, top_k = (int(match[key]) for key in ("experts", "hidden", "inner", "k"))
-    x = from_bf16(matrix(a["x"], t + 1, hidden))[t]
+    x = seen(match, from_bf16(matrix(a["x"], t + 1, hidden))[t])
     total = np.zeros(hidden, np.float32)
     for e, weight in zip(memory(a["ids"], (t + 1) * top_k, np.int32)[t * top_k:], memory(a["weights"], (t + 1) * top_k, np.float32)[t * top_k:]):
         h = gate_up[e * 2 * inner:][:2 * inner] @ x
         if match["bias"]:
             h = h + memory(a["up_bias"], experts * 2 * inner, np.float32)[e * 2 * inner:][:2 * inner]
-        h = from_bf16(to_bf16(activate(match, h[None])[0]))
+        h = seen(match, from_bf16(to_bf16(activate(match, h[None])[0])))
         y = down[e * hidden:][:hidden] @ h
         if match["bias"]:
             y = y + memory(a["down_bias"], experts * hidden, np.float32)[e * hidden:][:hidden]
@@ -343,10 +377,11 @@ KERNELS = {
     r"sort_e(?P<experts>\d+)_s(?P<slots>\d+)_k(?P<k>\d+)(_by(?P<group>\d+))?(?P<window>_window)?(?P<stage>_count|_place)?(?P<at>_at[_\d-]+)?": sort,
     r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(_tails(?P<tails>\d+))?(_cluster\d+)?(_split(?P<split>\d+))?(_first)?(?P<scatter>_scatter(_scaled)?)?(?P<blocked>_blocked)?(?P<gather>_gather|_plain)?"
     r"(_div(?P<divisor>\d+))?(?P<bias>_bias)?" + EPILOGUE: matmul,
-    r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(?P<scatter>_scatter(_scaled)?)?(?P<blocked>_blocked)?_fp8(_rescaled)?"
+    r"matmul_e(?P<experts>\d+)_n(?P<n>\d+)_k(?P<k>\d+)_(?P<tokens>\d+)x(?P<weights>\d+)(_swap)?(_skip)?(_tails(?P<tails>\d+))?(?P<scatter>_scatter(_scaled)?)?(?P<blocked>_blocked)?"
+    r"(?P<gather>_gather)?(_div(?P<divisor>\d+))?_fp8(_rescaled)?(_turns)?"
     r"(?P<quantized>_quantized)?(?P<bias>_bias)?" + EPILOGUE: matmul_fp8,
     r"quantize_(?P<kind>gathered|rows)_(?P<columns>\d+)(_div(?P<divisor>\d+))?(_of(?P<groups>\d+))?": quantize_rows,
-    r"few_rows_e(?P<experts>\d+)_h(?P<hidden>\d+)_i(?P<inner>\d+)_k(?P<k>\d+)_t(?P<tokens>\d+)(?P<blocked>_blocked)?(?P<bias>_bias)?(?P<addend>_addend)?" + EPILOGUE: few_rows,
+    r"few_rows_e(?P<experts>\d+)_h(?P<hidden>\d+)_i(?P<inner>\d+)_k(?P<k>\d+)_t(?P<tokens>\d+)(?P<blocked>_blocked)?(?P<fp8>_fp8)?(?P<bias>_bias)?(?P<addend>_addend)?" + EPILOGUE: few_rows,
     r"router_(?P<hidden>\d+)_(?P<x>\w+?)_(?P<w>bf16|f32)(?P<biased>_biased)?(?P<rounded>_rounded)?_by(?P<by>\d+)_" + SELECT: router,
     r"combine_(?P<columns>\d+)_k(?P<k>\d+)(?P<order>_in_order)?(?P<weights>_weighted)?(?P<addend>_addend)?(?P<gate>_gated)?(_first)?": combine,
     r"(?P<kind>gather|scatter)_(?P<unit>rows|words)_(?P<columns>\d+)(_div(?P<divisor>\d+))?(?P<weights>_weighted)?": move,
@@ -370,9 +405,9 @@ def parameter_names(name, match):
         outputs = [] if match["stage"] == "_count" else ["order", "positions", "offsets"]
         return ["ids"] + optional("stage", "counts") + outputs + ["status"] + optional("window", "first") + ["pairs"]
     if name.startswith("quantize"):
-        return ["x"] + (["index"] if match["kind"] == "gathered" else []) + optional("groups", "offsets") + ["y", "y_scale", "scale_rows"]
-    if "_fp8" in name:
-        return ["x", "w", "y", "offsets"] + places + optional("bias", "bias") + ["x_scale", "w_scale"] + optional("quantized", "y_scale") + ["scale_rows"]
+        return ["x"] + (["index"] if match["kind"] == "gathered" else []) + optional("groups", "offsets") + ["y", "y_scale", "scale_rows", "rows"]
+    if name.startswith("matmul") and "_fp8" in name:
+        return ["x"] + optional("gather", "index") + ["w", "y", "offsets"] + places + optional("bias", "bias") + ["x_scale", "w_scale"] + optional("quantized", "y_scale") + ["scale_rows"]
     if name.startswith("matmul"):
         return ["x"] + (["index"] if match["gather"] == "_gather" else []) + ["w", "y", "offsets"] + optional("split", "state") + (
             ["parts"] if match["split"] and int(match["split"]) > 1 else []) + places + optional("bias", "bias")
@@ -388,7 +423,7 @@ def parameter_names(name, match):
     if name.startswith("router"):
         return ["x", "w"] + optional("biased", "logit_bias") + optional("bias", "bias") + ["logits", "state", "ids", "weights", "tokens"]
     if name.startswith("few_rows"):
-        return ["x", "ids", "weights", "gate_up", "down"] + optional("bias", "up_bias", "down_bias") + optional("addend", "addend") + [
+        return ["x", "ids", "weights", "gate_up", "down"] + optional("fp8", "gate_up_scale", "down_scale") + optional("bias", "up_bias", "down_bias") + optional("addend", "addend") + [
             "hidden_rows", "state", "y", "tokens"]
     if name.startswith("zero"):
         return ["target", "count"]

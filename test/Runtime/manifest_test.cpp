@@ -173,7 +173,7 @@ static Json cudaManifest() {
     function["tensor_maps"] = 3;
   }
   json["functions"][0]["variants"] = Json::parse(R"([
-    {"experts": 8, "top_k": 2, "hidden": 64, "inner": 32, "few": [0, 1, 16]},
+    {"experts": 8, "top_k": 2, "hidden": 64, "inner": 32, "fp8": true, "few": [0, 1, 16]},
     {"experts": 8, "k": 64, "n": 128, "paired": true, "fp8": false, "rows_per_token": 2,
      "tiles": [{"tokens": 32, "weights": 128, "swap": true}]}])");
   return json;
@@ -199,6 +199,7 @@ TEST(Manifest, ReadsKernels) {
   const std::vector<Choice> &variants = manifest->functions[0].variants;
   ASSERT_EQ(variants.size(), 2u);
   EXPECT_TRUE(variants[0].isLayer);
+  EXPECT_TRUE(variants[0].isFp8);
   EXPECT_EQ(variants[0].variants(), 3);
   EXPECT_EQ(variants[1].rowsPerToken, 2);
   EXPECT_EQ(variants[1].variants(), 1);

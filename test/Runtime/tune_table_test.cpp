@@ -47,6 +47,25 @@ TEST(TuneTable, AKernelThatIsKeptAndChosenStandsOnce) {
       << table.text("a device");
 }
 
+TEST(TuneTable, LayersInFp8StandApart) {
+  TemporaryFolder folder;
+  KernelTable table = readTable(folder, R"({"matrices": [], "layers": [
+                  {"experts": 16, "top_k": 1, "hidden": 64, "inner": 96, "few": [1, 16]},
+                  {"experts": 16, "top_k": 1, "hidden": 64, "inner": 96, "fp8": true, "few": [1]}]})");
+  Choice layer;
+  layer.isLayer = layer.isFp8 = true;
+  layer.experts = 16;
+  layer.topK = 1;
+  layer.hidden = 64;
+  layer.inner = 96;
+  table.setFew(layer, /*measured=*/{1, 2}, /*few=*/{2});
+  std::string text = table.text("a device");
+  EXPECT_NE(text.find("\"inner\": 96, \"few\": [1, 16]"), std::string::npos)
+      << text;
+  EXPECT_NE(text.find("\"fp8\": true, \"few\": [2]"), std::string::npos)
+      << text;
+}
+
 TEST(TuneTable, WhatIsMeasuredAgainIsReplaced) {
   TemporaryFolder folder;
   KernelTable table = readTable(

@@ -156,6 +156,7 @@ static FailureOr<Kernel> readGroupedMatmul(Settings &settings, Location loc) {
   settings.read("fp8", spec.fp8);
   settings.read("quantize", spec.quantize);
   settings.read("rescale", spec.rescale);
+  settings.read("in-turn", spec.inTurn);
   settings.read("gather-index", spec.gatherIndex);
   settings.read("gather-divisor", spec.gatherDivisor);
   auto emitError = [&] { return mlir::emitError(loc); };
@@ -179,6 +180,7 @@ static FailureOr<Kernel> readFewRows(Settings &settings, Location loc) {
   settings.read("table-size", spec.tableSize);
   settings.read("epilogue", epilogue);
   settings.read("blocked-weights", spec.blockedWeights);
+  settings.read("fp8", spec.fp8);
   settings.read("alpha", spec.alpha);
   settings.read("limit", spec.limit);
   settings.read("bias", spec.bias);

@@ -43,7 +43,8 @@ void KernelTable::readLayer(const Json &json, std::string path,
   Layer layer = {object.integer("experts", 1, MostSize),
                  object.integer("top_k", 1, MostSize),
                  object.integer("hidden", 1, MostSize),
-                 object.integer("inner", 1, MostSize)};
+                 object.integer("inner", 1, MostSize),
+                 object.has("fp8") && object.flag("fp8")};
   layers[layer] = object.integers("few", 0, 64, 1, 1 << 20);
   object.finish();
 }
@@ -93,8 +94,8 @@ void KernelTable::setTile(const Choice &product, double rows,
 void KernelTable::setFew(const Choice &layer,
                          const std::vector<int64_t> &measured,
                          const std::vector<int64_t> &few) {
-  std::vector<int64_t> &known =
-      layers[{layer.experts, layer.topK, layer.hidden, layer.inner}];
+  std::vector<int64_t> &known = layers[{layer.experts, layer.topK, layer.hidden,
+                                        layer.inner, layer.isFp8}];
   std::erase_if(known, [&](int64_t tokens) {
     return std::find(measured.begin(), measured.end(), tokens) !=
            measured.end();
@@ -146,10 +147,11 @@ std::string KernelTable::text(const std::string &device) const {
   text += "\n ],\n \"layers\": [";
   separator = "\n  ";
   for (const auto &[layer, few] : layers) {
-    auto [experts, topK, hidden, inner] = layer;
+    auto [experts, topK, hidden, inner, fp8] = layer;
     text += concat(separator, "{\"experts\": ", experts, ", \"top_k\": ", topK,
                    ", \"hidden\": ", hidden, ", \"inner\": ", inner,
-                   ", \"few\": ", bracketed(few), "}");
+                   fp8 ? ", \"fp8\": true" : "", ", \"few\": ", bracketed(few),
+                   "}");
     separator = ",\n  ";
   }
   return text + "\n ]\n}\n";

@@ -29,8 +29,8 @@ public:
 private:
   // k, n, paired, fp8
   using Matrix = std::tuple<int64_t, int64_t, bool, bool>;
-  // experts, top_k, hidden, inner
-  using Layer = std::tuple<int64_t, int64_t, int64_t, int64_t>;
+  // experts, top_k, hidden, inner, fp8
+  using Layer = std::tuple<int64_t, int64_t, int64_t, int64_t, bool>;
 
   void readMatrix(const Json &json, std::string path, std::string &problem);
   void readLayer(const Json &json, std::string path, std::string &problem);

@@ -22,6 +22,10 @@ inline constexpr int64_t fewRowsTokens[] = {1, 2, 4, 8, 16};
 /// - gate_up[experts * 2 inner][hidden]: bf16, blocks of 8 rows of gate and of
 ///   up alternate; up_bias[experts * 2 inner]: f32 in the same order
 /// - down[experts * hidden][inner]: bf16; down_bias[experts * hidden]: f32
+/// - with `fp8` both are e4m3, and what they meet is brought to it in blocks of
+///   128; gate_up_scale[experts][2][inner / 128][hidden / 128],
+///   down_scale[experts][hidden / 128][inner / 128]: f32, numbers of blocks
+///   rounded up
 /// - with `blockedWeights`, gate_up and down are stored in blocks of 8 rows x
 /// 64
 ///   columns, as of a GroupedMatmulSpec
@@ -44,6 +48,7 @@ struct FewRowsSpec {
   double alpha = 1.702, limit = 7.0; ///< of SwigluClamped
   bool bias = false, addend = false;
   bool blockedWeights = false;
+  bool fp8 = false; ///< weights of e4m3 with scales of blocks of 128 x 128
   /// The weight scales x, before the epilogue, and not the output.
   bool weightOnInput = false;
   int64_t shares = 132;

@@ -94,6 +94,9 @@ struct GroupedMatmulSpec {
   /// Only with `fp8`: the sum stays with the tensor cores, which hold fewer
   /// bits than f32, and is brought to the units of each block of k.
   bool rescale = false;
+  /// Only with `rescale`: consumers begin their products in turn, so that one
+  /// scales its sums while the other's products run.
+  bool inTurn = false;
   GroupedEpilogue epilogue = GroupedEpilogue::None;
   double alpha = 1.702, limit = 7.0; ///< of SwigluClamped
   /// Row tiles that share a pass over the columns; 0: about 2048 rows.

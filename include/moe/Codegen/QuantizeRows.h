@@ -21,7 +21,10 @@ namespace moe {
 /// have
 ///   no index and are left as they are
 ///
-/// Launched with getQuantizeRowsBlocks CTAs per row.
+/// - rows: of y, given at launch
+///
+/// Launched with a CTA for each getQuantizeRowsChunksPerBlock chunks, of which
+/// a row has getQuantizeRowsChunks.
 struct QuantizeRowsSpec {
   std::string name = "quantize_rows";
   int64_t columns = 0;
@@ -33,7 +36,8 @@ struct QuantizeRowsSpec {
 mlir::LogicalResult
 verifyQuantizeRows(const QuantizeRowsSpec &spec,
                    llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
-int64_t getQuantizeRowsBlocks(const QuantizeRowsSpec &spec);
+int64_t getQuantizeRowsChunks(const QuantizeRowsSpec &spec);
+int64_t getQuantizeRowsChunksPerBlock();
 KernelInterface getQuantizeRowsInterface(const QuantizeRowsSpec &spec);
 mlir::LLVM::LLVMFuncOp buildQuantizeRows(mlir::gpu::GPUModuleOp module,
                                          const QuantizeRowsSpec &spec);

@@ -50,6 +50,7 @@ struct TileEntry {
 /// kernels that compute it whole are the fastest way (ascending).
 struct FewEntry {
   int64_t experts = 0, hidden = 0, inner = 0, topK = 0;
+  bool fp8 = false; ///< e4m3 with block scales
   std::vector<int64_t> tokens;
 };
 

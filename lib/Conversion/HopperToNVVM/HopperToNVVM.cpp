@@ -35,6 +35,7 @@ static void addConversions(TypeConverter &converter, MLIRContext *context) {
   converter.addConversion([=](RingType) { return shared; });
   converter.addConversion([=](StagingType) { return shared; });
   converter.addConversion([=](PlacesType) { return shared; });
+  converter.addConversion([=](FactorsType) { return shared; });
   using Types = SmallVectorImpl<Type>;
   converter.addConversion([=](AccumulatorType type, Types &types) {
     FragmentLayout layout(type.getRows(), type.getColumns());
@@ -72,6 +73,7 @@ struct ConvertHopperToNVVM
     populatePlacePatterns(converter, patterns);
     populateSchedulePatterns(converter, patterns);
     populateScalePatterns(converter, patterns);
+    populateFactorPatterns(converter, patterns);
     populateSplitPatterns(converter, patterns);
     scf::populateSCFStructuralTypeConversionsAndLegality(converter, patterns,
                                                          target);

@@ -31,6 +31,9 @@ void populateSchedulePatterns(const mlir::TypeConverter &converter,
 /// Scaled sums and quantised stores.
 void populateScalePatterns(const mlir::TypeConverter &converter,
                            mlir::RewritePatternSet &patterns);
+/// Factors beside stages.
+void populateFactorPatterns(const mlir::TypeConverter &converter,
+                            mlir::RewritePatternSet &patterns);
 
 /// Tiles that several CTAs share.
 void populateSplitPatterns(const mlir::TypeConverter &converter,

@@ -76,6 +76,8 @@ std::vector<TileCandidate> Tiles::listCandidates(Location loc,
     for (bool gather : {false, true}) {
       if (!isChoice && gather != spec.gather)
         continue;
+      if (isChoice && gather && spec.fp8 && !tile.tails)
+        continue; // whose rows are moved
       TileCandidate candidate;
       candidate.choice = tile;
       candidate.choice.gather = gather && isChoice;

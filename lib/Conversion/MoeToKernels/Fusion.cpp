@@ -146,7 +146,8 @@ static FewRowsSpec fewRowsSpec(WholeLayer layer, int64_t maxTokens) {
   FewRowsSpec spec;
   spec.experts = down.groups;
   spec.hidden = down.rows;
-  spec.inner = down.paddedColumns;
+  spec.fp8 = hasFp8Weights(layer.down);
+  spec.inner = down.paddedColumns * (spec.fp8 ? 2 : 1);
   spec.topK = layer.sort.getTopK();
   spec.maxTokens = maxTokens;
   spec.blockedWeights = down.blocked;
@@ -199,8 +200,9 @@ std::optional<WholeLayer> moe::matchWholeLayer(SortOp sort,
   auto isBF16 = [](Value value) {
     return getElementTypeOrSelf(value.getType()).isBF16();
   };
-  bool bf16 = isBF16(up.getLhs()) && isBF16(up.getRhs()) &&
-              isBF16(down.getRhs()) && isBF16(combine.getOuts());
+  bool oneType = (isBF16(up.getRhs()) && isBF16(down.getRhs())) ||
+                 (hasFp8Weights(up) && hasFp8Weights(down));
+  bool bf16 = isBF16(up.getLhs()) && isBF16(combine.getOuts());
   if (!rises || !falls || !joins)
     return std::nullopt;
   WholeLayer layer{sort, up, down, combine};
@@ -208,8 +210,8 @@ std::optional<WholeLayer> moe::matchWholeLayer(SortOp sort,
   // What the kernel refuses is computed by the others.
   bool sameBias =
       static_cast<bool>(down.getBias()) == static_cast<bool>(up.getBias());
-  layer.isOneKernel =
-      bf16 && combine.getWeights() && sameBias && isPossible(layer, 1);
+  layer.isOneKernel = oneType && bf16 && combine.getWeights() && sameBias &&
+                      isPossible(layer, 1);
   if (!layer.isPlaced && !layer.isOneKernel)
     return std::nullopt;
   return layer;
@@ -223,12 +225,12 @@ static LogicalResult launchWholeLayer(WholeLayer layer, int64_t maxTokens,
   FewRowsSpec spec = fewRowsSpec(layer, maxTokens);
   if (failed(verifyFewRows(spec, [&] { return up.emitOpError(); })))
     return failure();
-  spec.name =
-      llvm::formatv("few_rows_e{0}_h{1}_i{2}_k{3}_t{4}{5}{6}{7}{8}",
-                    spec.experts, spec.hidden, spec.inner, spec.topK,
-                    spec.maxTokens, spec.blockedWeights ? "_blocked" : "",
-                    spec.bias ? "_bias" : "", spec.addend ? "_addend" : "",
-                    spellEpilogue(spec.epilogue, spec.alpha, spec.limit));
+  spec.name = llvm::formatv(
+      "few_rows_e{0}_h{1}_i{2}_k{3}_t{4}{5}{6}{7}{8}{9}", spec.experts,
+      spec.hidden, spec.inner, spec.topK, spec.maxTokens,
+      spec.blockedWeights ? "_blocked" : "", spec.fp8 ? "_fp8" : "",
+      spec.bias ? "_bias" : "", spec.addend ? "_addend" : "",
+      spellEpilogue(spec.epilogue, spec.alpha, spec.limit));
   auto packed = [&](GroupedMatmulOp op, Value weight,
                     const PackRowsSpec &form) -> FailureOr<Value> {
     return function.packed(op, weight, form);
@@ -242,6 +244,13 @@ static LogicalResult launchWholeLayer(WholeLayer layer, int64_t maxTokens,
   }
   if (failed(gateUp) || failed(fall) || failed(upBias) || failed(downBias))
     return failure();
+  FailureOr<Value> upScales{Value()}, downScales{Value()};
+  if (spec.fp8) {
+    upScales = function.unpacked(up, up.getScales());
+    downScales = function.unpacked(down, down.getScales());
+    if (failed(upScales) || failed(downScales))
+      return failure();
+  }
   int64_t rows = spec.maxTokens * spec.topK;
   Value hidden =
       function.scratch(b, {0, 0, 2 * rows * spec.inner},
@@ -257,6 +266,8 @@ static LogicalResult launchWholeLayer(WholeLayer layer, int64_t maxTokens,
                           {"weights", combine.getWeights()},
                           {"gate_up", *gateUp},
                           {"down", *fall},
+                          {"gate_up_scale", *upScales},
+                          {"down_scale", *downScales},
                           {"up_bias", *upBias},
                           {"down_bias", *downBias},
                           {"addend", combine.getAddend()},
@@ -335,6 +346,7 @@ static SmallVector<FewKernel> listKernels(WholeLayer layer,
       b, b.getDictionaryAttr(
              {named("experts", sizes.experts), named("top_k", sizes.topK),
               named("hidden", sizes.hidden), named("inner", sizes.inner),
+              b.getNamedAttr("fp8", b.getBoolAttr(sizes.fp8)),
               b.getNamedAttr("few", b.getI64ArrayAttr(few))}));
   auto isChosen = [&](int64_t variant) {
     return DeviceFunction::isVariant(b, chosen, variant);
@@ -362,7 +374,8 @@ LogicalResult moe::convertToKernels(const WholeLayer &layer, KernelOpBuilder &b,
   if (!layer.isOneKernel)
     return launchByTokens(layer, {}, b, function);
   FewRowsSpec sizes = fewRowsSpec(layer, 1);
-  FewEntry entry = {sizes.experts, sizes.hidden, sizes.inner, sizes.topK, {}};
+  FewEntry entry = {sizes.experts, sizes.hidden, sizes.inner,
+                    sizes.topK,    sizes.fp8,    {}};
   std::vector<int64_t> mostTokens = function.tiles().fewTokens(entry);
   return launchByTokens(
       layer, listKernels(layer, entry, mostTokens, b, function), b, function);

@@ -24,6 +24,9 @@ private:
   LogicalResult readFp8();
   bool feedsFp8();
   LogicalResult quantizeRows();
+  LogicalResult quantizeNow(const QuantizedRows &to, Value from, Value index,
+                            Value count);
+  FailureOr<QuantizedRows> quantizeFor(const Bucket &bucket);
   LogicalResult readEpilogue();
   LogicalResult readRows();
   LogicalResult readWeights();
@@ -32,7 +35,9 @@ private:
   GroupedMatmulSpec place(GroupedMatmulSpec plain);
   GroupedMatmulSpec specify(const Bucket &bucket);
   LogicalResult finish(const GroupedMatmulSpec &launched);
+  bool canMove();
   LogicalResult makeRoom();
+  LogicalResult makeRoomFor(ArrayRef<Bucket> buckets);
   LogicalResult moveRows();
   void makeRoomForParts(ArrayRef<Bucket> buckets);
   LogicalResult launchFrom(ArrayRef<Bucket> rest);
@@ -54,6 +59,8 @@ private:
   Value expected;               // rows by which a tile is chosen
   // With fp8 weights: the rows, their scales, and what the next product reads.
   QuantizedRows quantized, quantizedTarget;
+  // The same where a tile decides: rows in the order of the experts, or tokens.
+  QuantizedRows quantizedMoved, quantizedTokens;
   Value weightScales;
 };
 
@@ -185,6 +192,27 @@ LogicalResult Conversion::makeRoom() {
   return room;
 }
 
+/// For rows that are moved, or quantised, before a product.
+LogicalResult Conversion::makeRoomFor(ArrayRef<Bucket> buckets) {
+  bool someMove = llvm::any_of(buckets, [](auto &b) { return b.moves; });
+  if (!spec.fp8)
+    return success(!someMove || succeeded(makeRoom()));
+  if (!spec.gather)
+    return success();
+  auto take = [&](QuantizedRows &target, Value count) -> LogicalResult {
+    FailureOr<QuantizedRows> room =
+        function.scratchQuantized(b, op, count, depth);
+    if (succeeded(room))
+      target = *room;
+    return room;
+  };
+  if (someMove && failed(take(quantizedMoved, op.getRows())))
+    return failure();
+  if (llvm::all_of(buckets, [](auto &b) { return b.moves; }))
+    return success();
+  return take(quantizedTokens, rowCount(b, op.getLhs()));
+}
+
 LogicalResult Conversion::moveRows() {
   RowMove move;
   move.from = op.getLhs();
@@ -197,43 +225,71 @@ LogicalResult Conversion::moveRows() {
   return launchMove(op, b, function, move);
 }
 
-/// Rows that the product before has not quantised already.
+/// Of rows that are a bound, not all have an index.
+bool Conversion::canMove() {
+  return op.getGather() && !op->hasAttr("moe.part") &&
+         succeeded(boundInTokens(op.getRows(), function.getShares()));
+}
+
+LogicalResult Conversion::quantizeNow(const QuantizedRows &to, Value from,
+                                      Value index, Value count) {
+  RowMove move;
+  move.from = from;
+  move.index = index;
+  move.rows = count;
+  move.columns = depth;
+  move.divisor = index ? op.getGatherDivisor() : 1;
+  // Of rows that are a bound, not all have an index.
+  bool isBound = op->hasAttr("moe.part") && op.getOffsets();
+  return launchQuantize(op, b, function, move, to, op.getOffsets(),
+                        isBound ? spec.experts : 0);
+}
+
+/// Rows that the product before has not quantised already.  Where they may be
+/// gathered the tile decides what is quantised, else it is done here.
 LogicalResult Conversion::quantizeRows() {
+  spec.gatherIndex = false;
   if (std::optional<QuantizedRows> known = function.quantized(op.getLhs())) {
     quantized = *known;
-  } else {
-    FailureOr<QuantizedRows> room =
-        function.scratchQuantized(b, op, op.getRows(), depth);
-    if (failed(room))
-      return failure();
-    quantized = *room;
-    RowMove move;
-    move.from = op.getLhs();
-    move.index = op.getGather();
-    move.rows = op.getRows();
-    move.columns = depth;
-    move.divisor = op.getGatherDivisor();
-    // Weighted rows are rounded before the product, as the op says.
-    if (op.getRowWeights()) {
-      if (failed(makeRoom()) || failed(moveRows()))
-        return failure();
-      move.from = moved;
-      move.index = Value();
-      move.divisor = 1;
-    }
-    // Of rows that are a bound, not all have an index.
-    bool isBound = op->hasAttr("moe.part") && op.getOffsets();
-    if (isBound && op.getRowWeights())
-      return op.emitOpError("weighs rows whose number is a bound on their way "
-                            "to fp8, which no kernel does; compile for "
-                            "--target=cpu or with dispatcher=all_to_all");
-    if (failed(launchQuantize(op, b, function, move, quantized, op.getOffsets(),
-                              isBound ? spec.experts : 0)))
-      return failure();
+    return success();
   }
-  rows = quantized.codes;
-  spec.gatherIndex = false;
-  return success();
+  Value tokens = rowCount(b, op.getLhs());
+  if (!op.getRowWeights() && canMove() &&
+      succeeded(boundInTokens(tokens, function.getShares()))) {
+    index = op.getGather();
+    spec.gather = spec.gatherIndex = true;
+    spec.gatherDivisor = op.getGatherDivisor();
+    return success();
+  }
+  FailureOr<QuantizedRows> room =
+      function.scratchQuantized(b, op, op.getRows(), depth);
+  if (failed(room))
+    return failure();
+  quantized = *room;
+  if (!op.getRowWeights())
+    return quantizeNow(quantized, op.getLhs(), op.getGather(), op.getRows());
+  if (op->hasAttr("moe.part") && op.getOffsets())
+    return op.emitOpError("weighs rows whose number is a bound on their way "
+                          "to fp8, which no kernel does; compile for "
+                          "--target=cpu or with dispatcher=all_to_all");
+  // Weighted rows are rounded before the product, as the op says.
+  if (failed(makeRoom()) || failed(moveRows()))
+    return failure();
+  return quantizeNow(quantized, moved, /*index=*/Value(), op.getRows());
+}
+
+/// What the kernel of a tile reads.
+FailureOr<QuantizedRows> Conversion::quantizeFor(const Bucket &bucket) {
+  if (!spec.gather)
+    return quantized;
+  const QuantizedRows &to = bucket.moves ? quantizedMoved : quantizedTokens;
+  LogicalResult done =
+      bucket.moves
+          ? quantizeNow(to, op.getLhs(), index, op.getRows())
+          : quantizeNow(to, op.getLhs(), Value(), rowCount(b, op.getLhs()));
+  if (failed(done))
+    return failure();
+  return to;
 }
 
 bool moe::hasFp8Weights(GroupedMatmulOp op) {
@@ -345,6 +401,8 @@ static std::string nameOf(const GroupedMatmulSpec &spec) {
     name += "_fp8";
   if (spec.rescale)
     name += "_rescaled";
+  if (spec.inTurn)
+    name += "_turns";
   if (spec.quantize)
     name += "_quantized";
   if (spec.bias)
@@ -382,8 +440,17 @@ GroupedMatmulSpec Conversion::specify(const Bucket &bucket) {
 }
 
 LogicalResult Conversion::launch(const Bucket &bucket) {
-  if (bucket.moves && failed(moveRows()))
+  Value read = bucket.moves ? moved : rows;
+  QuantizedRows codes;
+  if (spec.fp8) {
+    FailureOr<QuantizedRows> made = quantizeFor(bucket);
+    if (failed(made))
+      return failure();
+    codes = *made;
+    read = codes.codes;
+  } else if (bucket.moves && failed(moveRows())) {
     return failure();
+  }
   GroupedMatmulSpec variant = specify(bucket);
   if (failed(verifyGroupedMatmul(variant, [&] { return op.emitOpError(); })))
     return failure();
@@ -395,7 +462,7 @@ LogicalResult Conversion::launch(const Bucket &bucket) {
       bucket.early);
   if (failed(function.launch(
           b, op, interface, number, constantIndex(b, -1),
-          {{"x", bucket.moves ? moved : rows},
+          {{"x", read},
            {"index", index},
            {"w", weights},
            {"y", variant.scatter    ? output
@@ -407,10 +474,11 @@ LogicalResult Conversion::launch(const Bucket &bucket) {
            {"places", placed.combine ? placed.order : op.getScatter()},
            {"factors", placed.combine ? placed.combine.getWeights() : Value()},
            {"bias", bias},
-           {"x_scale", quantized.scales},
+           {"x_scale", codes.scales},
            {"w_scale", weightScales},
            {"y_scale", quantizedTarget.scales},
-           {"scale_rows", op.getRows()}})))
+           {"scale_rows",
+            variant.gather ? rowCount(b, op.getLhs()) : op.getRows()}})))
     return failure();
   return finish(variant);
 }
@@ -515,28 +583,24 @@ LogicalResult Conversion::run() {
   if (failed(readShapes()) || failed(readEpilogue()) || failed(readRows()) ||
       failed(readWeights()) || failed(readTarget()))
     return failure();
-  // Of rows that are a bound, not all have an index.
-  bool isBound = op->hasAttr("moe.part");
+  bool isChoice = index && canMove();
+  // A token has all of its rows or none.
   FailureOr<TokenBytes> most =
       boundInTokens(op.getRows(), function.getShares());
-  bool canMove = index && !isBound && succeeded(most);
-  // A token has all of its rows or none.
   int64_t leastRows = spec.gatherDivisor;
-  if (!isBound && succeeded(most) && !most->perShare && !most->constant)
+  if (!op->hasAttr("moe.part") && succeeded(most) && !most->perShare &&
+      !most->constant)
     leastRows = std::max(leastRows, most->perToken);
   SmallVector<Bucket> buckets =
-      function.tiles().choose(op.getLoc(), spec, canMove, leastRows);
+      function.tiles().choose(op.getLoc(), spec, isChoice, leastRows);
   std::vector<TileCandidate> candidates;
   if (function.hasVariants())
-    candidates = Tiles::listCandidates(op.getLoc(), spec, canMove);
-  bool someMove =
-      llvm::any_of(buckets, [](auto &b) { return b.moves; }) ||
-      llvm::any_of(candidates, [](auto &c) { return c.buckets[0].moves; });
-  if (someMove && failed(makeRoom()))
-    return failure();
+    candidates = Tiles::listCandidates(op.getLoc(), spec, isChoice);
   SmallVector<Bucket> mayRun(buckets.begin(), buckets.end());
   for (const TileCandidate &candidate : candidates)
     llvm::append_range(mayRun, candidate.buckets);
+  if (failed(makeRoomFor(mayRun)))
+    return failure();
   makeRoomForParts(mayRun);
   auto isPlaced = [&](const Bucket &bucket) {
     return place(bucket.product()).scatter;

@@ -114,14 +114,17 @@ LogicalResult moe::launchQuantize(Operation *op, KernelOpBuilder &b,
       function.kernels().add(interface, [&](gpu::GPUModuleOp module) {
         buildQuantizeRows(module, spec);
       });
-  return function.launch(b, op, interface, number,
-                         timesFactor(b, move.rows, getQuantizeRowsBlocks(spec)),
+  Value blocks = arith::CeilDivUIOp::create(
+      b, timesFactor(b, move.rows, getQuantizeRowsChunks(spec)),
+      constantIndex(b, getQuantizeRowsChunksPerBlock()));
+  return function.launch(b, op, interface, number, blocks,
                          {{"x", move.from},
                           {"index", move.index},
                           {"offsets", offsets},
                           {"y", to.codes},
                           {"y_scale", to.scales},
-                          {"scale_rows", move.rows}});
+                          {"scale_rows", move.rows},
+                          {"rows", move.rows}});
 }
 
 //===----------------------------------------------------------------------===//

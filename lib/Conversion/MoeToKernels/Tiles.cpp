@@ -66,13 +66,22 @@ GroupedMatmulSpec Bucket::product() const {
   return product;
 }
 
+/// Where k is shorter consumers are at the ends of tiles too often to gain by
+/// turns (benchmarks/gpu/NOTES.md, run 26).
+static constexpr int64_t leastDepthInTurn = 1024;
+
 Bucket moe::makeBucket(const GroupedMatmulSpec &spec, const TileChoice &choice,
                        bool canMove) {
   Bucket bucket;
   bucket.spec = spec;
   choice.apply(bucket.spec);
-  bucket.spec.rescale = spec.fp8 && !bucket.spec.swap;
-  bucket.moves = spec.gatherIndex && spec.gather && canMove && !choice.gather;
+  bucket.spec.rescale =
+      spec.fp8 && (!bucket.spec.swap || bucket.spec.tails != 0);
+  bucket.spec.inTurn =
+      spec.fp8 && choice.tails && bucket.spec.k >= leastDepthInTurn;
+  // Rows of e4m3 are gathered by tiles with tails alone.
+  bool gathers = choice.gather && (!spec.fp8 || choice.tails);
+  bucket.moves = spec.gatherIndex && spec.gather && canMove && !gathers;
   return bucket;
 }
 

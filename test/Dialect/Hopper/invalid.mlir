@@ -561,3 +561,37 @@ func.func @scatter_to_ragged_columns(%out: !hopper.staging<1, <64x64xbf16>>, %pl
   hopper.scatter_staging %out boxes 1, %places, %y[%i] rows %i of 100 : !hopper.staging<1, <64x64xbf16>>, !hopper.places<64>
   return
 }
+
+// -----
+
+// expected-error @+1 {{a stage of factors has 12 columns, expected a multiple of 8 up to 256}}
+func.func private @ragged_factors(!hopper.factors<3, 12>)
+
+// -----
+
+// expected-error @+1 {{factors of 0 stages, expected 1 to 32767}}
+func.func private @factors_of_nothing(!hopper.factors<0, 64>)
+
+// -----
+
+func.func @factors_off_their_alignment(%shared: !llvm.ptr<3>) {
+  // expected-error @+1 {{starts at byte 40, expected a multiple of 16 below 2147483648}}
+  %factors = hopper.factors %shared at 40 : !hopper.factors<3, 64>
+  return
+}
+
+// -----
+
+func.func @more_columns_than_factors(%values: !hopper.fragment<64x128>, %factors: !hopper.factors<3, 64>, %i: i32, %w: f32) {
+  // expected-error @+1 {{multiplies 128 columns by factors of 64}}
+  %next = hopper.apply_factors %values, %factors[%i] by %w : !hopper.fragment<64x128>, !hopper.factors<3, 64>
+  return
+}
+
+// -----
+
+func.func @three_weights(%values: !hopper.fragment<64x64>, %factors: !hopper.factors<3, 64>, %i: i32, %w: f32) {
+  // expected-error @+1 {{has 3 factors of weights, expected 1, or 2 in turn}}
+  %next = hopper.apply_factors %values, %factors[%i] by %w, %w, %w : !hopper.fragment<64x64>, !hopper.factors<3, 64>
+  return
+}

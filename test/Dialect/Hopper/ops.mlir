@@ -193,6 +193,16 @@ func.func @shared_tiles(%offsets: !llvm.ptr, %state: !llvm.ptr, %parts: !llvm.pt
 // CHECK-LABEL: func.func @rows_that_go_elsewhere
 func.func @rows_that_go_elsewhere(%shared: !llvm.ptr<3>, %values: !hopper.fragment<64x256>, %out: !hopper.staging<4, <64x64xbf16>>,
                                   %tall: !hopper.staging<2, <192x64xbf16>>, %index: !llvm.ptr, %y: !llvm.ptr, %i: i32) {
+  // CHECK: %[[FACTORS:.*]] = hopper.factors %{{.*}} at 65536 : !hopper.factors<3, 160>
+  %made = hopper.factors %shared at 65536 : !hopper.factors<3, 160>
+  // CHECK: hopper.write_factor %{{.*}}, %[[FACTORS]][%{{.*}}] at %{{.*}} : !hopper.factors<3, 160>
+  %word = arith.constant 1.0 : f32
+  hopper.write_factor %word, %made[%i] at %i : !hopper.factors<3, 160>
+  // CHECK: %[[GATE:.*]] = hopper.read_factor %[[FACTORS]][%{{.*}}] of %{{.*}} : !hopper.factors<3, 160>
+  %gate = hopper.read_factor %made[%i] of %i : !hopper.factors<3, 160>
+  // CHECK: hopper.apply_factors %{{.*}}, %[[FACTORS]][%{{.*}}] by %[[GATE]], %[[GATE]] : !hopper.fragment<64x128>, !hopper.factors<3, 160>
+  %sums = hopper.zero_fragment : !hopper.fragment<64x128>
+  %scaled = hopper.apply_factors %sums, %made[%i] by %gate, %gate : !hopper.fragment<64x128>, !hopper.factors<3, 160>
   // CHECK: %[[PLACES:.*]] = hopper.places %{{.*}} at 65536 of %{{.*}} : !hopper.places<64>
   %places = hopper.places %shared at 65536 of %i : !hopper.places<64>
   // CHECK: hopper.ask_places %[[PLACES]], %{{.*}}[%{{.*}}] rows %{{.*}} : !hopper.places<64>

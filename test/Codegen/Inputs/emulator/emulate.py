@@ -20,8 +20,10 @@ CALLS = {
     "barrier.cta.sync.aligned.all": "barrier_all",
     "barrier.cta.sync.aligned.count": "barrier_count",
     "cp.async.cg.shared.global.16.s": "cp_async",
+    "cp.async.ca.shared.global.4": "cp_async_word",
     "cp.async.commit.group": "commit",
     "cp.async.wait.group": "wait_group",
+    "ff.to.e4m3x2.rn": "to_e4m3_pair",
     "ff2bf16x2.rn": "to_bf16_pair",
     "griddepcontrol.launch.dependents": "griddepcontrol",
     "griddepcontrol.wait": "griddepcontrol",
@@ -41,13 +43,14 @@ ASSEMBLY = {
     "red.release.gpu.global.add.u64": ("reduce64", "void", "ptr, i64"),
     "fence.acq_rel.gpu": ("fence", "void", ""),
     "ld.acquire.gpu.global.u64": ("load64", "i64", "ptr"),
+    "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32": ("mma8", None, None),
 }
 # The struct comes back in four registers in IR, in two in C.
 PRODUCT = """
-declare void @emulate_mma_into(ptr, i32, i32, i32, i32, i32, i32, float, float, float, float)
-define { float, float, float, float } @emulate_mma(i32 %a, i32 %b, i32 %c, i32 %d, i32 %e, i32 %f, float %g, float %h, float %i, float %j) noinline {
+declare void @emulate_NAME_into(ptr, i32, i32, i32, i32, i32, i32, float, float, float, float)
+define { float, float, float, float } @emulate_NAME(i32 %a, i32 %b, i32 %c, i32 %d, i32 %e, i32 %f, float %g, float %h, float %i, float %j) noinline {
   %p = alloca { float, float, float, float }
-  call void @emulate_mma_into(ptr %p, i32 %a, i32 %b, i32 %c, i32 %d, i32 %e, i32 %f, float %g, float %h, float %i, float %j)
+  call void @emulate_NAME_into(ptr %p, i32 %a, i32 %b, i32 %c, i32 %d, i32 %e, i32 %f, float %g, float %h, float %i, float %j)
   %r = load { float, float, float, float }, ptr %p
   ret { float, float, float, float } %r
 }
@@ -84,7 +87,8 @@ def to_host(text):
     def replace(match):
         for name, (call, result, parameters) in ASSEMBLY.items():
             if name in match.group(0):
-                used.add(f"declare {result} @emulate_{call}({parameters})")
+                if result:
+                    used.add(f"declare {result} @emulate_{call}({parameters})")
                 return "@emulate_" + call
         raise SystemExit("unknown assembly: " + match.group(0))
 
@@ -102,8 +106,9 @@ def to_host(text):
         seen.add(line)
         lines.append(line)
     text = "\n".join(lines + sorted(used)) + "\n"
-    if "@emulate_mma(" in text:
-        text += PRODUCT
+    for name in ("mma", "mma8"):
+        if f"@emulate_{name}(" in text:
+            text += PRODUCT.replace("NAME", name)
     if "@emulate_to_bf16_pair(" in text:
         text += PAIR
     unknown = re.search(r"@llvm\.nvvm[\w.]*", text)

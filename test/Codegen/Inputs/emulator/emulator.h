@@ -28,7 +28,7 @@ namespace emulator {
 struct Copy {
   char *to;
   const char *from;
-  int size;
+  int size, width; ///< bytes that are read, and those that are written
 };
 
 enum class Wait { None, Warp, Barrier };
@@ -239,25 +239,53 @@ inline uint16_t toBf16(float value) {
   return static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
 }
 
-/// D = A B + C of m16n8k16, fragments as in the instruction set's manual.
-inline void multiply(Warp &warp) {
-  float a[16][16], b[16][8];
+inline float fromE4M3(uint8_t code) {
+  int exponent = code >> 3 & 15, mantissa = code & 7;
+  float sign = code & 128 ? -1 : 1;
+  if (exponent == 15 && mantissa == 7)
+    return NAN;
+  return sign * (exponent ? ldexpf(8 + mantissa, exponent - 10)
+                          : ldexpf(mantissa, -9));
+}
+
+/// To nearest, ties to even, at most 448.
+inline uint8_t toE4M3(float value) {
+  if (std::isnan(value))
+    return 0x7F;
+  uint8_t sign = std::signbit(value) ? 128 : 0, best = 0;
+  float most = std::fabs(value);
+  for (int code = 1; code < 0x7F; ++code) {
+    float error = std::fabs(fromE4M3(code) - most);
+    float least = std::fabs(fromE4M3(best) - most);
+    if (error < least || (error == least && code % 2 == 0))
+      best = code;
+  }
+  return sign | best;
+}
+
+/// D = A B + C of m16n8k16 in bf16 or m16n8k32 in e4m3, fragments as in the
+/// instruction set's manual: `each` elements to a word.
+template <int each> void multiply(Warp &warp) {
+  float a[16][8 * each], b[8 * each][8];
+  auto element = [](uint64_t word, int j) {
+    return each == 2 ? fromBf16(static_cast<uint16_t>(word >> (16 * j)))
+                     : fromE4M3(static_cast<uint8_t>(word >> (8 * j)));
+  };
   for (int lane = 0; lane < 32; ++lane) {
-    int row = lane / 4, pair = lane % 4 * 2;
+    int row = lane / 4, first = lane % 4 * each;
     for (int i = 0; i < 4; ++i)
-      for (int j = 0; j < 2; ++j)
-        a[row + 8 * (i & 1)][pair + 8 * (i >> 1) + j] =
-            fromBf16(static_cast<uint16_t>(warp.in[lane][i] >> (16 * j)));
+      for (int j = 0; j < each; ++j)
+        a[row + 8 * (i & 1)][first + 4 * each * (i >> 1) + j] =
+            element(warp.in[lane][i], j);
     for (int i = 0; i < 2; ++i)
-      for (int j = 0; j < 2; ++j)
-        b[pair + 8 * i + j][row] =
-            fromBf16(static_cast<uint16_t>(warp.in[lane][4 + i] >> (16 * j)));
+      for (int j = 0; j < each; ++j)
+        b[first + 4 * each * i + j][row] = element(warp.in[lane][4 + i], j);
   }
   for (int lane = 0; lane < 32; ++lane)
     for (int i = 0; i < 4; ++i) {
       int row = lane / 4 + 8 * (i >> 1), column = lane % 4 * 2 + (i & 1);
       float sum = floatOf(warp.in[lane][6 + i]);
-      for (int k = 0; k < 16; ++k)
+      for (int k = 0; k < 8 * each; ++k)
         sum += a[row][k] * b[k][column];
       warp.out[lane][i] = bitsOf(sum);
     }
@@ -330,7 +358,10 @@ void emulate_warpsync(int) {
 void emulate_barrier_all(int id) { emulator::barrier(id, emulator::threads); }
 void emulate_barrier_count(int id, int count) { emulator::barrier(id, count); }
 void emulate_cp_async(char *to, const char *from, int size) {
-  emulator::fiber->open.push_back({to, from, size});
+  emulator::fiber->open.push_back({to, from, size, 16});
+}
+void emulate_cp_async_word(char *to, const char *from) {
+  emulator::fiber->open.push_back({to, from, 4, 4});
 }
 void emulate_commit() {
   emulator::fiber->groups.push_back(std::move(emulator::fiber->open));
@@ -340,7 +371,7 @@ void emulate_wait_group(int pending) {
   auto &groups = emulator::fiber->groups;
   while (static_cast<int>(groups.size()) > pending) {
     for (const emulator::Copy &copy : groups.front()) {
-      memset(copy.to, 0, 16);
+      memset(copy.to, 0, copy.width);
       memcpy(copy.to, copy.from, copy.size);
     }
     groups.pop_front();
@@ -352,17 +383,33 @@ void emulate_fence() {}
 struct Four {
   float values[4];
 };
-void emulate_mma_into(Four *out, int a0, int a1, int a2, int a3, int b0, int b1,
-                      float c0, float c1, float c2, float c3) {
+static void multiplyInto(Four *out, int a0, int a1, int a2, int a3, int b0,
+                         int b1, float c0, float c1, float c2, float c3,
+                         void (*multiply)(emulator::Warp &)) {
   auto word = [](int value) { return static_cast<uint32_t>(value); };
   uint64_t *sums =
       emulator::meet(40,
                      {word(a0), word(a1), word(a2), word(a3), word(b0),
                       word(b1), emulator::bitsOf(c0), emulator::bitsOf(c1),
                       emulator::bitsOf(c2), emulator::bitsOf(c3)},
-                     emulator::multiply);
+                     multiply);
   for (int i = 0; i < 4; ++i)
     out->values[i] = emulator::floatOf(sums[i]);
+}
+void emulate_mma_into(Four *out, int a0, int a1, int a2, int a3, int b0, int b1,
+                      float c0, float c1, float c2, float c3) {
+  multiplyInto(out, a0, a1, a2, a3, b0, b1, c0, c1, c2, c3,
+               emulator::multiply<2>);
+}
+void emulate_mma8_into(Four *out, int a0, int a1, int a2, int a3, int b0,
+                       int b1, float c0, float c1, float c2, float c3) {
+  multiplyInto(out, a0, a1, a2, a3, b0, b1, c0, c1, c2, c3,
+               emulator::multiply<4>);
+}
+/// The first value stands in the upper byte.
+int16_t emulate_to_e4m3_pair(float high, float low) {
+  return static_cast<int16_t>(emulator::toE4M3(high) << 8 |
+                              emulator::toE4M3(low));
 }
 float emulate_ex2(float x) { return exp2f(x); }
 float emulate_rcp(float x) { return 1.0f / x; }
