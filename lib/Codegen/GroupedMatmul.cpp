@@ -18,18 +18,6 @@ using namespace mlir;
 using namespace moe;
 using namespace moe::hopper;
 
-/// Registers per thread after the roles split: 128 * producer + 256 * consumer
-/// <= 64512.
-static constexpr uint32_t producerRegisters = 40, consumerRegisters = 232;
-static constexpr uint32_t gatherProducerRegisters = 56,
-                          gatherConsumerRegisters = 224;
-/// Threads that gather and make factors keep addresses and scales of rows.
-static constexpr uint32_t factorProducerRegisters = 72,
-                          factorConsumerRegisters = 216;
-/// With tails, or partial sums beside the sums, a thread may have 192
-/// accumulators.
-static constexpr uint32_t tailsProducerRegisters = 24,
-                          tailsConsumerRegisters = 240;
 namespace {
 class GroupedMatmulBuilder {
 public:
@@ -137,21 +125,10 @@ void GroupedMatmulBuilder::build() {
   schedule.emplace(b, spec, plan, argument("offsets"),
                    split ? &*split : nullptr, shared, rank);
   Value warp = b.uniform(b.shr(b.threadId(), 5));
-  uint32_t few = producerRegisters, many = consumerRegisters;
-  if (spec.gather && hasFactors(spec)) {
-    few = factorProducerRegisters;
-    many = factorConsumerRegisters;
-  } else if (spec.gather) {
-    few = gatherProducerRegisters;
-    many = gatherConsumerRegisters;
-  } else if (!hasFactors(spec) && ((spec.tails && !spec.split) || spec.fp8)) {
-    few = tailsProducerRegisters;
-    many = tailsConsumerRegisters;
-  }
   b.ifElse(
       b.less(warp, 4),
       [&] {
-        NVVM::SetMaxRegisterOp::create(b, few,
+        NVVM::SetMaxRegisterOp::create(b, plan.producerRegisters,
                                        NVVM::SetMaxRegisterAction::decrease);
         if (spec.weightsFirst)
           b.forgetCached();
@@ -170,7 +147,7 @@ void GroupedMatmulBuilder::build() {
           b.ifThen(b.less(0, warp), [&] { factorProducer(); });
       },
       [&] {
-        NVVM::SetMaxRegisterOp::create(b, many,
+        NVVM::SetMaxRegisterOp::create(b, plan.consumerRegisters,
                                        NVVM::SetMaxRegisterAction::increase);
         if (spec.weightsFirst)
           b.awaitThenRelease();

@@ -25,6 +25,9 @@ struct GroupedMatmulPlan {
   int64_t tokensBox, weightsBox;
   /// With tails: token sides of the product, ascending, the last the tile's.
   llvm::SmallVector<int64_t> sides;
+  /// A thread's after the roles split: 128 * producer + 256 * consumer <=
+  /// 64512.
+  uint32_t producerRegisters, consumerRegisters;
 };
 
 GroupedMatmulPlan planGroupedMatmul(const GroupedMatmulSpec &spec);

@@ -37,8 +37,23 @@ static SmallVector<int64_t> getSides(int64_t tileTokens, int64_t step) {
   return sides;
 }
 
+/// Of the producer and of consumers.
+static std::pair<uint32_t, uint32_t>
+splitRegisters(const GroupedMatmulSpec &spec) {
+  // Threads that gather and make factors keep addresses and scales of rows.
+  if (spec.gather)
+    return hasFactors(spec) ? std::pair(72, 216) : std::pair(56, 224);
+  // With tails, or partial sums beside the sums, a thread may have 192
+  // accumulators.
+  if (!hasFactors(spec) && ((spec.tails && !spec.split) || spec.fp8))
+    return {24, 240};
+  return {40, 232};
+}
+
 GroupedMatmulPlan moe::planGroupedMatmul(const GroupedMatmulSpec &spec) {
   GroupedMatmulPlan plan;
+  std::tie(plan.producerRegisters, plan.consumerRegisters) =
+      splitRegisters(spec);
   int64_t perPair = spec.isPaired() ? 2 : 1;
   plan.fragments =
       spec.swap ? spec.tileWeights / (consumers * wgmmaRows) : int64_t(1);

@@ -210,8 +210,11 @@ std::optional<WholeLayer> moe::matchWholeLayer(SortOp sort,
   // What the kernel refuses is computed by the others.
   bool sameBias =
       static_cast<bool>(down.getBias()) == static_cast<bool>(up.getBias());
+  // One of them may be in rows in e4m3, whose blocks are twice as wide.
+  bool sameForm =
+      packedWeightForm(up).blocked == packedWeightForm(down).blocked;
   layer.isOneKernel = oneType && bf16 && combine.getWeights() && sameBias &&
-                      isPossible(layer, 1);
+                      sameForm && isPossible(layer, 1);
   if (!layer.isPlaced && !layer.isOneKernel)
     return std::nullopt;
   return layer;

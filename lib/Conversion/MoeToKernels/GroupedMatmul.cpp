@@ -308,7 +308,8 @@ PackRowsSpec moe::packedWeightForm(GroupedMatmulOp op) {
   if (hasFp8Weights(op))
     form.columns /= 2;
   form.paddedColumns = devicePitch(form.columns);
-  // Both weights of an expert have these two sizes: they are stored alike.
+  // Both weights of an expert have these two sizes: in bf16 they are stored
+  // alike.
   form.blocked = form.rows % 64 == 0 && form.columns % 64 == 0;
   return form;
 }
