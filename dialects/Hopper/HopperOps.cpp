@@ -196,6 +196,17 @@ LogicalResult MmaThrottleOp::verify() {
                        << " groups in flight, expected 0 to 7";
 }
 
+void MmaWaitOp::build(OpBuilder &builder, OperationState &state,
+                      ValueRange accumulators) {
+  SmallVector<Type> types;
+  for (Value accumulator : accumulators) {
+    auto type = cast<AccumulatorType>(accumulator.getType());
+    types.push_back(FragmentType::get(builder.getContext(), type.getRows(),
+                                      type.getColumns()));
+  }
+  build(builder, state, types, accumulators);
+}
+
 LogicalResult MmaWaitOp::verify() {
   if (getAcc().size() != getFragment().size())
     return emitOpError() << "gives " << getFragment().size()

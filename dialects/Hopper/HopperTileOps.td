@@ -72,6 +72,12 @@ def Hopper_MmaOp : Hopper_RingOp<"mma", [AttrSizedOperandSegments,
                        Optional<I32>:$step, DefaultValuedAttr<I64Attr, "0">:$first,
                        OptionalAttr<I64Attr>:$columns, OptionalAttr<I64Attr>:$group);
   let results = (outs Hopper_AccumulatorType:$result);
+  let builders = [OpBuilder<(ins "::mlir::Type":$type, "::mlir::Value":$ring, "::mlir::Value":$position, "int64_t":$lhs,
+    "::mlir::Value":$row, "int64_t":$rhs, "::mlir::Value":$acc, CArg<"::mlir::Value", "{}">:$unless, CArg<"int64_t", "0">:$first), [{
+      // All columns, and a whole row of the tiles.
+      build($_builder, $_state, type, ring, position, lhs, row, rhs, acc, unless, /*step=*/::mlir::Value(), first,
+            /*columns=*/::mlir::IntegerAttr(), /*group=*/::mlir::IntegerAttr());
+    }]>];
   let assemblyFormat = [{
     $ring `[` $position `]` `lhs` $lhs `from` $row `rhs` $rhs (`first` $first^)? (`columns` $columns^)? (`step` $step^ `group` $group)?
     (`into` $acc^)? (`zero` `unless` $unless^)? attr-dict
@@ -110,6 +116,8 @@ def Hopper_MmaWaitOp : Hopper_Op<"mma_wait"> {
   }];
   let arguments = (ins Variadic<Hopper_AccumulatorType>:$acc);
   let results = (outs Variadic<Hopper_FragmentType>:$fragment);
+  // Fragments of the accumulators' shapes.
+  let builders = [OpBuilder<(ins "::mlir::ValueRange":$acc)>];
   let assemblyFormat = "$acc attr-dict `:` qualified(type($acc)) `->` qualified(type($fragment))";
   let hasVerifier = 1;
 }

@@ -91,6 +91,17 @@ private:
         b.add(b.mul(flatStep, plan.block / 128), b.div(slice, 2));
     return b.min(block, blocks - 1);
   }
+  /// Where this warp is in a step of a phase: the expert in the list of those
+  /// hit, null in the first phase, and how many steps of its rows come before.
+  struct StepPlace {
+    mlir::Value expert, flat;
+  };
+  StepPlace locate(Phase phase, mlir::Value step);
+  /// The row of h of an expert and a token, 0 where it is not `used`.
+  struct HiddenRow {
+    mlir::Value pair, used;
+  };
+  HiddenRow findHidden(mlir::Value expert, mlir::Value token);
   void copyScale(llvm::StringRef name, mlir::Value index, mlir::Value to);
   llvm::SmallVector<mlir::Value> loadUnits(Phase phase, mlir::Value step,
                                            mlir::Value ringSlot);

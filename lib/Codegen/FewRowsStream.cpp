@@ -80,13 +80,20 @@ void FewRowsBuilder::copyScale(StringRef name, Value index, Value to) {
                           NVVM::LoadCacheModifierKind::CA, Value());
 }
 
+FewRowsBuilder::StepPlace FewRowsBuilder::locate(Phase phase, Value step) {
+  int64_t sharers = phase == Up ? plan.upWarps : plan.downWarps;
+  Value flat = b.add(b.mul(step, sharers), b.rem(warp, sharers));
+  if (phase == Up)
+    return {Value(), flat};
+  return {b.div(flat, plan.downBlocks), b.rem(flat, plan.downBlocks)};
+}
+
 void FewRowsBuilder::copyUp(Value unit, Value step, Value ringSlot) {
   int64_t units = spec.inner / plan.lines;
   Value slot = word(plan.list, b.div(unit, units));
   Value pair = b.mul(b.rem(unit, units), plan.lines);
   Value row = b.add(b.mul(b.shr(pair, 3), 16), b.bitAnd(pair, 7));
-  Value sharer = b.rem(warp, plan.upWarps);
-  Value flat = b.add(b.mul(step, plan.upWarps), sharer);
+  Value flat = locate(Up, step).flat;
   copyRows("gate_up", slot, 2 * plan.elementBytes * spec.inner * spec.hidden,
            row, 8, spec.hidden, b.mul(flat, plan.block), b.boolean(true),
            ringSlot);
@@ -102,9 +109,7 @@ void FewRowsBuilder::copyUp(Value unit, Value step, Value ringSlot) {
 }
 
 void FewRowsBuilder::copyDown(Value unit, Value step, Value ringSlot) {
-  Value flat = b.add(b.mul(step, plan.downWarps), b.rem(warp, plan.downWarps));
-  Value expert = b.div(flat, plan.downBlocks);
-  Value inExpert = b.rem(flat, plan.downBlocks);
+  auto [expert, inExpert] = locate(Down, step);
   Value column = b.mul(inExpert, plan.block);
   Value valid = b.less(expert, count);
   Value slot = b.select(valid, word(plan.list, b.select(valid, expert, 0)), 0);
@@ -127,12 +132,7 @@ void FewRowsBuilder::copyDown(Value unit, Value step, Value ringSlot) {
 SmallVector<Value> FewRowsBuilder::loadOperand(Phase phase, Value unit,
                                                Value step) {
   SmallVector<Value> operand;
-  int64_t sharers = phase == Up ? plan.upWarps : plan.downWarps;
-  Value flat = b.add(b.mul(step, sharers), b.rem(warp, sharers)), expert;
-  if (phase == Down) {
-    expert = b.div(flat, plan.downBlocks);
-    flat = b.rem(flat, plan.downBlocks);
-  }
+  auto [expert, flat] = locate(phase, step);
   Value first = b.add(b.mul(flat, plan.block), firstColumn);
   for (int64_t block = 0; block < plan.blocks; ++block)
     for (int64_t tile = 0; tile < plan.tiles; ++tile) {
@@ -162,16 +162,20 @@ Value FewRowsBuilder::loadX(Value unit, Value column, int64_t tile) {
   return b.load(words, from, 16);
 }
 
-/// Zero for tokens that do not go to the expert.
-Value FewRowsBuilder::loadH(Value expert, Value column, int64_t tile) {
-  column = b.min(column, spec.inner - 16 / plan.elementBytes);
+FewRowsBuilder::HiddenRow FewRowsBuilder::findHidden(Value expert,
+                                                     Value token) {
   Value valid = b.less(expert, count);
-  Value token = b.add(line, 8 * tile);
   Value pair =
       word(plan.pairOf,
            b.add(b.mul(b.select(valid, expert, 0), spec.maxTokens), token));
   Value used = b.both(valid, b.less(-1, pair));
-  pair = b.select(used, pair, 0);
+  return {b.select(used, pair, 0), used};
+}
+
+/// Zero for tokens that do not go to the expert.
+Value FewRowsBuilder::loadH(Value expert, Value column, int64_t tile) {
+  column = b.min(column, spec.inner - 16 / plan.elementBytes);
+  auto [pair, used] = findHidden(expert, b.add(line, 8 * tile));
   Value byte = b.mul(column, plan.elementBytes);
   Value from = plan.hShared
                    ? b.atByte(shared, b.add(b.mul(pair, plan.hPitch),
@@ -205,25 +209,15 @@ SmallVector<Value> FewRowsBuilder::loadUnits(Phase phase, Value step,
                                              Value ringSlot) {
   if (!spec.fp8)
     return {};
-  int64_t sharers = phase == Up ? plan.upWarps : plan.downWarps;
   int64_t blocks = phase == Up ? plan.xScaleBlocks : plan.hScaleBlocks;
-  Value flat = b.add(b.mul(step, sharers), b.rem(warp, sharers)), expert;
-  if (phase == Down) {
-    expert = b.div(flat, plan.downBlocks);
-    flat = b.rem(flat, plan.downBlocks);
-  }
-  Value block = scaleBlock(flat, blocks), from = scalesAt(ringSlot);
+  StepPlace place = locate(phase, step);
+  Value block = scaleBlock(place.flat, blocks), from = scalesAt(ringSlot);
   Value upper = floatAt(from);
   Value lower = phase == Up ? floatAt(b.atByte(from, 4)) : upper;
   auto ofToken = [&](Value token) -> Value {
     if (phase == Up)
       return floatAt(at(plan.xScales, b.add(b.mul(token, blocks), block)));
-    Value valid = b.less(expert, count);
-    Value pair =
-        word(plan.pairOf,
-             b.add(b.mul(b.select(valid, expert, 0), spec.maxTokens), token));
-    Value used = b.both(valid, b.less(-1, pair));
-    pair = b.select(used, pair, 0);
+    auto [pair, used] = findHidden(place.expert, token);
     Value scale = floatAt(at(plan.hScales, b.add(b.mul(pair, blocks), block)));
     return arith::SelectOp::create(b, used, scale, b.f32(0.0f));
   };

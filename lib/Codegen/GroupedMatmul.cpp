@@ -409,9 +409,7 @@ Value GroupedMatmulBuilder::multiply(Value start, Value blocks,
   int64_t lhs = spec.swap ? weightsTile : tokensTile;
   int64_t rhs = spec.swap ? tokensTile : weightsTile;
   auto issue = [&](Value position, Value sum) -> Value {
-    return MmaOp::create(b, accType, ring, position, lhs, firstRow, rhs, sum,
-                         /*unless=*/Value(), /*step=*/Value(), /*first=*/0,
-                         /*columns=*/IntegerAttr(), /*group=*/IntegerAttr());
+    return MmaOp::create(b, accType, ring, position, lhs, firstRow, rhs, sum);
   };
   // With a note the tile was read from the first stage.
   if (!split)
@@ -429,8 +427,7 @@ Value GroupedMatmulBuilder::multiply(Value start, Value blocks,
                  return {next};
                })
             .front();
-  auto type = FragmentType::get(b.getContext(), wgmmaRows, columns);
-  sum = MmaWaitOp::create(b, TypeRange(type), sum).getResult(0);
+  sum = MmaWaitOp::create(b, sum).getResult(0);
   ReleaseOp::create(b, ring, b.add(start, b.sub(blocks, 1)), /*when=*/Value(),
                     spec.cluster);
   return sum;

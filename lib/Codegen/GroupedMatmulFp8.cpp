@@ -193,8 +193,7 @@ Value Multiplier::issue(Value position, int64_t part, Value acc, Value unless) {
   return MmaOp::create(b, accType, product.ring, position,
                        /*lhs=*/spec.swap ? 1 : 0, tile.firstRow,
                        /*rhs=*/spec.swap ? 0 : 1, acc, unless,
-                       /*step=*/Value(), part * partColumns,
-                       /*columns=*/IntegerAttr(), /*group=*/IntegerAttr());
+                       part * partColumns);
 }
 
 /// While one warpgroup scales its partial sums, the other's products run.  All
@@ -220,9 +219,7 @@ Value Multiplier::promote() {
                 Value products = issue(position, part, acc, keep);
                 if (part == parts - 1)
                   next = load(b.min(b.add(block, 1), kBlocks - 1));
-                Value partial = MmaWaitOp::create(b, TypeRange(partType),
-                                                  ValueRange(products))
-                                    .getResult(0);
+                Value partial = MmaWaitOp::create(b, products).getResult(0);
                 if (part == parts - 1)
                   // Without a branch, or LLVM moves the sums of the parts
                   // before behind it, and needs copies of what they read.
@@ -252,9 +249,7 @@ Value Multiplier::rescale() {
       [&](Value block, ValueRange state) -> SmallVector<Value> {
         ValueRange from = state.take_front(unitCount);
         Value position = b.add(tile.start, block);
-        Value sum =
-            MmaWaitOp::create(b, TypeRange(partType), ValueRange(state.back()))
-                .getResult(0);
+        Value sum = MmaWaitOp::create(b, state.back()).getResult(0);
         ReleaseOp::create(b, product.ring, b.sub(position, 1),
                           /*when=*/Value());
         SmallVector<Value> to =
@@ -268,8 +263,7 @@ Value Multiplier::rescale() {
         values.push_back(products);
         return values;
       });
-  Value sum = MmaWaitOp::create(b, TypeRange(partType), ValueRange(last.back()))
-                  .getResult(0);
+  Value sum = MmaWaitOp::create(b, last.back()).getResult(0);
   ReleaseOp::create(b, product.ring, b.add(tile.start, kBlocks - 1),
                     /*when=*/Value());
   return RescaleOp::create(b, sum, ValueRange(last).take_front(unitCount),

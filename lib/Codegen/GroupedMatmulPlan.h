@@ -25,8 +25,7 @@ struct GroupedMatmulPlan {
   int64_t tokensBox, weightsBox;
   /// With tails: token sides of the product, ascending, the last the tile's.
   llvm::SmallVector<int64_t> sides;
-  /// A thread's after the roles split: 128 * producer + 256 * consumer <=
-  /// 64512.
+  /// Of a thread when roles have split: 128 producer + 256 consumer <= 64512.
   uint32_t producerRegisters, consumerRegisters;
 };
 

@@ -29,6 +29,15 @@ chooseSide(DeviceBuilder &b, ArrayRef<int64_t> sides, Value live,
       [&] { return chooseSide(b, sides.take_front(half), live, body); });
 }
 
+/// There is no first block apart from the others: it is told at run time to
+/// drop what the registers hold.  Of a single block that is so, but nobody may
+/// know before the kernel runs: sums would get registers of their own.
+static Value isLater(DeviceBuilder &b, const GroupedMatmulSpec &spec,
+                     Value block, Value position) {
+  return spec.k > spec.getBlockElements() ? b.less(0, block)
+                                          : b.less(position, 0);
+}
+
 namespace {
 /// The products of a tile whose side is one of `sides`.
 class SideLoop {
@@ -58,13 +67,15 @@ private:
 /// after half a block are up to 6 % faster than after a whole one; after a
 /// quarter some are 15 % slower.
 static constexpr int64_t groupsOfBlock = 2;
+/// A block of K has rows of 128 bytes, a step of wgmma 32.
+static constexpr int64_t stepsOfBlock = 4;
 
 /// From so many tokens on products hide how their side is found.
 static constexpr int64_t longTile = 192;
 
 SmallVector<Value> SideLoop::issue(int64_t side, Value group, Value keeps,
                                    ValueRange sums) {
-  auto steps = b.getI64IntegerAttr(4 / groupsOfBlock);
+  auto steps = b.getI64IntegerAttr(stepsOfBlock / groupsOfBlock);
   SmallVector<Value> next;
   for (auto [i, sum] : llvm::enumerate(sums))
     next.push_back(
@@ -101,12 +112,7 @@ SmallVector<Value> SideLoop::build(ValueRange sums) {
       b.loop(0, product.blocks, sums,
              [&](Value block, ValueRange carried) -> SmallVector<Value> {
                position = b.add(product.start, block);
-               // There is no first block apart from the others: it is told at
-               // run time to drop what the registers hold.  Of a single block
-               // that is so, but nobody may know before the kernel runs: sums
-               // would get registers of their own.
-               later = spec.k > spec.getBlockElements() ? b.less(0, block)
-                                                        : b.less(position, 0);
+               later = isLater(b, spec, block, position);
                SmallVector<Value> next = multiplyBlock(carried);
                // The first stage was waited for with the note; behind the last
                // block its own one is, while its products run.
@@ -132,14 +138,11 @@ static SmallVector<Value> multiplyScaledSide(DeviceBuilder &b,
   SmallVector<Value> sums;
   for (Value whole : held)
     sums.push_back(TakeColumnsOp::create(b, type, whole, /*first=*/0));
-  SmallVector<Type> types(sums.size(), type);
   sums = b.loop(
       0, product.blocks, sums,
       [&](Value block, ValueRange carried) -> SmallVector<Value> {
         Value position = b.add(product.start, block);
-        // As in SideLoop.
-        Value later = spec.k > spec.getBlockElements() ? b.less(0, block)
-                                                       : b.less(position, 0);
+        Value later = isLater(b, spec, block, position);
         product.beforeStage(position);
         WaitFullOp::create(b, product.ring, position, spec.gather);
         if (product.turns)
@@ -149,15 +152,13 @@ static SmallVector<Value> multiplyScaledSide(DeviceBuilder &b,
           next.push_back(MmaOp::create(
               b, accType, product.ring, position, weightsTile,
               b.add(product.firstRow, i * wgmmaRows), tokensTile,
-              MmaResumeOp::create(b, accType, sum), /*unless=*/later,
-              /*step=*/Value(), /*first=*/0, /*columns=*/IntegerAttr(),
-              /*group=*/IntegerAttr()));
+              MmaResumeOp::create(b, accType, sum), /*unless=*/later));
         if (product.turns)
           product.turns->pass();
         for (Value index : product.weightFactors)
           weights.push_back(ReadFactorOp::create(
               b, b.getF32Type(), product.factors, position, index));
-        auto wait = MmaWaitOp::create(b, types, next);
+        auto wait = MmaWaitOp::create(b, next);
         for (auto [sum, values] : llvm::zip_equal(next, wait.getResults()))
           sum = ApplyFactorsOp::create(b, type, values, product.factors,
                                        position, weights);
@@ -197,7 +198,7 @@ SmallVector<Value> moe::multiplySides(DeviceBuilder &b,
     sums = chooseSide(b, product.sides, product.live, [&](int64_t side) {
       return SideLoop(b, product, side).build(sums);
     });
-  auto wait = MmaWaitOp::create(b, held.getTypes(), sums);
+  auto wait = MmaWaitOp::create(b, sums);
   ReleaseOp::create(b, product.ring,
                     b.add(product.start, b.sub(product.blocks, 1)),
                     /*when=*/Value(), spec.cluster);

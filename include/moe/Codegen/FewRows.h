@@ -26,9 +26,8 @@ inline constexpr int64_t fewRowsTokens[] = {1, 2, 4, 8, 16};
 ///   128; gate_up_scale[experts][2][inner / 128][hidden / 128],
 ///   down_scale[experts][hidden / 128][inner / 128]: f32, numbers of blocks
 ///   rounded up
-/// - with `blockedWeights`, gate_up and down are stored in blocks of 8 rows x
-/// 64
-///   columns, as of a GroupedMatmulSpec
+/// - with `blockedWeights`, both gate_up and down are stored in blocks of
+///   8 rows x 64 columns (128 in fp8), as of a GroupedMatmulSpec
 /// - hidden_rows[maxTokens * topK][inner]: bf16, scratch
 /// - state[4]: i32, zero before the first launch; the kernel leaves it so.
 ///   Launches that may run at the same time need one each.

@@ -10,22 +10,11 @@ using namespace moe::hopper;
 /// The factors of a stage.
 static Value getFactors(DeviceBuilder &b, FactorsType type, Value base,
                         Value position) {
-  Value stage = b.rem(position, type.getStages());
-  return b.atByte(base, b.mul(stage, type.getStageBytes()));
+  return b.atByte(base,
+                  b.mul(getStage(b, type, position), type.getStageBytes()));
 }
 
 namespace {
-struct FactorsPattern : OpConversionPattern<FactorsOp> {
-  using OpConversionPattern::OpConversionPattern;
-  LogicalResult
-  matchAndRewrite(FactorsOp op, OpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    DeviceBuilder b(op.getLoc(), rewriter);
-    rewriter.replaceOp(op, b.atByte(adaptor.getBase(), op.getOffset()));
-    return success();
-  }
-};
-
 struct WriteFactorPattern : EffectPattern<WriteFactorOp> {
   using EffectPattern::EffectPattern;
   void lower(WriteFactorOp op, Adaptor adaptor,
@@ -93,6 +82,7 @@ struct ApplyFactorsPattern : OpConversionPattern<ApplyFactorsOp> {
 
 void moe::populateFactorPatterns(const TypeConverter &converter,
                                  RewritePatternSet &patterns) {
-  patterns.add<FactorsPattern, WriteFactorPattern, ReadFactorPattern,
-               ApplyFactorsPattern>(converter, patterns.getContext());
+  patterns.add<PlacementPattern<FactorsOp>, WriteFactorPattern,
+               ReadFactorPattern, ApplyFactorsPattern>(converter,
+                                                       patterns.getContext());
 }

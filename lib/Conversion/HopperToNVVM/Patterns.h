@@ -56,7 +56,19 @@ struct EffectPattern : mlir::OpConversionPattern<Op> {
     return mlir::success();
   }
 };
-/// The same for an op with operands that become several values each.
+/// Lowers an op that places something at an offset in shared memory.
+template <typename Op> struct PlacementPattern : mlir::OpConversionPattern<Op> {
+  using mlir::OpConversionPattern<Op>::OpConversionPattern;
+
+  mlir::LogicalResult
+  matchAndRewrite(Op op, typename Op::Adaptor adaptor,
+                  mlir::ConversionPatternRewriter &rewriter) const override {
+    DeviceBuilder b(op.getLoc(), rewriter);
+    rewriter.replaceOp(op, b.atByte(adaptor.getBase(), op.getOffset()));
+    return mlir::success();
+  }
+};
+/// As EffectPattern for an op with operands that become several values each.
 template <typename Op>
 using FragmentEffectPattern =
     EffectPattern<Op, typename mlir::OpConversionPattern<Op>::OneToNOpAdaptor>;
@@ -66,9 +78,9 @@ llvm::SmallVector<mlir::Value> unpackStruct(DeviceBuilder &b,
                                             mlir::Value values);
 
 /// Position mod stages.
-inline mlir::Value getStage(DeviceBuilder &b, hopper::RingType ring,
-                            mlir::Value position) {
-  return b.rem(position, ring.getStages());
+template <typename StagesType>
+mlir::Value getStage(DeviceBuilder &b, StagesType type, mlir::Value position) {
+  return b.rem(position, type.getStages());
 }
 
 /// Orders this thread's ordinary writes to shared memory before later TMA and

@@ -47,17 +47,6 @@ static Value getParity(DeviceBuilder &b, RingType type, Value position) {
 }
 
 namespace {
-struct RingDeclPattern : OpConversionPattern<RingDeclOp> {
-  using OpConversionPattern::OpConversionPattern;
-  LogicalResult
-  matchAndRewrite(RingDeclOp op, OpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    DeviceBuilder b(op.getLoc(), rewriter);
-    rewriter.replaceOp(op, b.atByte(adaptor.getBase(), op.getOffset()));
-    return success();
-  }
-};
-
 struct InitRingPattern : EffectPattern<InitRingOp> {
   using EffectPattern::EffectPattern;
   void lower(InitRingOp op, Adaptor adaptor, DeviceBuilder &b) const override {
@@ -300,9 +289,9 @@ struct ReleasePattern : EffectPattern<ReleaseOp> {
 
 void moe::populateRingPatterns(const TypeConverter &converter,
                                RewritePatternSet &patterns) {
-  patterns
-      .add<RingDeclPattern, InitRingPattern, AcquirePattern, ExpectPattern,
-           TmaLoadPattern, GatherRowsPattern, GatherLoadPattern, CommitPattern,
-           WriteNotePattern, ReadNotePattern, WaitFullPattern, ReleasePattern>(
-          converter, patterns.getContext());
+  patterns.add<PlacementPattern<RingDeclOp>, InitRingPattern, AcquirePattern,
+               ExpectPattern, TmaLoadPattern, GatherRowsPattern,
+               GatherLoadPattern, CommitPattern, WriteNotePattern,
+               ReadNotePattern, WaitFullPattern, ReleasePattern>(
+      converter, patterns.getContext());
 }
