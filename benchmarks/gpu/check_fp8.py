@@ -1,12 +1,13 @@
 """Checks kernels of e4m3 with block scales on the GPU: every variant of fp8.txt on ragged sizes, each in a process of its own.
 
-    python3 benchmarks/gpu/check_fp8.py DIR [--only PREFIX]
+    python3 benchmarks/gpu/check_fp8.py DIR [--only PREFIX] [--jobs PROCESSES]
 
 Against float32 of the numbers that codes and scales stand for: bf16 results below LIMIT, quantised ones with scales of the
 largest magnitude and within rounding to three bits.  Outputs are poisoned and stand between guard rows; results must be equal
 to the bit over repeats and numbers of CTAs.
 """
 import argparse
+import concurrent.futures
 import json
 import os
 import subprocess
@@ -105,10 +106,21 @@ def check_one(path, settings):
     print(json.dumps({"error": worst, "problems": problems}))
 
 
+def check_apart(options, name):
+    """The result of a kernel in a process of its own, which a kernel that never ends or faults takes with it."""
+    command = [sys.executable, __file__, options.folder, "--plan", options.plan, "--one", name]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return {"problems": [f"no end after {SECONDS} seconds"]}
+    return json.loads(run.stdout.splitlines()[-1]) if run.returncode == 0 else {"problems": [run.stderr[-300:]]}
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
     parser.add_argument("--only", default="")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at the same time; most of each is torch's start")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--plan", default="fp8")
     parser.add_argument("--json")
@@ -118,19 +130,13 @@ def main():
     if options.one:
         return check_one(os.path.join(options.folder, options.one), variants[options.one])
     bad, results = 0, {}
-    for name in variants:
-        if not name.startswith(options.only):
-            continue
-        command = [sys.executable, __file__, options.folder, "--plan", options.plan, "--one", name]
-        try:
-            run = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
-            result = json.loads(run.stdout.splitlines()[-1]) if run.returncode == 0 else {"problems": [run.stderr[-300:]]}
-        except subprocess.TimeoutExpired:
-            result = {"problems": [f"no end after {SECONDS} seconds"]}
-        results[name] = result
-        bad += bool(result["problems"])
-        error = result.get("error", float("nan"))
-        print(f"{'BAD' if result['problems'] else 'ok '} {name:20s} {error:.2e} {'; '.join(result['problems'])[:400]}", flush=True)
+    names = [name for name in variants if name.startswith(options.only)]
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for name, result in zip(names, pool.map(lambda name: check_apart(options, name), names)):
+            results[name] = result
+            bad += bool(result["problems"])
+            error = result.get("error", float("nan"))
+            print(f"{'BAD' if result['problems'] else 'ok '} {name:20s} {error:.2e} {'; '.join(result['problems'])[:400]}", flush=True)
     print(f"{len(results)} variants, {bad} bad")
     if options.json:
         with open(options.json, "w") as file:
