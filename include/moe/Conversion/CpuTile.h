@@ -25,6 +25,12 @@ struct CpuTile {
   int64_t panelsAtOnce = 1;
   /// Pieces of a panel that kernels read by turns (see #moe.panels).
   int64_t streams = 1;
+  /// Bytes of widened rows that a thread may keep while it goes through the
+  /// panels of a group.
+  int64_t keptBytes = 0;
+  /// The most rows that are multiplied with two panels at once: they need few
+  /// registers, and two panels have twice the streams.
+  int64_t fewRows = 0;
 
   /// Streams of a panel of this depth: all, or one where they do not divide it.
   int64_t streamsOf(int64_t depth, int64_t interleave) const {

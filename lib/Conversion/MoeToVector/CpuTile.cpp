@@ -14,7 +14,9 @@ CpuTile CpuTile::of(const CpuTarget &target) {
             /*aheadInFirstCache=*/false,
             /*hasPace=*/true,
             /*panelsAtOnce=*/4,
-            /*streams=*/2};
+            /*streams=*/2,
+            /*keptBytes=*/256 << 10,
+            /*fewRows=*/3};
   // Golden Cove takes two cycles for 16 products of pairs, and one for 32 in
   // f32. Its first cache has room for 16 lines on their way, which lines from
   // memory keep for long.

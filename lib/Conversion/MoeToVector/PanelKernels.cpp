@@ -58,8 +58,11 @@ private:
   void buildSteps() {
     bool pairs = kernel.interleave() == 2;
     Value steps = pairs ? half(depth) : depth;
-    SmallVector<Value> sums(rows * vectors, zeros());
-    findRowEnds(pairs ? b.getI32Type() : kernel.rowElement, steps);
+    SmallVector<Value> sums(kernel.panelsTogether * rows * vectors, zeros());
+    if (pairs && kernel.rowElement.isBF16())
+      findRowEnds(b.getI32Type(), steps);
+    else
+      findRowEnds(kernel.rowElement, depth);
     // Used only behind the loop, and often there, which would keep a register
     // through the loop.
     Value slot =
@@ -69,11 +72,17 @@ private:
     Value first =
         emptyAssembly(arith::SubIOp::create(b, i64(0), steps), "=r,0", "");
     findStreams(steps);
+    for (int64_t other = 1; other < kernel.panelsTogether; ++other)
+      otherPanels.push_back(
+          arith::MulIOp::create(b, steps, i64(other * kernel.tile.width * 4)));
     sums = loop(first, i64(0), sums);
     if (pairs && kernel.streams == 1)
       sums = lastOfOddDepth(sums);
     tile = LLVM::LoadOp::create(b, pointer, slot, 8, /*isVolatile=*/true);
-    storeSums(sums, tile);
+    for (int64_t index = 0; index < kernel.panelsTogether; ++index)
+      storeSums(ArrayRef(sums).slice(index * rows * vectors, rows * vectors),
+                at(tile, b.getF32Type(),
+                   index * kernel.tile.rows * kernel.tile.width));
   }
 
   void buildBlocks() {
@@ -191,11 +200,11 @@ private:
       panel = emptyAssembly(next.pop_back_val(), "=r,0", "");
       askAhead();
       Value first = panel, index = loop.getInductionVar();
-      step(next, index, /*last=*/false);
+      stepOfPanels(next, index, /*last=*/false);
       for (auto [passed, offset] : llvm::enumerate(streams)) {
         panel = at(first, b.getI8Type(), offset);
-        step(next, arith::AddIOp::create(b, index, i64(passed + 1)),
-             /*last=*/false);
+        stepOfPanels(next, arith::AddIOp::create(b, index, i64(passed + 1)),
+                     /*last=*/false);
       }
       panel = first;
       next.push_back(at(panel, b.getF32Type(), kernel.tile.width));
@@ -241,11 +250,27 @@ private:
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(branch.thenBlock());
     SmallVector<Value> next(sums);
-    step(next, i64(0), /*last=*/true);
+    stepOfPanels(next, i64(0), /*last=*/true);
     scf::YieldOp::create(b, next);
     b.setInsertionPointToStart(branch.elseBlock());
     scf::YieldOp::create(b, sums);
     return llvm::to_vector(ValueRange(branch.getResults()));
+  }
+
+  // A step with each of the panels that are taken together.
+  void stepOfPanels(SmallVectorImpl<Value> &sums, Value index, bool last) {
+    if (otherPanels.empty())
+      return step(sums, index, last);
+    Value first = panel;
+    for (int64_t which = 0; which < kernel.panelsTogether; ++which) {
+      if (which > 0)
+        panel = at(first, b.getI8Type(), otherPanels[which - 1]);
+      auto begin = sums.begin() + which * rows * vectors;
+      SmallVector<Value> ofPanel(begin, begin + rows * vectors);
+      step(ofPanel, index, last);
+      llvm::copy(ofPanel, begin);
+    }
+    panel = first;
   }
 
   // `index` counts steps back from the end of the rows.
@@ -341,7 +366,7 @@ private:
   }
 
   Value rowOfPair(int64_t r, Value pair, Value index, int half, bool last) {
-    if (kernel.scaled || last)
+    if (kernel.scaled || last || kernel.rowElement.isF32())
       return element(r, index);
     // Seen through, the shift would move before the broadcast, out of the
     // vector unit.
@@ -415,7 +440,7 @@ private:
   LLVM::LLVMPointerType pointer;
   VectorType accumulator, words;
   Value rowArray, panel, depth, tile, space, ahead, pace;
-  SmallVector<Value> rowEnds, streams;
+  SmallVector<Value> rowEnds, streams, otherPanels;
 };
 
 } // namespace
@@ -430,7 +455,9 @@ static std::string kernelName(const PanelKernel &kernel, int64_t rows) {
     name += "_scaled";
   if (kernel.widensRows)
     name += "_wide";
-  if (kernel.panels > 1)
+  if (kernel.panelsTogether > 1)
+    name += "_with" + std::to_string(kernel.panelsTogether);
+  else if (kernel.panels > 1)
     name += "_by" + std::to_string(kernel.panels);
   if (kernel.streams > 1)
     name += "_from" + std::to_string(kernel.streams);

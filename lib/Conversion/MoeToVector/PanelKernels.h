@@ -12,10 +12,10 @@ namespace moe {
 struct PanelKernel {
   CpuTile tile;
   mlir::Type rowElement;   // f32 or bf16
-  mlir::Type panelElement; // f32 or bf16; bf16 only with bf16 rows
+  mlir::Type panelElement; // f32 or bf16
   bool scaled =
       false; // rows are multiplied by a weight, and rounded, before the product
-  /// Cache lines of other weights that are asked for in each step.
+  /// Cache lines of other weights that are asked for in each step; 0: none.
   int64_t aheadLines = 1;
   /// bf16 rows are widened to f32 beforehand, block by block, and their depth
   /// is a multiple of the lanes.
@@ -25,6 +25,9 @@ struct PanelKernel {
   int64_t panels = 1;
   /// Pieces of a panel that steps go round.
   int64_t streams = 1;
+  /// Panels, one behind the other, that each step multiplies rows with. Those
+  /// that are not widened block by block take all their `panels` together.
+  int64_t panelsTogether = 1;
 
   /// Values of K that stand together in a panel.
   int64_t interleave() const { return panelElement.isBF16() ? 2 : 1; }
@@ -43,9 +46,9 @@ constexpr int64_t kWidenedValues = 4096;
 /// one f32 a row for scaled kernels, is where rows are widened, and is not used
 /// by others. The tile has `width` columns; one of several panels has
 /// tile[panel][tile.rows][width]. Weights from `ahead` on are prefetched,
-/// `aheadLines` cache lines a step, or, where the tile has a pace, one line
-/// that moves on by `pace` bytes in each round of the streams. Created in
-/// `module` when missing.
+/// `aheadLines` cache lines a step, or, where the tile has a pace, in each
+/// round of the streams, from an address that moves on by `pace` bytes. Created
+/// in `module` when missing.
 mlir::LLVM::LLVMFuncOp getPanelKernel(mlir::ModuleOp module,
                                       const PanelKernel &kernel, int64_t rows);
 

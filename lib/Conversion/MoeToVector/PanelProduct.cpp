@@ -9,8 +9,10 @@
 // Several tiles share it evenly where kernels have a pace; otherwise the first
 // ones ask for an equal part each.
 //
-// Where rows are widened for a product, an item is a run of neighbouring
-// panels, so that they are widened once for all of these.
+// Where the tile says so, an item is a run of neighbouring panels. Rows that
+// are widened are kept for all panels of their group if they are few enough,
+// and are widened once for a run otherwise. A group of very few rows takes two
+// panels of a run at once.
 #include "PanelProduct.h"
 #include "PanelKernels.h"
 #include "Team.h"
@@ -20,6 +22,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "moe/Conversion/VectorMath.h"
 
 using namespace mlir;
 using namespace moe;
@@ -90,12 +93,20 @@ public:
     sharesRows =
         panels.getGroups() == 1 && panels.getPanelsPerGroup() < enoughPanels;
     panelsAtOnce = sharesRows ? 1 : panelsOfRun();
+    if (widensRows() && !sharesRows)
+      keptRows = tile.keptBytes / (panels.getDepth() * sizeof(float));
+    if (panelsAtOnce > 1)
+      fewRows = widensRows() ? std::min(tile.fewRows, keptRows) : tile.fewRows;
     sums =
         stackOf(b, b.getF32Type(), panelsAtOnce * tile.rows * tile.width, 64);
     rowPointers = stackOf(b, pointer, tile.rows, 64);
     space = product.rowWeights ? stackOf(b, b.getF32Type(), tile.rows, 64)
             : widensRows()     ? stackOf(b, b.getF32Type(), kWidenedValues, 64)
                                : rowPointers;
+    if (keptRows > 0) {
+      kept = stackOf(b, b.getF32Type(), keptRows * panels.getDepth(), 64);
+      LLVM::LifetimeStartOp::create(b, kept);
+    }
     lhsPointer = pointerTo(b, product.lhs);
     weightPointer = pointerTo(b, product.weight);
     if (product.rowWeights)
@@ -104,11 +115,14 @@ public:
       buildByRows();
     else
       buildByPanels();
+    if (kept)
+      LLVM::LifetimeEndOp::create(b, kept);
   }
 
 private:
   struct Group {
     Value index, first, rows, tiles;
+    Value isKept, isFew; // i1; null: never
   };
   struct Tile {
     Value number, first, rows;
@@ -124,7 +138,12 @@ private:
   // Runs of panels are as long as leaves many of them, for many threads.
   int64_t panelsOfRun() const {
     constexpr int64_t enoughRuns = 24;
-    int64_t most = widensRows() ? product.tile.panelsAtOnce : 1, length = 1;
+    bool isF32 = getElementTypeOrSelf(product.lhs).isF32();
+    int64_t most = 1, length = 1;
+    if (widensRows())
+      most = product.tile.panelsAtOnce;
+    else if (product.tile.fewRows > 0 && isF32 && !product.rowWeights)
+      most = 2;
     for (int64_t longer = 2; longer <= most; longer *= 2)
       if (panels.getPanelsPerGroup() % longer == 0 &&
           panels.getPanelsPerGroup() / longer >= enoughRuns)
@@ -144,7 +163,17 @@ private:
         [&](OpBuilder &, Location, ValueRange group) {
           Value next =
               nextWithRows(indexAdd(b, group.front(), indexConstant(b, 1)));
-          buildGroup(groupOf(group.front()), next);
+          Group current = groupOf(group.front());
+          auto isAtMost = [&](int64_t rows) {
+            return rows == 0
+                       ? Value()
+                       : arith::CmpIOp::create(b, arith::CmpIPredicate::ule,
+                                               current.rows,
+                                               indexConstant(b, rows));
+          };
+          current.isKept = isAtMost(keptRows);
+          current.isFew = isAtMost(fewRows);
+          buildGroup(current, next);
           scf::YieldOp::create(b, next);
         });
     b.setInsertionPointAfter(loop);
@@ -158,9 +187,12 @@ private:
     auto position = [&](Value index, Value panel) {
       return indexAdd(b, indexMul(b, index, perGroup), panel);
     };
-    Value panelCount = indexConstant(b, perGroup);
-    auto loop = scf::ForOp::create(b, firstPanel(group.index, threads),
-                                   panelCount, threads);
+    Value panelCount = indexConstant(b, perGroup),
+          begin = firstPanel(group.index, threads);
+    if (group.isKept)
+      keepRows(group, arith::CmpIOp::create(b, arith::CmpIPredicate::ult, begin,
+                                            panelCount));
+    auto loop = scf::ForOp::create(b, begin, panelCount, threads);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(loop.getBody());
     Value panel = loop.getInductionVar(), item = position(group.index, panel);
@@ -180,10 +212,65 @@ private:
                                 position(nextGroup, first), item);
     Value ahead = arith::SelectOp::create(b, isLast, ofNext,
                                           position(group.index, following));
+    if (group.isKept || group.isFew)
+      return buildRun(group, indexMul(b, panel, panelsAtOnce),
+                      indexMul(b, item, panelsAtOnce),
+                      indexMul(b, ahead, panelsAtOnce));
     forEach(b, indexConstant(b, 0), group.tiles, 1, [&](Value t) {
       Tile tile = tileOf(group, t);
-      pointAtRows(tile);
+      pointAtRows(group, tile);
       buildTile(group, tile, panel, item, ahead);
+    });
+  }
+
+  // The panels of a run: two at once, one by one, or all together where rows
+  // are widened for the run. `panel` is its first one within the group;
+  // `position` and `behind`, where the thread goes on, count panels from the
+  // first group's first.
+  void buildRun(const Group &group, Value panel, Value position, Value behind) {
+    Value all = indexConstant(b, panelsAtOnce), step = indexConstant(b, 1);
+    if (group.isFew)
+      step = arith::SelectOp::create(b, group.isFew, indexConstant(b, 2), step);
+    if (group.isKept)
+      step = arith::SelectOp::create(b, group.isKept, step, all);
+    auto loop = scf::ForOp::create(b, indexConstant(b, 0), all, step);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(loop.getBody());
+    Value index = loop.getInductionVar(), next = indexAdd(b, index, step);
+    Value isLast =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::uge, next, all);
+    Value current = panelAt(indexAdd(b, position, index)),
+          ahead = panelAt(arith::SelectOp::create(b, isLast, behind,
+                                                  indexAdd(b, position, next)));
+    forEach(b, indexConstant(b, 0), group.tiles, 1, [&](Value t) {
+      Tile tile = tileOf(group, t);
+      pointAtRows(group, tile);
+      callPaced(group, tile, current, ahead);
+      forEach(b, indexConstant(b, 0), step, 1, [&](Value one) {
+        finishPanel(group, tile, indexAdd(b, panel, indexAdd(b, index, one)),
+                    indexMul(b, one, product.tile.rows));
+      });
+    });
+  }
+
+  // Widens all rows of a group, if they are to be kept and there is work.
+  void keepRows(const Group &group, Value hasWork) {
+    auto branch = scf::IfOp::create(
+        b, arith::AndIOp::create(b, group.isKept, hasWork).getResult());
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    int64_t lanes = product.tile.lanes;
+    auto narrow = VectorType::get(lanes, b.getBF16Type());
+    Value depth = indexConstant(b, panels.getDepth());
+    forEach(b, indexConstant(b, 0), group.rows, 1, [&](Value r) {
+      Value from = addressOf(sourceRow(indexAdd(b, group.first, r))),
+            to = keptRow(r);
+      forEach(b, indexConstant(b, 0), depth, lanes, [&](Value k) {
+        Value values = LLVM::LoadOp::create(
+            b, narrow, elementAt(from, b.getBF16Type(), k), 2);
+        LLVM::StoreOp::create(b, toF32(b, values),
+                              elementAt(to, b.getF32Type(), k), lanes * 4);
+      });
     });
   }
 
@@ -230,7 +317,7 @@ private:
     Value perGroup = indexConstant(b, panels.getPanelsPerGroup());
     forEachOfTeam(b, group.tiles, [&](Value t) {
       Tile tile = tileOf(group, t);
-      pointAtRows(tile);
+      pointAtRows(group, tile);
       forEach(b, indexConstant(b, 0), perGroup, 1, [&](Value panel) {
         Value following = indexAdd(b, panel, indexConstant(b, 1));
         Value isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
@@ -277,32 +364,51 @@ private:
   }
 
   // Addresses (and weights) of a tile's rows, on the stack for the kernel.
-  void pointAtRows(const Tile &tile) {
-    Type element = cast<MemRefType>(product.lhs.getType()).getElementType();
+  void pointAtRows(const Group &group, const Tile &tile) {
+    Value skipped = group.isKept
+                        ? arith::SubIOp::create(b, tile.first, group.first)
+                        : Value();
     forEach(b, indexConstant(b, 0), tile.rows, 1, [&](Value r) {
       Value row = indexAdd(b, tile.first, r);
-      if (product.gather) {
-        row = loadIndex(b, product.gather, row);
-        if (product.rowWeights) {
-          Value weight = memref::LoadOp::create(b, flatRowWeights, row);
-          LLVM::StoreOp::create(b, weight, elementAt(space, b.getF32Type(), r),
-                                4);
-        }
-        if (product.gatherDivisor != 1)
-          row = arith::DivUIOp::create(b, row,
-                                       indexConstant(b, product.gatherDivisor));
+      if (product.rowWeights) {
+        Value weight = memref::LoadOp::create(b, flatRowWeights, gathered(row));
+        LLVM::StoreOp::create(b, weight, elementAt(space, b.getF32Type(), r),
+                              4);
       }
-      Value address =
-          elementAt(lhsPointer, element, indexMul(b, row, panels.getDepth()));
+      Value address = addressOf(sourceRow(row));
+      if (group.isKept)
+        address = arith::SelectOp::create(
+            b, group.isKept, keptRow(indexAdd(b, skipped, r)), address);
       LLVM::StoreOp::create(b, address, elementAt(rowPointers, pointer, r), 8);
     });
+  }
+
+  Value gathered(Value row) {
+    return product.gather ? loadIndex(b, product.gather, row) : row;
+  }
+  // The row of lhs that is row `row` of the product.
+  Value sourceRow(Value row) {
+    row = gathered(row);
+    if (!product.gather || product.gatherDivisor == 1)
+      return row;
+    return arith::DivUIOp::create(b, row,
+                                  indexConstant(b, product.gatherDivisor));
+  }
+  Value addressOf(Value row) {
+    Type element = cast<MemRefType>(product.lhs.getType()).getElementType();
+    return elementAt(lhsPointer, element, indexMul(b, row, panels.getDepth()));
+  }
+  // Row r of a group, widened.
+  Value keptRow(Value r) {
+    return elementAt(kept, b.getF32Type(), indexMul(b, r, panels.getDepth()));
   }
 
   // One tile of rows times one panel, or a run of them; `position` and `ahead`
   // count panels or runs from the first group's first.
   void buildTile(const Group &group, const Tile &tile, Value panel,
                  Value position, Value ahead) {
-    callKernel(group, tile, panelAt(position), panelAt(ahead));
+    callKernel(group, tile, panelAt(indexMul(b, position, panelsAtOnce)),
+               panelAt(indexMul(b, ahead, panelsAtOnce)));
     if (panelsAtOnce == 1)
       return finishPanel(group, tile, panel, indexConstant(b, 0));
     forEach(b, indexConstant(b, 0), indexConstant(b, panelsAtOnce), 1,
@@ -326,38 +432,71 @@ private:
     return elementAt(
         weightPointer,
         cast<MemRefType>(product.weight.getType()).getElementType(),
-        indexMul(b, position, panelsAtOnce * panels.getPanelElements()));
+        indexMul(b, position, panels.getPanelElements()));
   }
 
   void callKernel(const Group &group, const Tile &tile, Value panel,
                   Value ahead) {
-    // Cache lines that a step reads of a panel.
-    int64_t lines = product.tile.width * 4 / kCacheLine;
     if (product.tile.hasPace)
       return callPaced(group, tile, panel, ahead);
+    // Cache lines that a step reads of a panel.
+    int64_t lines = product.tile.width * 4 / kCacheLine;
     int64_t steps = panels.getDepth() / panels.getInterleave();
     Value isSingle = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
                                            group.tiles, indexConstant(b, 1));
-    auto branch =
-        scf::IfOp::create(b, TypeRange(), isSingle, /*withElseRegion=*/true);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(branch.thenBlock());
-    chooseKernel(tile, panel, ahead, lines, 1);
-    b.setInsertionPointToStart(branch.elseBlock());
-    Value part =
-        arith::RemUIOp::create(b, tile.number, indexConstant(b, lines));
-    Value partAhead =
-        elementAt(ahead, b.getI8Type(), indexMul(b, part, steps * kCacheLine));
-    // Rows cut evenly into several tiles leave none smaller than this.
-    chooseKernel(tile, panel, partAhead, 1, (product.tile.rows + 1) / 2);
+    branch(
+        isSingle,
+        [&] {
+          chooseKernel(kernelOf(lines), tile, 1, product.tile.rows,
+                       {panel, ahead});
+        },
+        [&] {
+          Value part =
+              arith::RemUIOp::create(b, tile.number, indexConstant(b, lines));
+          Value partAhead = elementAt(ahead, b.getI8Type(),
+                                      indexMul(b, part, steps * kCacheLine));
+          // Rows cut evenly into several tiles leave none smaller than this.
+          chooseKernel(kernelOf(1), tile, (product.tile.rows + 1) / 2,
+                       product.tile.rows, {panel, partAhead});
+        });
   }
 
   // Each tile asks for an equal part, one line a round at most; where the last
   // parts would lie behind the panel, their tiles ask for what others have
   // asked for. A single tile asks for the first stream and leaves the other
-  // ones to the processor. Threads that share rows ask each for itself.
+  // ones to the processor, and one that takes two panels leaves it all of them.
+  // Threads that share rows ask each for itself.
   void callPaced(const Group &group, const Tile &tile, Value panel,
                  Value ahead) {
+    PanelKernel plain = kernelOf(1);
+    branch(
+        group.isFew,
+        [&] {
+          PanelKernel few = keptRows > 0 ? keptKernel() : plain;
+          few.aheadLines = 0;
+          few.panels = few.panelsTogether = 2;
+          Value noPace = arith::ConstantOp::create(b, b.getI64IntegerAttr(0));
+          chooseKernel(few, tile, 1, fewRows, {panel, ahead, noPace});
+        },
+        [&] {
+          SmallVector<Value> given = {panel};
+          llvm::append_range(given, shareRequest(group, tile, ahead));
+          int64_t least = fewRows == 0 ? 1 : leastOfTile(fewRows),
+                  most = product.tile.rows;
+          branch(
+              group.isKept,
+              [&] { chooseKernel(keptKernel(), tile, least, most, given); },
+              [&] {
+                if (group.isKept)
+                  least = leastOfTile(keptRows);
+                chooseKernel(plain, tile, least, most, given);
+              });
+        });
+  }
+
+  // From where on a tile asks, and its pace.
+  SmallVector<Value> shareRequest(const Group &group, const Tile &tile,
+                                  Value ahead) {
     int64_t streams = panels.getStreams(),
             rounds = panels.getDepth() / panels.getInterleave() / streams;
     Value line = indexConstant(b, kCacheLine), pace = line;
@@ -371,36 +510,68 @@ private:
           elementAt(ahead, b.getI8Type(),
                     indexMul(b, arith::MulIOp::create(b, part, pace), rounds));
     }
-    chooseKernel(tile, panel, ahead, 1, 1,
-                 arith::IndexCastOp::create(b, b.getI64Type(), pace));
+    return {ahead, arith::IndexCastOp::create(b, b.getI64Type(), pace)};
   }
 
-  // Calls the kernel for the tile's rows, which are `least` or more.
-  void chooseKernel(const Tile &tile, Value panel, Value ahead, int64_t lines,
-                    int64_t least, Value pace = Value()) {
-    Type rowElement = cast<MemRefType>(product.lhs.getType()).getElementType();
-    Type panelElement =
-        cast<MemRefType>(product.weight.getType()).getElementType();
-    PanelKernel kernel{product.tile, rowElement,
-                       panelElement, static_cast<bool>(product.rowWeights),
-                       lines,        widensRows(),
-                       panelsAtOnce, panels.getStreams()};
+  // The smallest tile of a group of more than `rows` rows.
+  int64_t leastOfTile(int64_t rows) const {
+    int64_t most = product.tile.rows, least = most;
+    for (int64_t more = rows + 1; more <= rows + most; ++more)
+      least = std::min(least, more / ((more + most - 1) / most));
+    return least;
+  }
+
+  PanelKernel kernelOf(int64_t lines) const {
+    return {product.tile,
+            getElementTypeOrSelf(product.lhs),
+            getElementTypeOrSelf(product.weight),
+            static_cast<bool>(product.rowWeights),
+            lines,
+            widensRows(),
+            widensRows() ? panelsAtOnce : 1,
+            panels.getStreams()};
+  }
+  // For rows that stand widened.
+  PanelKernel keptKernel() const {
+    PanelKernel kernel = kernelOf(1);
+    kernel.rowElement = b.getF32Type();
+    kernel.widensRows = false;
+    kernel.panels = 1;
+    return kernel;
+  }
+
+  // `otherwise` alone where there is no condition.
+  void branch(Value condition, function_ref<void()> then,
+              function_ref<void()> otherwise) {
+    if (!condition)
+      return otherwise();
+    auto branch = scf::IfOp::create(b, TypeRange(), condition,
+                                    /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    then();
+    b.setInsertionPointToStart(branch.elseBlock());
+    otherwise();
+  }
+
+  // Calls the kernel for the tile's rows, which are `least` to `most`; `given`
+  // are the panel, where to ask ahead and, where the tile has one, the pace.
+  void chooseKernel(const PanelKernel &kernel, const Tile &tile, int64_t least,
+                    int64_t most, ArrayRef<Value> given) {
     Value depth =
         arith::ConstantOp::create(b, b.getI64IntegerAttr(panels.getDepth()));
-    SmallVector<Value> operands = {rowPointers, panel, depth,
-                                   sums,        space, ahead};
-    if (pace)
-      operands.push_back(pace);
+    SmallVector<Value> operands = {rowPointers, given[0], depth,
+                                   sums,        space,    given[1]};
+    llvm::append_range(operands, given.drop_front(2));
     // Every count but the largest has its case; the largest is the default.
     SmallVector<int64_t> cases =
-        llvm::to_vector(llvm::seq<int64_t>(least, product.tile.rows));
+        llvm::to_vector(llvm::seq<int64_t>(least, most));
     auto choice = scf::IndexSwitchOp::create(b, TypeRange(), tile.rows, cases,
                                              cases.size());
     OpBuilder::InsertionGuard guard(b);
-    for (int64_t count = least; count <= product.tile.rows; ++count) {
-      Region &region = count == product.tile.rows
-                           ? choice.getDefaultRegion()
-                           : choice.getCaseRegions()[count - least];
+    for (int64_t count = least; count <= most; ++count) {
+      Region &region = count == most ? choice.getDefaultRegion()
+                                     : choice.getCaseRegions()[count - least];
       b.setInsertionPointToStart(&region.emplaceBlock());
       LLVM::CallOp::create(b, getPanelKernel(module, kernel, count), operands);
       scf::YieldOp::create(b);
@@ -441,8 +612,9 @@ private:
   function_ref<void(const PanelSums &)> finish;
   LLVM::LLVMPointerType pointer;
   Value sums, rowPointers, space, lhsPointer, weightPointer, flatRowWeights;
+  Value kept; // rows of a group, widened; null: never
   bool sharesRows = false;
-  int64_t panelsAtOnce = 1;
+  int64_t panelsAtOnce = 1, keptRows = 0, fewRows = 0;
 };
 
 } // namespace

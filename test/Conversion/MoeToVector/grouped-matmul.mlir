@@ -57,6 +57,62 @@ func.func @scattered_with_tail(%x: memref<?x64xbf16>, %w: memref<2048xbf16>, %n:
   return
 }
 
+// CHECK-LABEL: func @kept
+func.func @kept(%x: memref<?x4096xbf16>, %w: memref<3145728xbf16>, %n: index, %o: memref<2xi32>, %gather: memref<?xi32>, %y: memref<?x768xbf16>) {
+  // 256 KiB of widened rows: 16 of 4096.
+  // CHECK: %[[BYTES:.*]] = arith.constant 65536 : i64
+  // CHECK: %[[KEPT:.*]] = llvm.alloca %[[BYTES]] x f32
+  // CHECK: llvm.intr.lifetime.start %[[KEPT]]
+  // CHECK: %[[MOST:.*]] = arith.constant 16 : index
+  // CHECK: %[[IS_KEPT:.*]] = arith.cmpi ule, %[[ROWS:.*]], %[[MOST]] : index
+  // CHECK: %[[THREE:.*]] = arith.constant 3 : index
+  // CHECK: %[[IS_FEW:.*]] = arith.cmpi ule, %[[ROWS]], %[[THREE]] : index
+  // A thread that has panels of the group widens its rows, once.
+  // CHECK: %[[WIDENS:.*]] = arith.andi %[[IS_KEPT]], %{{.*}} : i1
+  // CHECK: scf.if %[[WIDENS]]
+  // CHECK: llvm.load {{.*}} -> vector<8xbf16>
+  // CHECK: llvm.store {{.*}} : vector<8xf32>, !llvm.ptr
+  // Of each run of two it takes two panels at once, or one, or widens rows for both.
+  // CHECK: %[[BY:.*]] = arith.select %[[IS_FEW]]
+  // CHECK: %[[STEP:.*]] = arith.select %[[IS_KEPT]], %[[BY]], %{{.*}} : index
+  // CHECK: scf.for {{.*}} step %[[STEP]]
+  // CHECK: arith.select %[[IS_KEPT]], {{.*}} : !llvm.ptr
+  // CHECK: scf.if %[[IS_FEW]]
+  // CHECK: case 1
+  // CHECK-NEXT: llvm.call @moe_panel_f32_bf16_1x16_with2_from2_ahead0
+  // CHECK: default
+  // CHECK-NEXT: llvm.call @moe_panel_f32_bf16_3x16_with2_from2_ahead0
+  // CHECK: scf.if %[[IS_KEPT]]
+  // CHECK: case 3
+  // CHECK-NEXT: llvm.call @moe_panel_f32_bf16_3x16_from2_ahead1
+  // CHECK: default
+  // CHECK-NEXT: llvm.call @moe_panel_f32_bf16_6x16_from2_ahead1
+  // More than 16 rows make tiles of four to six.
+  // CHECK: case 4
+  // CHECK-NEXT: llvm.call @moe_panel_bf16_4x16_wide_by2_from2_ahead1
+  // CHECK: case 5
+  // CHECK-NEXT: llvm.call @moe_panel_bf16_5x16_wide_by2_from2_ahead1
+  // CHECK: default
+  // CHECK-NEXT: llvm.call @moe_panel_bf16_6x16_wide_by2_from2_ahead1
+  // CHECK: llvm.intr.lifetime.end %[[KEPT]]
+  moe.grouped_matmul %x, %w rows(%n) offsets(%o) gather(%gather)
+      packed(<groups = 1, parts = 1, columns = 768, depth = 4096, width = 16, interleave = 2, streams = 2>) outs(%y)
+      : (memref<?x4096xbf16>, memref<3145728xbf16>, index, memref<2xi32>, memref<?xi32>, memref<?x768xbf16>) -> ()
+  return
+}
+
+// CHECK-LABEL: func @runs_of_f32
+func.func @runs_of_f32(%x: memref<?x64xf32>, %w: memref<49152xf32>, %n: index, %o: memref<2xi32>, %y: memref<?x768xf32>) {
+  // CHECK: %[[IS_FEW:.*]] = arith.cmpi ule
+  // CHECK: scf.if %[[IS_FEW]]
+  // CHECK: llvm.call @moe_panel_f32_1x16_with2_from2_ahead0
+  // CHECK: case 3
+  // CHECK-NEXT: llvm.call @moe_panel_f32_3x16_from2_ahead1
+  moe.grouped_matmul %x, %w rows(%n) offsets(%o) packed(<groups = 1, parts = 1, columns = 768, depth = 64, width = 16, streams = 2>) outs(%y)
+      : (memref<?x64xf32>, memref<49152xf32>, index, memref<2xi32>, memref<?x768xf32>) -> ()
+  return
+}
+
 // KERNEL-LABEL: llvm.func internal @moe_panel_f32_2x16_from2_ahead1
 // KERNEL-SAME: no_inline
 // KERNEL: scf.for {{.*}} step %c2_i64{{.*}} iter_args({{.*}}) -> (vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>, !llvm.ptr, !llvm.ptr) : i64
@@ -94,3 +150,13 @@ func.func @scattered_with_tail(%x: memref<?x64xbf16>, %w: memref<2048xbf16>, %n:
 // KERNEL: llvm.load {{.*}} -> f32
 // KERNEL: vector.fma
 // KERNEL: arith.andi
+
+// Two panels: each step with both, no request.
+// KERNEL-LABEL: llvm.func internal @moe_panel_f32_2x16_with2_from2_ahead0
+// KERNEL: scf.for {{.*}} step %c2_i64
+// KERNEL-NOT: prefetch
+// KERNEL-COUNT-16: vector.fma
+// KERNEL-NOT: vector.fma
+// KERNEL: scf.yield
+// KERNEL-COUNT-8: llvm.store
+// KERNEL: llvm.return

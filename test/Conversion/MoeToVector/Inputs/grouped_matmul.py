@@ -6,7 +6,7 @@ import sys
 import numpy as np
 from compiled import Module, from_bf16, to_bf16
 
-ROWS = [0, 1, 5, 6, 7, 13, 26]
+ROWS = [0, 1, 2, 3, 5, 6, 7, 13, 26]
 
 
 class Case:
@@ -146,6 +146,9 @@ def cases(bf16):
     for N in (768, 1536):  # enough panels for runs of two and four
         yield Case(f"runs_640_{N}", 640, N, groups=2, bf16=bf16)
         yield Case(f"swiglu_runs_16_{N}", 16, N // 2, groups=2, kind="silu", gather=2, bias=True, bf16=bf16)
+    # Depths of which a thread keeps 15 widened rows, and 5.
+    yield Case("kept_4112_768", 4112, 768, groups=2, gather=1, bf16=bf16)
+    yield Case("kept_11264_768", 11264, 768, groups=1, bf16=bf16)
     for N in (12, 48):
         yield Case(f"one_group_{N}", 64, N, groups=1, bf16=bf16)
         yield Case(f"everything_{N}", 65, N, kind="silu", bias=True, gather=2, scatter=True, row_weights=True, bf16=bf16)

@@ -46,8 +46,12 @@ def main():
                     if "_wide_" in name:
                         assert sum("vpmovzxwd" in l for l in body) and not any("vpmovzxwd" in l for l in loop), f"{name}: widens rows in its inner loop"
                         assert sum("vbroadcastss" in l for l in loop) == 2 * rows * streams, f"{name}: does not broadcast each value once"
+                    if "_f32_bf16_" in name:  # rows that stand widened
+                        together = int((re.search(r"_with(\d)", name) or [0, 1])[1])
+                        assert not any("vpmovzxwd" in l for l in body), f"{name}: widens rows"
+                        assert sum("vbroadcastss" in l for l in loop) == 2 * rows * streams * together, f"{name}: does not broadcast each value once a panel"
                     ahead = int(re.search(r"_ahead(\d)", name).group(1))
-                    assert lines and lines % ahead == 0, f"{name}: {lines} lines ahead in a step"
+                    assert lines % ahead == 0 and lines if ahead else lines == 0, f"{name}: {lines} lines ahead in a step"
                 found += 1
                 name = None
             elif name:

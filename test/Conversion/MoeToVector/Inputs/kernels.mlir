@@ -17,7 +17,10 @@ func.func @bf16(%x: memref<?x64xbf16>, %w: memref<48x64xbf16>, %x2: memref<?x7xb
 }
 // As many columns as make runs of panels, of four and of two.
 func.func @runs(%x: memref<?x64xbf16>, %w: memref<1536x64xbf16>, %x2: memref<?x48xbf16>, %w2: memref<1536x48xbf16>, %y: memref<?x1536xf32>,
-    %w3: memref<768x64xbf16>, %w4: memref<768x48xbf16>, %z: memref<?x768xf32>) {
+    %w3: memref<768x64xbf16>, %w4: memref<768x48xbf16>, %z: memref<?x768xf32>, %x5: memref<?x64xf32>, %w5: memref<768x64xf32>, %x6: memref<?x48xf32>,
+    %w6: memref<768x48xf32>) {
+  moe.router_logits %x5, %w5 outs(%z) : (memref<?x64xf32>, memref<768x64xf32>, memref<?x768xf32>) -> ()
+  moe.router_logits %x6, %w6 outs(%z) : (memref<?x48xf32>, memref<768x48xf32>, memref<?x768xf32>) -> ()
   moe.router_logits %x, %w outs(%y) : (memref<?x64xbf16>, memref<1536x64xbf16>, memref<?x1536xf32>) -> ()
   moe.router_logits %x2, %w2 outs(%y) : (memref<?x48xbf16>, memref<1536x48xbf16>, memref<?x1536xf32>) -> ()
   moe.router_logits %x, %w3 outs(%z) : (memref<?x64xbf16>, memref<768x64xbf16>, memref<?x768xf32>) -> ()
