@@ -45,12 +45,14 @@ class Layer:
             self.gate, self.up, self.down = self.gate.float(), self.up.float(), self.down.float()
         self.scales = {}
         if self.fp8:
-            self.quantize(settings.get("blocked-weights") == "1")
+            self.quantize(number("blocked-gate-up"), number("blocked-down"))
         else:
             self.packed = interleave(self.gate, self.up).view(-1, self.hidden)
             self.stored_down = self.down
-            if settings.get("blocked-weights") == "1":
-                self.packed, self.stored_down = in_blocks(self.packed), in_blocks(self.down.view(-1, self.inner))
+            if number("blocked-gate-up"):
+                self.packed = in_blocks(self.packed)
+            if number("blocked-down"):
+                self.stored_down = in_blocks(self.down.view(-1, self.inner))
         self.gate_bias, self.inner_bias = torch.randn(2, self.experts, self.inner, device="cuda")
         self.up_bias = interleave(self.gate_bias, self.inner_bias).contiguous()
         self.down_bias = torch.randn(self.experts, self.hidden, device="cuda")
@@ -60,18 +62,18 @@ class Layer:
             mine = torch.randperm(self.known, device="cuda")[:self.experts]
             self.slots[mine] = torch.arange(self.experts, **INT)
 
-    def quantize(self, blocked):
+    def quantize(self, blocked_gate_up, blocked_down):
         """Blocks of very different size: a wrong scale must show."""
         for matrix in (*self.gate, *self.up, *self.down):
             spread = torch.exp(torch.randn(-(-matrix.shape[0] // 128), -(-matrix.shape[1] // 128), device="cuda"))
             matrix *= spread.repeat_interleave(128, 0).repeat_interleave(128, 1)[:matrix.shape[0], :matrix.shape[1]]
         codes, self.scales["gate_up_scale"] = quantize_weights(torch.stack([self.gate, self.up], 1))
-        self.packed = pack_weights(codes, blocked)
+        self.packed = pack_weights(codes, blocked_gate_up)
         for part, matrices in enumerate((self.gate, self.up)):
             for expert, matrix in enumerate(matrices):
                 matrix.copy_(dequantize_matrix(codes[expert, part], self.scales["gate_up_scale"][expert, part]))
         codes, self.scales["down_scale"] = quantize_weights(self.down[:, None])
-        self.stored_down = pack_weights(codes, blocked)
+        self.stored_down = pack_weights(codes, blocked_down)
         for expert, matrix in enumerate(self.down):
             matrix.copy_(dequantize_matrix(codes[expert, 0], self.scales["down_scale"][expert, 0]))
 

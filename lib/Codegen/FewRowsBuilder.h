@@ -111,8 +111,7 @@ private:
   void issue(const Share &share, Cursor cursor, mlir::Value ringSlot);
   void copyUp(mlir::Value unit, mlir::Value step, mlir::Value ringSlot);
   void copyDown(mlir::Value unit, mlir::Value step, mlir::Value ringSlot);
-  void copyRows(llvm::StringRef name, mlir::Value slot, int64_t expertBytes,
-                mlir::Value row, int64_t rowDistance, int64_t columns,
+  void copyRows(Phase phase, mlir::Value slot, mlir::Value row,
                 mlir::Value column, mlir::Value valid, mlir::Value ringSlot);
   Cursor advance(const Share &share, Cursor cursor);
   mlir::Value nextSlot(mlir::Value slot) {

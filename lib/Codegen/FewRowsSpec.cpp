@@ -134,11 +134,16 @@ static LogicalResult verifyLayer(const FewRowsSpec &spec, ErrorFn emitError) {
     return emitError() << "few-rows kernel of inner size " << spec.inner
                        << ", expected a multiple of 8 such as "
                        << std::max<int64_t>(8, llvm::alignTo(spec.inner, 8));
+  // Their rows are multiples of eight by the checks above.
   int64_t unit = spec.fp8 ? 128 : 64;
-  if (spec.blockedWeights && (spec.hidden % unit || spec.inner % unit))
-    return emitError() << "blocked weights of hidden size " << spec.hidden
-                       << " and inner size " << spec.inner
-                       << ", expected multiples of " << unit;
+  if (spec.blockedGateUp && spec.hidden % unit)
+    return emitError() << "blocked gate_up of hidden size " << spec.hidden
+                       << ", expected a multiple of " << unit << " such as "
+                       << llvm::alignTo(spec.hidden, unit);
+  if (spec.blockedDown && spec.inner % unit)
+    return emitError() << "blocked down of inner size " << spec.inner
+                       << ", expected a multiple of " << unit << " such as "
+                       << llvm::alignTo(spec.inner, unit);
   if (spec.fp8 && spec.inner % 16)
     return emitError() << "few-rows kernel of inner size " << spec.inner
                        << " in fp8, expected a multiple of 16 such as "

@@ -39,9 +39,12 @@ void FewRowsBuilder::issue(const Share &share, Cursor cursor, Value ringSlot) {
 /// One block: 16 bytes a lane of each half, where it will read them itself. Two
 /// blocks: four times four rows of 128 bytes; odd rows have their halves
 /// exchanged, so that rows read together stand in different banks.
-void FewRowsBuilder::copyRows(StringRef name, Value slot, int64_t expertBytes,
-                              Value row, int64_t rowDistance, int64_t columns,
-                              Value column, Value valid, Value ringSlot) {
+void FewRowsBuilder::copyRows(Phase phase, Value slot, Value row, Value column,
+                              Value valid, Value ringSlot) {
+  int64_t columns = phase == Up ? spec.hidden : spec.inner;
+  bool blocked = phase == Up ? spec.blockedGateUp : spec.blockedDown;
+  int64_t matrixBytes = plan.elementBytes * spec.inner * spec.hidden;
+  int64_t expertBytes = (phase == Up ? 2 : 1) * matrixBytes;
   row = b.add(row, copiedLine);
   column = b.add(column, copiedColumn);
   Value inside = b.both(valid, b.less(column, columns));
@@ -49,24 +52,26 @@ void FewRowsBuilder::copyRows(StringRef name, Value slot, int64_t expertBytes,
   int64_t pitch = plan.elementBytes * columns, eight = 8 * pitch;
   Value inRow = b.mul(column, plan.elementBytes);
   Value byte = b.add(b.mul(row, pitch), inRow);
-  if (spec.blockedWeights) {
+  if (blocked) {
     byte = b.add(b.mul(b.shr(row, 3), eight), b.mul(b.shr(inRow, 7), 1024));
     byte = b.add(byte, b.mul(b.bitAnd(row, 7), 128));
     byte = b.add(byte, b.bitAnd(inRow, 127));
   }
-  Value from = rowAddress(name, slot, expertBytes, byte);
+  Value from =
+      rowAddress(phase == Up ? "gate_up" : "down", slot, expertBytes, byte);
   Value place = lane;
   if (plan.blocks == 2)
     place = b.bitXor(lane, b.mul(b.bitAnd(copiedLine, 1), 4));
   Value to = b.atByte(ringAddress(ringSlot), b.mul(place, 16));
   Value size = b.select(inside, 16, 0);
   int64_t parts = 2 * plan.blocks;
-  int64_t distance = plan.blocks == 1 ? rowDistance : 4;
+  // The other half: the same rows of up, or the next ones of down.
+  int64_t half = phase == Up ? 8 : plan.lines;
+  int64_t distance = plan.blocks == 1 ? half : 4;
   // Rows of a unit begin at a multiple of their number: less than eight apart
   // they stand in one block.
   auto apart = [&](int64_t rows) {
-    return spec.blockedWeights ? rows / 8 * eight + rows % 8 * 128
-                               : rows * pitch;
+    return blocked ? rows / 8 * eight + rows % 8 * 128 : rows * pitch;
   };
   for (int64_t part = 0; part < parts; ++part)
     NVVM::CpAsyncOp::create(b, b.atByte(to, 512 * part),
@@ -94,9 +99,7 @@ void FewRowsBuilder::copyUp(Value unit, Value step, Value ringSlot) {
   Value pair = b.mul(b.rem(unit, units), plan.lines);
   Value row = b.add(b.mul(b.shr(pair, 3), 16), b.bitAnd(pair, 7));
   Value flat = locate(Up, step).flat;
-  copyRows("gate_up", slot, 2 * plan.elementBytes * spec.inner * spec.hidden,
-           row, 8, spec.hidden, b.mul(flat, plan.block), b.boolean(true),
-           ringSlot);
+  copyRows(Up, slot, row, b.mul(flat, plan.block), b.boolean(true), ringSlot);
   if (!spec.fp8)
     return;
   int64_t matrix = plan.hScaleBlocks * plan.xScaleBlocks;
@@ -114,8 +117,7 @@ void FewRowsBuilder::copyDown(Value unit, Value step, Value ringSlot) {
   Value valid = b.less(expert, count);
   Value slot = b.select(valid, word(plan.list, b.select(valid, expert, 0)), 0);
   Value row = b.mul(unit, 2 * plan.lines);
-  copyRows("down", slot, plan.elementBytes * spec.inner * spec.hidden, row,
-           plan.lines, spec.inner, column, valid, ringSlot);
+  copyRows(Down, slot, row, column, valid, ringSlot);
   if (!spec.fp8)
     return;
   Value index = b.add(b.mul(slot, plan.xScaleBlocks), b.div(row, 128));

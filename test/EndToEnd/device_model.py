@@ -34,9 +34,9 @@ def from_blocks(flat, rows, columns):
     return flat.reshape(rows // 8, columns // 64, 8, 64).transpose(0, 2, 1, 3).reshape(rows, columns)
 
 
-def weight_matrix(match, address, rows, columns):
+def weight_matrix(blocked, address, rows, columns):
     flat = memory(address, rows * columns, np.uint16)
-    return from_bf16(from_blocks(flat, rows, columns) if match["blocked"] else flat.reshape(rows, columns))
+    return from_bf16(from_blocks(flat, rows, columns) if blocked else flat.reshape(rows, columns))
 
 
 def sigmoid(x):
@@ -105,7 +105,7 @@ def matmul(match, a, maps):
         assert w.box[:4] == [64, 8, 1, tile // 8] and w.swizzle == 128
     else:
         assert w.dims[:2] == [k, experts * n] and w.box[1] == tile, (w.dims[:2], w.box[:2], match.string)
-    w = weight_matrix(match, w.base, experts * n, k).reshape(experts, n, k)
+    w = weight_matrix(match["blocked"], w.base, experts * n, k).reshape(experts, n, k)
     y = output(match, a, maps, rows, n)
     for e in range(experts):
         span = slice(offsets[e], offsets[e + 1])
@@ -178,11 +178,10 @@ def fp8_rows(address, scale_address, rows, columns, pitch):
     return E4M3[memory(address, rows * columns, np.uint8).reshape(rows, columns)] * np.repeat(scales.T, 128, 1)[:, :columns]
 
 
-def fp8_weights(match, address, scale_address, n, k, parts):
+def fp8_weights(experts, blocked, address, scale_address, n, k, parts):
     """What weights of e4m3 stand for: [experts, parts, n / parts, k]."""
-    experts = int(match["experts"])
     codes = memory(address, experts * n * k, np.uint8)
-    if match["blocked"]:
+    if blocked:
         codes = codes.reshape(experts * n // 8, k // 128, 8, 128).transpose(0, 2, 1, 3)
     codes = codes.reshape(experts, n // (8 * parts), parts, 8, k).transpose(0, 2, 1, 3, 4).reshape(experts, parts, n // parts, k)
     blocks = [-(-(n // parts) // 128), -(-k // 128)]
@@ -209,7 +208,7 @@ def matmul_fp8(match, a, maps):
         assert w.rank == 4 and w.dims[:4] == [64, 8, k // 128, experts * n // 8] and w.box[3] * 8 == int(match["weights"])
     else:
         assert w.dims[:2] == [k // 2, experts * n] and w.box[1] == int(match["weights"])
-    weights = fp8_weights(match, w.base, a["w_scale"], n, k, parts)
+    weights = fp8_weights(experts, match["blocked"], w.base, a["w_scale"], n, k, parts)
     result = np.zeros((rows, n // parts), np.float32)
     for e in range(experts):
         span = slice(offsets[e], offsets[e + 1])
@@ -307,13 +306,14 @@ def few_rows(match, a):
     assert 1 <= tokens <= int(match["tokens"]) and not memory(a["state"], 4, np.int32).any()
     experts, hidden, inner, top_k = (int(match[key]) for key in ("experts", "hidden", "inner", "k"))
     memory(a["hidden_rows"], int(match["tokens"]) * top_k * inner, np.uint16)[:] = 0
+    blocked_up, blocked_down = (match["blocked"] and match["part"] in (None, part) for part in ("_up", "_down"))
     if match["fp8"]:
-        gate_up = fp8_weights(match, a["gate_up"], a["gate_up_scale"], 2 * inner, hidden, 2)
+        gate_up = fp8_weights(experts, blocked_up, a["gate_up"], a["gate_up_scale"], 2 * inner, hidden, 2)
         gate_up = gate_up.reshape(experts, 2, inner // 8, 8, hidden).transpose(0, 2, 1, 3, 4).reshape(-1, hidden)
-        down = fp8_weights(match, a["down"], a["down_scale"], hidden, inner, 1).reshape(-1, inner)
+        down = fp8_weights(experts, blocked_down, a["down"], a["down_scale"], hidden, inner, 1).reshape(-1, inner)
     else:
-        gate_up = weight_matrix(match, a["gate_up"], experts * 2 * inner, hidden)
-        down = weight_matrix(match, a["down"], experts * hidden, inner)
+        gate_up = weight_matrix(blocked_up, a["gate_up"], experts * 2 * inner, hidden)
+        down = weight_matrix(blocked_down, a["down"], experts * hidden, inner)
     for t in range(tokens):
         few_row(match, a, t, gate_up, down)
 
@@ -381,7 +381,7 @@ KERNELS = {
     r"(?P<gather>_gather)?(_div(?P<divisor>\d+))?_fp8(_rescaled)?(_turns)?"
     r"(?P<quantized>_quantized)?(?P<bias>_bias)?" + EPILOGUE: matmul_fp8,
     r"quantize_(?P<kind>gathered|rows)_(?P<columns>\d+)(_div(?P<divisor>\d+))?(_of(?P<groups>\d+))?": quantize_rows,
-    r"few_rows_e(?P<experts>\d+)_h(?P<hidden>\d+)_i(?P<inner>\d+)_k(?P<k>\d+)_t(?P<tokens>\d+)(?P<blocked>_blocked)?(?P<fp8>_fp8)?(?P<bias>_bias)?(?P<addend>_addend)?" + EPILOGUE: few_rows,
+    r"few_rows_e(?P<experts>\d+)_h(?P<hidden>\d+)_i(?P<inner>\d+)_k(?P<k>\d+)_t(?P<tokens>\d+)((?P<blocked>_blocked)(?P<part>_up|_down)?)?(?P<fp8>_fp8)?(?P<bias>_bias)?(?P<addend>_addend)?" + EPILOGUE: few_rows,
     r"router_(?P<hidden>\d+)_(?P<x>\w+?)_(?P<w>bf16|f32)(?P<biased>_biased)?(?P<rounded>_rounded)?_by(?P<by>\d+)_" + SELECT: router,
     r"combine_(?P<columns>\d+)_k(?P<k>\d+)(?P<order>_in_order)?(?P<weights>_weighted)?(?P<addend>_addend)?(?P<gate>_gated)?(_first)?": combine,
     r"(?P<kind>gather|scatter)_(?P<unit>rows|words)_(?P<columns>\d+)(_div(?P<divisor>\d+))?(?P<weights>_weighted)?": move,

@@ -179,7 +179,8 @@ static FailureOr<Kernel> readFewRows(Settings &settings, Location loc) {
   settings.read("max-tokens", spec.maxTokens);
   settings.read("table-size", spec.tableSize);
   settings.read("epilogue", epilogue);
-  settings.read("blocked-weights", spec.blockedWeights);
+  settings.read("blocked-gate-up", spec.blockedGateUp);
+  settings.read("blocked-down", spec.blockedDown);
   settings.read("fp8", spec.fp8);
   settings.read("alpha", spec.alpha);
   settings.read("limit", spec.limit);

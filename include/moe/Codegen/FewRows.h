@@ -26,8 +26,8 @@ inline constexpr int64_t fewRowsTokens[] = {1, 2, 4, 8, 16};
 ///   128; gate_up_scale[experts][2][inner / 128][hidden / 128],
 ///   down_scale[experts][hidden / 128][inner / 128]: f32, numbers of blocks
 ///   rounded up
-/// - with `blockedWeights`, both gate_up and down are stored in blocks of
-///   8 rows x 64 columns (128 in fp8), as of a GroupedMatmulSpec
+/// - with `blockedGateUp`, gate_up is stored in blocks of 8 rows x 64 columns
+///   (128 in fp8), as of a GroupedMatmulSpec; with `blockedDown`, down is
 /// - hidden_rows[maxTokens * topK][inner]: bf16, scratch
 /// - state[4]: i32, zero before the first launch; the kernel leaves it so.
 ///   Launches that may run at the same time need one each.
@@ -46,7 +46,7 @@ struct FewRowsSpec {
   GroupedEpilogue epilogue = GroupedEpilogue::Swiglu;
   double alpha = 1.702, limit = 7.0; ///< of SwigluClamped
   bool bias = false, addend = false;
-  bool blockedWeights = false;
+  bool blockedGateUp = false, blockedDown = false;
   bool fp8 = false; ///< weights of e4m3 with scales of blocks of 128 x 128
   /// The weight scales x, before the epilogue, and not the output.
   bool weightOnInput = false;

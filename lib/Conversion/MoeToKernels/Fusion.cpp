@@ -150,7 +150,9 @@ static FewRowsSpec fewRowsSpec(WholeLayer layer, int64_t maxTokens) {
   spec.inner = down.paddedColumns * (spec.fp8 ? 2 : 1);
   spec.topK = layer.sort.getTopK();
   spec.maxTokens = maxTokens;
-  spec.blockedWeights = down.blocked;
+  // One of them may be in rows in e4m3, whose blocks have 128 columns.
+  spec.blockedGateUp = packedWeightForm(layer.up).blocked;
+  spec.blockedDown = down.blocked;
   spec.epilogue = epilogue.kind;
   spec.alpha = epilogue.alpha;
   spec.limit = epilogue.limit;
@@ -210,14 +212,17 @@ std::optional<WholeLayer> moe::matchWholeLayer(SortOp sort,
   // What the kernel refuses is computed by the others.
   bool sameBias =
       static_cast<bool>(down.getBias()) == static_cast<bool>(up.getBias());
-  // One of them may be in rows in e4m3, whose blocks are twice as wide.
-  bool sameForm =
-      packedWeightForm(up).blocked == packedWeightForm(down).blocked;
   layer.isOneKernel = oneType && bf16 && combine.getWeights() && sameBias &&
-                      sameForm && isPossible(layer, 1);
+                      isPossible(layer, 1);
   if (!layer.isPlaced && !layer.isOneKernel)
     return std::nullopt;
   return layer;
+}
+
+static StringRef spellForms(const FewRowsSpec &spec) {
+  if (spec.blockedGateUp)
+    return spec.blockedDown ? "_blocked" : "_blocked_up";
+  return spec.blockedDown ? "_blocked_down" : "";
 }
 
 static LogicalResult launchWholeLayer(WholeLayer layer, int64_t maxTokens,
@@ -228,12 +233,12 @@ static LogicalResult launchWholeLayer(WholeLayer layer, int64_t maxTokens,
   FewRowsSpec spec = fewRowsSpec(layer, maxTokens);
   if (failed(verifyFewRows(spec, [&] { return up.emitOpError(); })))
     return failure();
-  spec.name = llvm::formatv(
-      "few_rows_e{0}_h{1}_i{2}_k{3}_t{4}{5}{6}{7}{8}{9}", spec.experts,
-      spec.hidden, spec.inner, spec.topK, spec.maxTokens,
-      spec.blockedWeights ? "_blocked" : "", spec.fp8 ? "_fp8" : "",
-      spec.bias ? "_bias" : "", spec.addend ? "_addend" : "",
-      spellEpilogue(spec.epilogue, spec.alpha, spec.limit));
+  spec.name =
+      llvm::formatv("few_rows_e{0}_h{1}_i{2}_k{3}_t{4}{5}{6}{7}{8}{9}",
+                    spec.experts, spec.hidden, spec.inner, spec.topK,
+                    spec.maxTokens, spellForms(spec), spec.fp8 ? "_fp8" : "",
+                    spec.bias ? "_bias" : "", spec.addend ? "_addend" : "",
+                    spellEpilogue(spec.epilogue, spec.alpha, spec.limit));
   auto packed = [&](GroupedMatmulOp op, Value weight,
                     const PackRowsSpec &form) -> FailureOr<Value> {
     return function.packed(op, weight, form);

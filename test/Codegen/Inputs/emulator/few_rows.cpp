@@ -13,7 +13,7 @@ using Floats = std::vector<float>;
 
 struct Layer {
   int experts, hidden, inner, topK, known, maxTokens;
-  bool bias, addend, onInput, clamped, blocked, fp8;
+  bool bias, addend, onInput, clamped, blockedGateUp, blockedDown, fp8;
   Halves x, extra;
   /// What they stand for, and how the kernel gets them.
   Floats gateUp, down;
@@ -78,7 +78,7 @@ void makeWeights(const Layer &layer, int rows, int columns, bool paired,
     stored.push_back(code);
     values.push_back(emulator::fromE4M3(code) * scales[block + column / 128]);
   }
-  if (layer.blocked)
+  if (paired ? layer.blockedGateUp : layer.blockedDown)
     stored = inBlocks(stored, columns * (layer.fp8 ? 1 : 2));
 }
 
@@ -131,7 +131,8 @@ Layer makeLayer() {
   layer.addend = setting("addend");
   layer.onInput = setting("weight-on-input");
   layer.clamped = isSet("epilogue", "swiglu-clamped");
-  layer.blocked = setting("blocked-weights");
+  layer.blockedGateUp = setting("blocked-gate-up");
+  layer.blockedDown = setting("blocked-down");
   layer.fp8 = setting("fp8");
   layer.x = normal(size_t(tokens) * layer.hidden, 1);
   makeWeights(layer, 2 * layer.inner, layer.hidden, true, layer.gateUp,
