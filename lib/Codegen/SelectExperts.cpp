@@ -163,6 +163,8 @@ void SelectBuilder::maskGroups(SmallVectorImpl<Value> &c) {
   NVVM::SyncWarpOp::create(b, b.i32(-1));
   Value group = b.min(lane, spec.groups - 1);
   Value score = scoreGroup(b.atElement(cells, f32, b.mul(group, size)));
+  // A warp of the router writes them again, for its next token.
+  NVVM::SyncWarpOp::create(b, b.i32(-1));
   Value key = arith::SelectOp::create(b, b.less(lane, spec.groups),
                                       getKey(score, lane), b.i64(taken));
   Value kept = b.i32(0); // one bit per group
