@@ -182,57 +182,74 @@ private:
   // A group's panels, or runs of them, go round the team, beginning at another
   // thread for each group.
   void buildGroup(const Group &group, Value nextGroup) {
-    int64_t perGroup = panels.getPanelsPerGroup() / panelsAtOnce;
+    int64_t perGroup = panels.getPanelsPerGroup();
     Value threads = moert::ThreadsOp::create(b, b.getIndexType());
+    Value itemCount = indexConstant(b, perGroup / panelsAtOnce),
+          begin = firstItem(group.index, threads), length;
+    // Rows that are not widened need runs only where they take two panels.
+    bool isVaried = group.isFew && !group.isKept;
+    if (isVaried) {
+      length = arith::SelectOp::create(
+          b, group.isFew, indexConstant(b, panelsAtOnce), indexConstant(b, 1));
+      itemCount = arith::SelectOp::create(b, group.isFew, itemCount,
+                                          indexConstant(b, perGroup));
+    }
+    auto inPanels = [&](Value item) -> Value {
+      if (isVaried)
+        return arith::MulIOp::create(b, item, length);
+      return indexMul(b, item, panelsAtOnce);
+    };
     auto position = [&](Value index, Value panel) {
       return indexAdd(b, indexMul(b, index, perGroup), panel);
     };
-    Value panelCount = indexConstant(b, perGroup),
-          begin = firstPanel(group.index, threads);
     if (group.isKept)
       keepRows(group, arith::CmpIOp::create(b, arith::CmpIPredicate::ult, begin,
-                                            panelCount));
-    auto loop = scf::ForOp::create(b, begin, panelCount, threads);
+                                            itemCount));
+    auto loop = scf::ForOp::create(b, begin, itemCount, threads);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(loop.getBody());
-    Value panel = loop.getInductionVar(), item = position(group.index, panel);
-    // The next panel, of the next group behind this one's last; after the
-    // last of all there is nothing to ask for but what is there.
-    Value following = indexAdd(b, panel, threads),
-          first = firstPanel(nextGroup, threads);
+    Value panel = inPanels(loop.getInductionVar()),
+          current = position(group.index, panel);
+    // The next item, of the next group behind this one's last; after the last
+    // of all there is nothing to ask for but what is there. Should the next
+    // group's items be longer, what is asked for is another thread's.
+    Value following = indexAdd(b, loop.getInductionVar(), threads),
+          first = firstItem(nextGroup, threads);
     Value isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::uge,
-                                         following, panelCount);
+                                         following, itemCount);
     Value hasNext =
         arith::CmpIOp::create(b, arith::CmpIPredicate::ult, nextGroup,
                               indexConstant(b, panels.getGroups()));
     Value hasFirst =
-        arith::CmpIOp::create(b, arith::CmpIPredicate::ult, first, panelCount);
+        arith::CmpIOp::create(b, arith::CmpIPredicate::ult, first, itemCount);
     Value ofNext =
         arith::SelectOp::create(b, arith::AndIOp::create(b, hasNext, hasFirst),
-                                position(nextGroup, first), item);
-    Value ahead = arith::SelectOp::create(b, isLast, ofNext,
-                                          position(group.index, following));
+                                position(nextGroup, inPanels(first)), current);
+    Value ahead = arith::SelectOp::create(
+        b, isLast, ofNext, position(group.index, inPanels(following)));
     if (group.isKept || group.isFew)
-      return buildRun(group, indexMul(b, panel, panelsAtOnce),
-                      indexMul(b, item, panelsAtOnce),
-                      indexMul(b, ahead, panelsAtOnce));
+      return buildRun(group, length ? length : indexConstant(b, panelsAtOnce),
+                      panel, current, ahead);
     forEach(b, indexConstant(b, 0), group.tiles, 1, [&](Value t) {
       Tile tile = tileOf(group, t);
       pointAtRows(group, tile);
-      buildTile(group, tile, panel, item, ahead);
+      buildTile(group, tile, panel, current, ahead);
     });
   }
 
-  // The panels of a run: two at once, one by one, or all together where rows
-  // are widened for the run. `panel` is its first one within the group;
+  // The `all` panels of a run: two at once, one by one, or all together where
+  // rows are widened for the run. `panel` is its first one within the group;
   // `position` and `behind`, where the thread goes on, count panels from the
   // first group's first.
-  void buildRun(const Group &group, Value panel, Value position, Value behind) {
-    Value all = indexConstant(b, panelsAtOnce), step = indexConstant(b, 1);
-    if (group.isFew)
-      step = arith::SelectOp::create(b, group.isFew, indexConstant(b, 2), step);
-    if (group.isKept)
-      step = arith::SelectOp::create(b, group.isKept, step, all);
+  void buildRun(const Group &group, Value all, Value panel, Value position,
+                Value behind) {
+    Value step = all;
+    if (group.isKept) {
+      Value one = indexConstant(b, 1);
+      if (group.isFew)
+        one = arith::SelectOp::create(b, group.isFew, indexConstant(b, 2), one);
+      step = arith::SelectOp::create(b, group.isKept, one, all);
+    }
     auto loop = scf::ForOp::create(b, indexConstant(b, 0), all, step);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(loop.getBody());
@@ -274,7 +291,7 @@ private:
     });
   }
 
-  Value firstPanel(Value group, Value threads) {
+  Value firstItem(Value group, Value threads) {
     Value thread = moert::ThreadOp::create(b, b.getIndexType());
     return arith::RemUIOp::create(b, indexAdd(b, thread, group), threads);
   }
@@ -403,18 +420,17 @@ private:
     return elementAt(kept, b.getF32Type(), indexMul(b, r, panels.getDepth()));
   }
 
-  // One tile of rows times one panel, or a run of them; `position` and `ahead`
-  // count panels or runs from the first group's first.
+  // One tile of rows times one panel, or a run of them, of which `panel` is the
+  // first within the group; `position` and `ahead` count panels from the first
+  // group's first.
   void buildTile(const Group &group, const Tile &tile, Value panel,
                  Value position, Value ahead) {
-    callKernel(group, tile, panelAt(indexMul(b, position, panelsAtOnce)),
-               panelAt(indexMul(b, ahead, panelsAtOnce)));
+    callKernel(group, tile, panelAt(position), panelAt(ahead));
     if (panelsAtOnce == 1)
       return finishPanel(group, tile, panel, indexConstant(b, 0));
     forEach(b, indexConstant(b, 0), indexConstant(b, panelsAtOnce), 1,
             [&](Value index) {
-              Value one = indexAdd(b, indexMul(b, panel, panelsAtOnce), index);
-              finishPanel(group, tile, one,
+              finishPanel(group, tile, indexAdd(b, panel, index),
                           indexMul(b, index, product.tile.rows));
             });
   }

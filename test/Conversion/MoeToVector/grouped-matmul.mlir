@@ -103,7 +103,12 @@ func.func @kept(%x: memref<?x4096xbf16>, %w: memref<3145728xbf16>, %n: index, %o
 
 // CHECK-LABEL: func @runs_of_f32
 func.func @runs_of_f32(%x: memref<?x64xf32>, %w: memref<49152xf32>, %n: index, %o: memref<2xi32>, %y: memref<?x768xf32>) {
+  // Items are runs of two panels where rows are few, and single panels otherwise.
   // CHECK: %[[IS_FEW:.*]] = arith.cmpi ule
+  // CHECK: %[[LENGTH:.*]] = arith.select %[[IS_FEW]]
+  // CHECK: %[[ITEMS:.*]] = arith.select %[[IS_FEW]]
+  // CHECK: scf.for %[[ITEM:.*]] = %{{.*}} to %[[ITEMS]]
+  // CHECK: arith.muli %[[ITEM]], %[[LENGTH]] : index
   // CHECK: scf.if %[[IS_FEW]]
   // CHECK: llvm.call @moe_panel_f32_1x16_with2_from2_ahead0
   // CHECK: case 3
