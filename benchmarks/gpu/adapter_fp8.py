@@ -6,7 +6,7 @@ import torch
 from adapter_kernels import BF16, INT, Generated, chain, time_graph
 from device import SMS
 from plan_fp8 import TILES, is_blocked
-from problems_fp8 import as_pairs, pack_weights, quantize_grid, quantize_weights
+from problems_fp8 import as_pairs, pack_weights, quantize_weights
 
 I8 = {"device": "cuda", "dtype": torch.int8}
 F32 = {"device": "cuda", "dtype": torch.float32}
@@ -40,7 +40,7 @@ class GeneratedFp8(Generated):
         x_scale, h_scale = torch.empty(-(-H // 128), n, **F32), torch.empty(-(-inner // 128), n, **F32)
         h, y = torch.empty(n, inner, **BF16), torch.empty(n, H, **BF16)
         counts = torch.zeros(blocks, layer.E, **INT)
-        quantize = self.bind(layer, "quanth", grid=quantize_grid(n, inner), x=h, y=hq, y_scale=h_scale, scale_rows=n, rows=n)
+        quantize = self.bind(layer, "quanth", x=h, y=hq, y_scale=h_scale, scale_rows=n, rows=n)
         sets = []
         for i, out in zip(inputs, outs):
             new = lambda size: torch.zeros(size, **INT)
@@ -49,7 +49,7 @@ class GeneratedFp8(Generated):
                         counts=counts, pairs=n)
             sort = [self.bind(layer, step, grid=blocks, **keys)
                     for step in (["sort"] if blocks == 1 else ["count", "place"])]
-            move = self.bind(layer, "quantx", grid=quantize_grid(n, H), x=i.x, index=source, y=x, y_scale=x_scale, scale_rows=n, rows=n)
+            move = self.bind(layer, "quantx", x=i.x, index=source, y=x, y_scale=x_scale, scale_rows=n, rows=n)
             combine = self.bind(layer, "combine", grid=i.R * parts(H), rows=y, positions=positions, weights=i.w, y=out)
             chain(sort + [move])()
             sets.append((offsets, sort + [move], combine))

@@ -71,7 +71,7 @@ def full_range(codes):
 
 def check_rows(kernel, settings):
     import torch
-    from problems_fp8 import E4M3, dequantize_rows, quantize_grid, quantize_rows
+    from problems_fp8 import E4M3, dequantize_rows, quantize_rows
 
     columns, divisor, indexed = int(settings["columns"]), int(settings.get("divisor", 1)), settings.get("indexed", "1") == "1"
     worst, problems = 0.0, []
@@ -83,7 +83,7 @@ def check_rows(kernel, settings):
         source = x[index.long() // divisor] if indexed else x
         y = torch.full((rows + 1, columns), 127, device="cuda", dtype=torch.int8)
         scales = torch.full((-(-columns // 128), rows + 3), float("nan"), device="cuda")
-        kernel.bind(grid=quantize_grid(rows, columns), x=x, index=index, y=y, y_scale=scales, scale_rows=rows + 3, rows=rows)()
+        kernel.bind(x=x, index=index, y=y, y_scale=scales, scale_rows=rows + 3, rows=rows)()
         torch.cuda.synchronize()
         codes, want = quantize_rows(source)
         have = dequantize_rows(y[:rows].view(E4M3), scales[:, :rows])

@@ -69,11 +69,17 @@ class Kernel:
         check(cuda.cuFuncSetAttribute(self.function, MAX_DYNAMIC_SHARED, self.shared),
               "shared memory")
 
+    def grid_of(self, arguments):
+        """CTAs where the caller names none: as its interface says for a kernel of rows, else one for each SM."""
+        if "chunks_per_cta" not in self.interface:
+            return SMS
+        return -(-arguments["rows"] * self.interface["chunks_per_row"] // self.interface["chunks_per_cta"])
+
     def bind(self, grid=None, early=False, **arguments):
         launch = object.__new__(Launch)
         launch.kernel, launch.keep, launch.early = self, [], early
         cluster = self.interface.get("cluster", 1)
-        launch.grid = max((grid or SMS) // cluster, 1) * cluster
+        launch.grid = max((grid or self.grid_of(arguments)) // cluster, 1) * cluster
         pointers = []
         for parameter in self.interface["parameters"]:
             value = arguments[parameter["name"]]

@@ -22,11 +22,6 @@ def quantize_rows(x):
     return codes.contiguous(), scales.t().contiguous()
 
 
-def quantize_grid(rows, columns):
-    """CTAs of the kernel that does it: 256 threads with four chunks of eight columns each."""
-    return -(-rows * 16 * -(-columns // 128) // 1024)
-
-
 def dequantize_rows(codes, scales):
     wide = scales.t().repeat_interleave(128, 1)[:, :codes.shape[1]]
     return codes.float() * wide

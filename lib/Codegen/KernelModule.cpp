@@ -37,12 +37,17 @@ llvm::json::Object moe::toJSON(const KernelInterface &interface) {
     }
     parameters.push_back(std::move(object));
   }
-  return llvm::json::Object{{"name", interface.name},
+  llvm::json::Object object{{"name", interface.name},
                             {"threads", interface.threads},
                             {"shared_bytes", interface.sharedBytes},
                             {"persistent", interface.persistent},
                             {"cluster", interface.cluster},
                             {"parameters", std::move(parameters)}};
+  if (interface.chunksPerCta) {
+    object["chunks_per_row"] = interface.chunksPerRow;
+    object["chunks_per_cta"] = interface.chunksPerCta;
+  }
+  return object;
 }
 
 gpu::GPUModuleOp moe::createKernelModule(OpBuilder &builder, Location loc,

@@ -35,16 +35,16 @@ moe::verifyQuantizeRows(const QuantizeRowsSpec &spec,
   return success();
 }
 
-int64_t moe::getQuantizeRowsChunks(const QuantizeRowsSpec &spec) {
+static int64_t countChunks(const QuantizeRowsSpec &spec) {
   return perBlock * llvm::divideCeil(spec.columns, blockColumns);
 }
-
-int64_t moe::getQuantizeRowsChunksPerBlock() { return threads * together; }
 
 KernelInterface moe::getQuantizeRowsInterface(const QuantizeRowsSpec &spec) {
   KernelInterface interface;
   interface.name = spec.name;
   interface.threads = threads;
+  interface.chunksPerRow = countChunks(spec);
+  interface.chunksPerCta = threads * together;
   interface.parameters.push_back({"x"});
   if (spec.indexed)
     interface.parameters.push_back({"index"});
@@ -70,7 +70,7 @@ static void buildBody(DeviceBuilder &b, const QuantizeRowsSpec &spec,
         b.min(rows, b.load(b.getI32Type(),
                            b.atElement(offsets, b.getI32Type(), spec.groups)));
   }
-  int64_t perRow = getQuantizeRowsChunks(spec);
+  int64_t perRow = countChunks(spec);
   int64_t chunks = spec.columns / chunk::elements;
   struct Item {
     Value row, number, exists, words;

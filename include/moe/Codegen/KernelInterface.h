@@ -46,6 +46,9 @@ struct KernelInterface {
   /// CTAs that must fit an SM; with 0 ptxas aims at as many as there may be,
   /// and asks for less at a time to save registers.
   int64_t leastCtas = 0;
+  /// A kernel of rows, whose parameter `rows` says how many there are, is
+  /// launched with a CTA for each `chunksPerCta` chunks; with 0 it is none.
+  int64_t chunksPerRow = 0, chunksPerCta = 0;
   int64_t cluster = 1; ///< CTAs of a cluster; the grid is a multiple of it
   llvm::SmallVector<KernelParameter> parameters; ///< in order
 };

@@ -23,8 +23,7 @@ namespace moe {
 ///
 /// - rows: of y, given at launch
 ///
-/// Launched with a CTA for each getQuantizeRowsChunksPerBlock chunks, of which
-/// a row has getQuantizeRowsChunks.
+/// Launched with as many CTAs as its interface says for the rows.
 struct QuantizeRowsSpec {
   std::string name = "quantize_rows";
   int64_t columns = 0;
@@ -36,8 +35,6 @@ struct QuantizeRowsSpec {
 mlir::LogicalResult
 verifyQuantizeRows(const QuantizeRowsSpec &spec,
                    llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
-int64_t getQuantizeRowsChunks(const QuantizeRowsSpec &spec);
-int64_t getQuantizeRowsChunksPerBlock();
 KernelInterface getQuantizeRowsInterface(const QuantizeRowsSpec &spec);
 mlir::LLVM::LLVMFuncOp buildQuantizeRows(mlir::gpu::GPUModuleOp module,
                                          const QuantizeRowsSpec &spec);

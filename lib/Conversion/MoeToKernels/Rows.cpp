@@ -115,8 +115,8 @@ LogicalResult moe::launchQuantize(Operation *op, KernelOpBuilder &b,
         buildQuantizeRows(module, spec);
       });
   Value blocks = arith::CeilDivUIOp::create(
-      b, timesFactor(b, move.rows, getQuantizeRowsChunks(spec)),
-      constantIndex(b, getQuantizeRowsChunksPerBlock()));
+      b, timesFactor(b, move.rows, interface.chunksPerRow),
+      constantIndex(b, interface.chunksPerCta));
   return function.launch(b, op, interface, number, blocks,
                          {{"x", move.from},
                           {"index", move.index},
