@@ -172,6 +172,10 @@ struct PlanArenaPass : moe::impl::PlanArenaPassBase<PlanArenaPass> {
                      SymbolTableCollection &symbols) {
     auto function = symbols.lookupNearestSymbolFrom<func::FuncOp>(
         interface, interface.getFunctionAttr());
+    if (!function || function.isExternal())
+      return interface.emitOpError()
+             << "names `" << interface.getFunction()
+             << "`, but a func.func with a body is expected";
     auto grid = symbols.lookupNearestSymbolFrom<shard::GridOp>(
         interface, interface.getGridAttr());
     int64_t shares = 1;
