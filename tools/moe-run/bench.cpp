@@ -71,6 +71,10 @@ Status Bench::open() {
   options.maxTokens = *std::max_element(plan.tokens.begin(), plan.tokens.end());
   options.threads = plan.threads;
   options.device = plan.device;
+  // Runs outside of graphs have ended before a graph is launched, and the other
+  // way round. What NCCL does where they overlap was seen to lose messages
+  // (docs/Running.md).
+  setenv("NCCL_GRAPH_MIXING_SUPPORT", "0", /*overwrite=*/0);
   Result<std::unique_ptr<Session>> made = Session::open(artifact, options);
   if (!made.ok())
     return made.status();
