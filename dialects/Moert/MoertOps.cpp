@@ -1,6 +1,7 @@
 #include "dialects/Moert/MoertDialect.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace moe::moert;
@@ -15,6 +16,8 @@ static LogicalResult verifyDense(Operation *op, StringRef name,
     return op->emitOpError() << "`" << name << "` is " << type
                              << ", but elements of f32, bf16, f16, i32 or i64 "
                                 "are expected";
+  if (type.getLayout().isIdentity())
+    return success();
   // An offset is harmless; strides must be those of dense rows.
   auto [strides, offset] = type.getStridesAndOffset();
   (void)offset;
@@ -23,14 +26,16 @@ static LogicalResult verifyDense(Operation *op, StringRef name,
     bool single = type.getDimSize(dim) == 1;
     if (!single &&
         (ShapedType::isDynamic(expected) ||
-         ShapedType::isDynamic(strides[dim]) || strides[dim] != expected) &&
-        !type.getLayout().isIdentity())
+         ShapedType::isDynamic(strides[dim]) || strides[dim] != expected))
       return op->emitOpError() << "`" << name << "` is " << type
                                << ", but dense row-major memory is expected";
     if (ShapedType::isDynamic(type.getDimSize(dim)))
       expected = ShapedType::kDynamic;
-    else if (!ShapedType::isDynamic(expected))
-      expected *= type.getDimSize(dim);
+    else if (!ShapedType::isDynamic(expected) &&
+             llvm::MulOverflow(expected, type.getDimSize(dim), expected))
+      return op->emitOpError()
+             << "`" << name << "` is " << type
+             << ", which has more elements than 64 bits count";
   }
   return success();
 }

@@ -24,6 +24,14 @@ func.func @memory_with_gaps(%a: memref<4x4xf32, strided<[8, 1]>>, %b: memref<4x4
 
 // -----
 
+func.func @more_than_can_be_counted(%a: memref<2x9223372036854775807xf32, strided<[9223372036854775807, 1]>>, %b: memref<2x4xf32>) {
+  // expected-error @+1 {{`send` is 'memref<2x9223372036854775807xf32, strided<[9223372036854775807, 1]>>', which has more elements than 64 bits count}}
+  moert.all_reduce %a, %b group 0 : memref<2x9223372036854775807xf32, strided<[9223372036854775807, 1]>>, memref<2x4xf32>
+  return
+}
+
+// -----
+
 func.func @shapes_differ(%a: memref<4xf32>, %b: memref<5xf32>) {
   // expected-error @+1 {{sends 'memref<4xf32>' and receives 'memref<5xf32>', but equal shapes are expected}}
   moert.all_reduce %a, %b group 0 : memref<4xf32>, memref<5xf32>
