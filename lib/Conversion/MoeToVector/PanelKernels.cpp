@@ -265,7 +265,7 @@ private:
     for (int64_t which = 0; which < kernel.panelsTogether; ++which) {
       if (which > 0)
         panel = at(first, b.getI8Type(), otherPanels[which - 1]);
-      auto begin = sums.begin() + which * rows * vectors;
+      auto *begin = sums.begin() + which * rows * vectors;
       SmallVector<Value> ofPanel(begin, begin + rows * vectors);
       step(ofPanel, index, last);
       llvm::copy(ofPanel, begin);
