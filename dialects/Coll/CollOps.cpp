@@ -1,4 +1,5 @@
 #include "dialects/Coll/CollDialect.h"
+#include "dialects/Forms/GridSize.h"
 #include "dialects/Forms/ShapeTable.h"
 #include "dialects/Forms/TwoForms.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -31,6 +32,8 @@ static LogicalResult verifyAxes(Operation *op, FlatSymbolRefAttr name,
   if (!grid)
     return op->emitOpError() << "names the grid `" << name.getValue()
                              << "`, but there is no `shard.grid` of that name";
+  if (failed(verifyGridSize(op, grid)))
+    return failure();
   if (!axes)
     return success();
   llvm::SmallSet<int64_t, 8> seen;

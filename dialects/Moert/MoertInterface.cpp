@@ -1,3 +1,4 @@
+#include "dialects/Forms/GridSize.h"
 #include "dialects/Moert/MoertDialect.h"
 #include "mlir/Dialect/Shard/IR/ShardOps.h"
 #include "llvm/ADT/SmallSet.h"
@@ -114,6 +115,8 @@ LogicalResult InterfaceOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (!grid) // (C1)
     return emitOpError() << "names the grid `" << getGrid()
                          << "`, but there is no `shard.grid` of that name";
+  if (failed(verifyGridSize(*this, grid)))
+    return failure();
   for (ArrayAttr entries : {getInputs(), getOutputs()})
     for (auto value : entries.getAsRange<ValueAttr>())
       if (failed(verifyAxes(*this, value.getName(),

@@ -136,6 +136,13 @@ moert.interface @f on @ranks layer 0 experts 1 top_k 1 slots [0] inputs [] outpu
 
 // -----
 
+func.func @f() { return }
+shard.grid @ranks(shape = 9223372036854775807x2)
+// expected-error @+1 {{names the grid `ranks` of more than 2147483647 ranks, expected at most as many}}
+moert.interface @f on @ranks layer 0 experts 1 top_k 1 slots [0] inputs [] outputs [] weights [] packed [] arena <>
+
+// -----
+
 shard.grid @ranks(shape = 2)
 func.func @f() { return }
 // expected-error @+1 {{splits `x` over axis 1, but the grid `ranks` has axes 0 to 0}}
