@@ -263,10 +263,7 @@ private:
       Tile tile = tileOf(group, t);
       pointAtRows(group, tile);
       callPaced(group, tile, current, ahead);
-      forEach(b, indexConstant(b, 0), step, 1, [&](Value one) {
-        finishPanel(group, tile, indexAdd(b, panel, indexAdd(b, index, one)),
-                    indexMul(b, one, product.tile.rows));
-      });
+      finishPanels(group, tile, indexAdd(b, panel, index), step);
     });
   }
 
@@ -428,11 +425,16 @@ private:
     callKernel(group, tile, panelAt(position), panelAt(ahead));
     if (panelsAtOnce == 1)
       return finishPanel(group, tile, panel, indexConstant(b, 0));
-    forEach(b, indexConstant(b, 0), indexConstant(b, panelsAtOnce), 1,
-            [&](Value index) {
-              finishPanel(group, tile, indexAdd(b, panel, index),
-                          indexMul(b, index, product.tile.rows));
-            });
+    finishPanels(group, tile, panel, indexConstant(b, panelsAtOnce));
+  }
+
+  // `count` panels from `panel` on, whose sums stand one behind the other.
+  void finishPanels(const Group &group, const Tile &tile, Value panel,
+                    Value count) {
+    forEach(b, indexConstant(b, 0), count, 1, [&](Value index) {
+      finishPanel(group, tile, indexAdd(b, panel, index),
+                  indexMul(b, index, product.tile.rows));
+    });
   }
 
   // The rows of a tile, whose sums are those from `first` on.
