@@ -34,7 +34,6 @@ class GeneratedFp8(Generated):
 
     def general(self, layer, inputs, outs):
         n, H, inner = inputs[0].n, layer.H, layer.I
-        parts = lambda columns: (columns + 1023) // 1024
         blocks = 1 if n <= 1024 else min(SMS, n // 512)
         x, hq = torch.empty(n, H, **I8), torch.empty(n, inner, **I8)
         x_scale, h_scale = torch.empty(-(-H // 128), n, **F32), torch.empty(-(-inner // 128), n, **F32)
@@ -50,7 +49,7 @@ class GeneratedFp8(Generated):
             sort = [self.bind(layer, step, grid=blocks, **keys)
                     for step in (["sort"] if blocks == 1 else ["count", "place"])]
             move = self.bind(layer, "quantx", x=i.x, index=source, y=x, y_scale=x_scale, scale_rows=n, rows=n)
-            combine = self.bind(layer, "combine", grid=i.R * parts(H), rows=y, positions=positions, weights=i.w, y=out)
+            combine = self.bind(layer, "combine", rows=y, positions=positions, weights=i.w, y=out)
             chain(sort + [move])()
             sets.append((offsets, sort + [move], combine))
         torch.cuda.synchronize()

@@ -127,7 +127,7 @@ class Generated:
                           hidden_rows=scratch, state=state, y=out, tokens=i.R) for i, out in zip(inputs, outs)]
 
     def general(self, layer, inputs, outs):
-        n, parts = inputs[0].n, (layer.H + 1023) // 1024
+        n = inputs[0].n
         blocks = 1 if n <= 1024 else min(SMS, n // 512)
         rows = torch.empty(n, layer.H, **BF16)
         h, y = torch.empty(n, layer.I, **BF16), torch.empty(n, layer.H, **BF16)
@@ -140,8 +140,8 @@ class Generated:
                         counts=counts, pairs=n)
             sort = [self.bind(layer, step, grid=blocks, **keys)
                     for step in (["sort"] if blocks == 1 else ["count", "place"])]
-            permute = self.bind(layer, "permute", grid=n * parts, rows=i.x, positions=source, y=rows)
-            combine = self.bind(layer, "combine", grid=i.R * parts, rows=y, positions=positions, weights=i.w, y=out)
+            permute = self.bind(layer, "permute", rows=i.x, positions=source, y=rows)
+            combine = self.bind(layer, "combine", rows=y, positions=positions, weights=i.w, y=out)
             chain(sort + [permute])()
             sets.append((i, source, offsets, sort, permute, combine))
         torch.cuda.synchronize()

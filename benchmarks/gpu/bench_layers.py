@@ -63,16 +63,14 @@ class Layer:
                     counts=counts, pairs=pairs)
         steps = ["sort"] if blocks == 1 else ["count", "place"]
         result = [self.load(step).bind(grid=blocks, **sort) for step in steps]
-        parts = (self.hidden + 1023) // 1024
         if permute:
             rows = new(pairs, self.hidden, dtype=torch.bfloat16)
-            result.append(self.load("permute").bind(grid=pairs * parts, rows=x, positions=source, y=rows))
+            result.append(self.load("permute").bind(rows=x, positions=source, y=rows))
             result.append(self.load("upc" + tag).bind(x=rows, w=self.packed, y=h, offsets=offsets))
         else:
             result.append(self.load("up" + tag).bind(x=x, index=source, w=self.packed, y=h, offsets=offsets))
         result.append(self.load("down" + tag).bind(x=h, w=self.down.view(-1, self.inner), y=y2, offsets=offsets))
-        result.append(self.load("combine").bind(grid=tokens * parts, rows=y2, positions=positions,
-                                                weights=weights, y=out))
+        result.append(self.load("combine").bind(rows=y2, positions=positions, weights=weights, y=out))
         return result, out
 
     def torch_layer(self, x, ids, weights):

@@ -103,9 +103,7 @@ def check_combine(load, name, settings, tokens, timed):
     weights = torch.rand(tokens, k, device="cuda")
     addend = torch.randn(tokens, columns, device="cuda").bfloat16()
     y = torch.full((tokens, columns), float("nan"), device="cuda", dtype=torch.bfloat16)
-    parts = (columns + 1023) // 1024
-    launch = load(name).bind(grid=tokens * parts, rows=rows, positions=positions, weights=weights,
-                             addend=addend, y=y)
+    launch = load(name).bind(rows=rows, positions=positions, weights=weights, addend=addend, y=y)
     launch()
     torch.cuda.synchronize()
     factor = torch.ones_like(weights) if settings.get("weights") == "0" else weights
@@ -151,8 +149,7 @@ def check_select(load, name, settings, tokens, timed):
     bias = torch.randn(experts, device="cuda") * 0.1
     ids = torch.full((tokens, k), -7, **INT)
     weights = torch.full((tokens, k), float("nan"), device="cuda")
-    launch = load(name).bind(grid=(tokens + 3) // 4, logits=logits, bias=bias, ids=ids, weights=weights,
-                             tokens=tokens)
+    launch = load(name).bind(logits=logits, bias=bias, ids=ids, weights=weights, tokens=tokens)
     launch()
     torch.cuda.synchronize()
     want_ids, want = select_reference(logits, bias, settings)
@@ -175,8 +172,7 @@ def check_router(load, name, settings, tokens, timed):
     blocks = (tokens + block - 1) // block
     state, logits = torch.zeros(blocks, **INT), torch.full((tokens, experts), float("nan"), device="cuda")
     ids, weights = torch.full((tokens, k), -7, **INT), torch.full((tokens, k), float("nan"), device="cuda")
-    launch = load(name).bind(grid=blocks * -(-experts // int(settings.get("experts-per-block", 16))), x=x, w=w, logit_bias=logit_bias, bias=bias,
-                             logits=logits, state=state, ids=ids, weights=weights, tokens=tokens)
+    launch = load(name).bind(x=x, w=w, logit_bias=logit_bias, bias=bias, logits=logits, state=state, ids=ids, weights=weights, tokens=tokens)
     launch()
     torch.cuda.synchronize()
     first = ids.clone(), weights.clone()

@@ -70,16 +70,21 @@ class Kernel:
               "shared memory")
 
     def grid_of(self, arguments):
-        """CTAs where the caller names none: as its interface says for a kernel of rows, else one for each SM."""
-        if "chunks_per_cta" not in self.interface:
+        """CTAs where the caller names none: as the interface says of rows, or one for each SM where any number is right."""
+        if self.interface["persistent"]:
             return SMS
-        return -(-arguments["rows"] * self.interface["chunks_per_row"] // self.interface["chunks_per_cta"])
+        if "grid" not in self.interface:
+            raise ValueError(f"{self.interface['name']}: its interface names no number of CTAs, expected a grid from the caller")
+        grid = self.interface["grid"]
+        rows = arguments[grid["rows"]]
+        blocks = -(-(rows if isinstance(rows, int) else len(rows)) // grid["rows_per_block"])
+        return -(-blocks * grid["parts_per_block"] // grid["parts_per_cta"])
 
     def bind(self, grid=None, early=False, **arguments):
         launch = object.__new__(Launch)
         launch.kernel, launch.keep, launch.early = self, [], early
         cluster = self.interface.get("cluster", 1)
-        launch.grid = max((grid or self.grid_of(arguments)) // cluster, 1) * cluster
+        launch.grid = max((self.grid_of(arguments) if grid is None else grid) // cluster, 1) * cluster
         pointers = []
         for parameter in self.interface["parameters"]:
             value = arguments[parameter["name"]]

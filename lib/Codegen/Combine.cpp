@@ -30,7 +30,8 @@ LogicalResult moe::verifyCombine(const CombineSpec &spec,
   return success();
 }
 
-int64_t moe::getCombineBlocks(const CombineSpec &spec) {
+/// CTAs that share the columns of one token.
+static int64_t countParts(const CombineSpec &spec) {
   return llvm::divideCeil(spec.columns, threads * perThread);
 }
 
@@ -52,6 +53,7 @@ KernelInterface moe::getCombineInterface(const CombineSpec &spec) {
   if (spec.gate)
     add("gate");
   add("y");
+  interface.grid = {"y", 1, countParts(spec)};
   return interface;
 }
 
@@ -65,7 +67,7 @@ static void buildBody(DeviceBuilder &b, const CombineSpec &spec,
       spec.addend ? b.toGlobal(function.getArgument(next++)) : Value();
   Value gate = spec.gate ? function.getArgument(next++) : Value();
   Value y = b.toGlobal(function.getArgument(next++));
-  int64_t parts = getCombineBlocks(spec);
+  int64_t parts = countParts(spec);
   Value token = b.div(b.blockId(), parts);
   Value column = b.add(b.mul(b.rem(b.blockId(), parts), threads), b.threadId());
   SmallVector<Value> places, factors;

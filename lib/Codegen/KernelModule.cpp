@@ -43,10 +43,12 @@ llvm::json::Object moe::toJSON(const KernelInterface &interface) {
                             {"persistent", interface.persistent},
                             {"cluster", interface.cluster},
                             {"parameters", std::move(parameters)}};
-  if (interface.chunksPerCta) {
-    object["chunks_per_row"] = interface.chunksPerRow;
-    object["chunks_per_cta"] = interface.chunksPerCta;
-  }
+  if (const auto &grid = interface.grid)
+    object["grid"] =
+        llvm::json::Object{{"rows", grid->rows},
+                           {"rows_per_block", grid->rowsPerBlock},
+                           {"parts_per_block", grid->partsPerBlock},
+                           {"parts_per_cta", grid->partsPerCta}};
   return object;
 }
 

@@ -37,7 +37,8 @@ moe::verifyMoveRows(const MoveRowsSpec &spec,
   return success();
 }
 
-int64_t moe::getMoveRowsBlocks(const MoveRowsSpec &spec) {
+/// CTAs that share the columns of one row.
+static int64_t countParts(const MoveRowsSpec &spec) {
   return llvm::divideCeil(spec.columns, getThreads(spec) * perThread(spec));
 }
 
@@ -50,6 +51,7 @@ KernelInterface moe::getMoveRowsInterface(const MoveRowsSpec &spec) {
   if (spec.weights)
     interface.parameters.push_back({"weights"});
   interface.parameters.push_back({"y"});
+  interface.grid = {"index", 1, countParts(spec)};
   return interface;
 }
 
@@ -58,7 +60,7 @@ static void buildBody(DeviceBuilder &b, const MoveRowsSpec &spec,
   Value x = b.toGlobal(function.getArgument(0));
   Value index = function.getArgument(1);
   Value y = b.toGlobal(function.getArguments().back());
-  int64_t parts = getMoveRowsBlocks(spec);
+  int64_t parts = countParts(spec);
   Value row = b.div(b.blockId(), parts);
   Value column =
       b.add(b.mul(b.rem(b.blockId(), parts), getThreads(spec)), b.threadId());

@@ -43,8 +43,7 @@ KernelInterface moe::getQuantizeRowsInterface(const QuantizeRowsSpec &spec) {
   KernelInterface interface;
   interface.name = spec.name;
   interface.threads = threads;
-  interface.chunksPerRow = countChunks(spec);
-  interface.chunksPerCta = threads * together;
+  interface.grid = {"rows", 1, countChunks(spec), threads * together};
   interface.parameters.push_back({"x"});
   if (spec.indexed)
     interface.parameters.push_back({"index"});

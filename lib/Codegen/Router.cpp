@@ -37,10 +37,6 @@ static int64_t getExpertBlocks(const RouterSpec &spec) {
   return llvm::divideCeil(spec.select.experts, spec.expertsPerBlock);
 }
 
-int64_t moe::getRouterBlocks(const RouterSpec &spec, int64_t tokens) {
-  return llvm::divideCeil(tokens, spec.tokensPerBlock) * getExpertBlocks(spec);
-}
-
 KernelInterface moe::getRouterInterface(const RouterSpec &spec) {
   KernelInterface interface;
   interface.name = spec.name;
@@ -62,6 +58,7 @@ KernelInterface moe::getRouterInterface(const RouterSpec &spec) {
   add("ids");
   add("weights");
   add("tokens", ParameterKind::Integer);
+  interface.grid = {"tokens", spec.tokensPerBlock, getExpertBlocks(spec)};
   return interface;
 }
 

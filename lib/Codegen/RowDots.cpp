@@ -35,6 +35,7 @@ KernelInterface moe::getRowDotsInterface(const RowDotsSpec &spec) {
   if (spec.bias)
     interface.parameters.push_back({"bias"});
   interface.parameters.push_back({"y"});
+  interface.grid = {"x"};
   return interface;
 }
 

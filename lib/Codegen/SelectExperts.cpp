@@ -56,6 +56,7 @@ KernelInterface moe::getSelectExpertsInterface(const SelectExpertsSpec &spec) {
   add("ids");
   add("weights");
   add("tokens", ParameterKind::Integer);
+  interface.grid = {"tokens", warps};
   return interface;
 }
 

@@ -14,8 +14,6 @@ namespace moe {
 ///
 /// - rows[m][columns], addend[tokens][columns], y[tokens][columns]: bf16
 /// - positions[tokens][topK]: i32; weights[tokens][topK], gate[tokens]: f32
-///
-/// Launched with getCombineBlocks CTAs per token.
 struct CombineSpec {
   std::string name = "combine";
   int64_t columns = 0, topK = 0;
@@ -31,8 +29,6 @@ struct CombineSpec {
 mlir::LogicalResult
 verifyCombine(const CombineSpec &spec,
               llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
-/// CTAs that share the columns of one token.
-int64_t getCombineBlocks(const CombineSpec &spec);
 KernelInterface getCombineInterface(const CombineSpec &spec);
 mlir::LLVM::LLVMFuncOp buildCombine(mlir::gpu::GPUModuleOp module,
                                     const CombineSpec &spec);

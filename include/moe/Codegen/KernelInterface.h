@@ -6,6 +6,7 @@
 #include "llvm/Support/JSON.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace moe {
@@ -36,6 +37,15 @@ struct KernelParameter {
   int64_t columns = 0, boxRows = 0, boxColumns = 0, elementBytes = 0;
 };
 
+/// CTAs by the number of rows: each `rowsPerBlock` of them have `partsPerBlock`
+/// parts, a CTA takes `partsPerCta`, and both quotients are rounded up.
+struct RowsGrid {
+  /// Parameter that says how many rows there are: the integer, or the array
+  /// that has them.
+  std::string rows;
+  int64_t rowsPerBlock = 1, partsPerBlock = 1, partsPerCta = 1;
+};
+
 /// Every kernel waits itself for what comes before it in its stream, so that it
 /// may be launched with the attribute "programmatic stream serialization".
 struct KernelInterface {
@@ -46,9 +56,8 @@ struct KernelInterface {
   /// CTAs that must fit an SM; with 0 ptxas aims at as many as there may be,
   /// and asks for less at a time to save registers.
   int64_t leastCtas = 0;
-  /// A kernel of rows, whose parameter `rows` says how many there are, is
-  /// launched with a CTA for each `chunksPerCta` chunks; with 0 it is none.
-  int64_t chunksPerRow = 0, chunksPerCta = 0;
+  /// CTAs of a kernel of rows; others say beside their spec how many they take.
+  std::optional<RowsGrid> grid;
   int64_t cluster = 1; ///< CTAs of a cluster; the grid is a multiple of it
   llvm::SmallVector<KernelParameter> parameters; ///< in order
 };

@@ -13,8 +13,6 @@ namespace moe {
 ///
 /// - x, y: rows of `columns` bf16, or with `words` of any elements of 32 bits;
 ///   index: i32; weights: f32
-///
-/// Launched with getMoveRowsBlocks CTAs per row.
 struct MoveRowsSpec {
   std::string name = "move_rows";
   int64_t columns = 0;
@@ -27,7 +25,6 @@ struct MoveRowsSpec {
 mlir::LogicalResult
 verifyMoveRows(const MoveRowsSpec &spec,
                llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
-int64_t getMoveRowsBlocks(const MoveRowsSpec &spec);
 KernelInterface getMoveRowsInterface(const MoveRowsSpec &spec);
 mlir::LLVM::LLVMFuncOp buildMoveRows(mlir::gpu::GPUModuleOp module,
                                      const MoveRowsSpec &spec);

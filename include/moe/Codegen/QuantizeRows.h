@@ -14,16 +14,10 @@ namespace moe {
 ///
 /// - x: rows of `columns` bf16; y: of as many e4m3; index: i32
 /// - yScale[columns / 128, rounded up][scaleRows]: f32, what an element is to
-/// be
-///   multiplied by; scaleRows, at least y's rows, is given at launch
-///
+///   be multiplied by; scaleRows, at least y's rows, is given at launch
 /// - offsets[groups + 1]: i32, only with `groups`: rows from offsets[groups] on
-/// have
-///   no index and are left as they are
-///
+///   have no index and are left as they are
 /// - rows: of y, given at launch
-///
-/// Launched with as many CTAs as its interface says for the rows.
 struct QuantizeRowsSpec {
   std::string name = "quantize_rows";
   int64_t columns = 0;

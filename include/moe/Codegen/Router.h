@@ -20,8 +20,7 @@ enum class RouterType { BF16, F32 };
 /// - tokens: i32
 ///
 /// bf16 with bf16 runs on tensor cores where 16 experts stand side by side, all
-/// else by f32 FMA.  Launched with
-/// getRouterBlocks CTAs; the last CTA of a block of tokens selects, none waits.
+/// else by f32 FMA.  The last CTA of a block of tokens selects, none waits.
 struct RouterSpec {
   std::string name = "router";
   int64_t hidden = 0;
@@ -43,8 +42,6 @@ struct RouterSpec {
 mlir::LogicalResult
 verifyRouter(const RouterSpec &spec,
              llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
-/// CTAs for this many tokens.
-int64_t getRouterBlocks(const RouterSpec &spec, int64_t tokens);
 KernelInterface getRouterInterface(const RouterSpec &spec);
 mlir::LLVM::LLVMFuncOp buildRouter(mlir::gpu::GPUModuleOp module,
                                    const RouterSpec &spec);

@@ -12,9 +12,7 @@ namespace moe {
 /// rounded to bf16 with `round`, or put through a sigmoid with `sigmoid`.
 ///
 /// - x[tokens][columns], w[rows][columns]: bf16; bias[rows], y[tokens][rows]:
-/// f32
-///
-/// Launched with one CTA per token.
+///   f32
 struct RowDotsSpec {
   std::string name = "row_dots";
   int64_t rows = 0, columns = 0;

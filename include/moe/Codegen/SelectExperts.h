@@ -23,7 +23,7 @@ enum class SelectGroups { None, Max, Top2Sum };
 /// - ids[tokens][topK]: i32; weights[tokens][topK]: f32
 /// - tokens: i32
 ///
-/// One warp per token: launch ceil(tokens / 4) CTAs.
+/// One warp per token.
 struct SelectExpertsSpec {
   std::string name = "select_experts";
   int64_t experts = 0, topK = 0;

@@ -1,4 +1,4 @@
-#include "DeviceFunction.h"
+#include "Conversions.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -13,8 +13,10 @@ using namespace moe;
 
 int64_t moe::devicePitch(int64_t columns) { return llvm::alignTo(columns, 8); }
 
-static Value constantIndex(ImplicitLocOpBuilder &b, int64_t value) {
-  return arith::ConstantIndexOp::create(b, value);
+static Value ceilDiv(ImplicitLocOpBuilder &b, Value value, int64_t divisor) {
+  if (divisor == 1)
+    return value;
+  return arith::CeilDivUIOp::create(b, value, constantIndex(b, divisor));
 }
 
 // The buffer behind casts and reshapes.
@@ -374,6 +376,17 @@ LogicalResult DeviceFunction::launch(ImplicitLocOpBuilder &b, Operation *op,
   }
   moert::LaunchOp::create(b, number, grid, values);
   return success();
+}
+
+LogicalResult DeviceFunction::launchRows(ImplicitLocOpBuilder &b, Operation *op,
+                                         const KernelInterface &kernel,
+                                         int32_t number, Value rows,
+                                         Arguments arguments) {
+  const RowsGrid &grid = *kernel.grid;
+  Value blocks = ceilDiv(b, rows, grid.rowsPerBlock);
+  Value parts = timesFactor(b, blocks, grid.partsPerBlock);
+  return launch(b, op, kernel, number, ceilDiv(b, parts, grid.partsPerCta),
+                arguments);
 }
 
 LogicalResult DeviceFunction::finish() {

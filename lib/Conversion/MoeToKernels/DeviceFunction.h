@@ -35,6 +35,12 @@ public:
   mlir::LogicalResult launch(mlir::ImplicitLocOpBuilder &b, mlir::Operation *op,
                              const KernelInterface &interface, int32_t number,
                              mlir::Value grid, Arguments arguments);
+  /// The same with as many CTAs as a kernel of rows takes for `rows` of them.
+  mlir::LogicalResult launchRows(mlir::ImplicitLocOpBuilder &b,
+                                 mlir::Operation *op,
+                                 const KernelInterface &interface,
+                                 int32_t number, mlir::Value rows,
+                                 Arguments arguments);
 
   /// Asks for a weight in a packed form, or as it is. All uses of one weight
   /// must agree. The result is the weight's argument.

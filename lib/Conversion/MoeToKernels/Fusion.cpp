@@ -38,13 +38,9 @@ static LogicalResult launchRouter(RouterLogitsOp logits, SelectExpertsOp select,
   int32_t number = function.kernels().add(
       interface, [&](gpu::GPUModuleOp module) { buildRouter(module, spec); });
   Value tokens = rowCount(b, logits.getX());
-  Value blocks = arith::CeilDivUIOp::create(
-      b, tokens, constantIndex(b, spec.tokensPerBlock));
-  int64_t perBlock = getRouterBlocks(spec, spec.tokensPerBlock);
   SmallVector<std::pair<StringRef, Value>> all(arguments);
   all.push_back({"tokens", tokens});
-  return function.launch(b, select, interface, number,
-                         timesFactor(b, blocks, perBlock), all);
+  return function.launchRows(b, select, interface, number, tokens, all);
 }
 
 LogicalResult moe::convertToKernels(RouterLogitsOp logits,

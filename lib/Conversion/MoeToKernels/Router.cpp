@@ -27,8 +27,9 @@ static LogicalResult launchRowDots(Operation *op, KernelOpBuilder &b,
   KernelInterface interface = getRowDotsInterface(spec);
   int32_t number = function.kernels().add(
       interface, [&](gpu::GPUModuleOp module) { buildRowDots(module, spec); });
-  return function.launch(b, op, interface, number, rowCount(b, x),
-                         {{"x", x}, {"w", *kept}, {"bias", bias}, {"y", out}});
+  return function.launchRows(
+      b, op, interface, number, rowCount(b, x),
+      {{"x", x}, {"w", *kept}, {"bias", bias}, {"y", out}});
 }
 
 PackRowsSpec moe::logitBiasForm(RouterLogitsOp op) {
@@ -142,11 +143,10 @@ LogicalResult moe::convertToKernels(SelectExpertsOp op, KernelOpBuilder &b,
         buildSelectExperts(module, *spec);
       });
   Value tokens = rowCount(b, op.getLogits());
-  Value grid = arith::CeilDivUIOp::create(b, tokens, constantIndex(b, 4));
-  return function.launch(b, op, interface, number, grid,
-                         {{"logits", op.getLogits()},
-                          {"bias", bias},
-                          {"weights", op.getOuts()[0]},
-                          {"ids", op.getOuts()[1]},
-                          {"tokens", tokens}});
+  return function.launchRows(b, op, interface, number, tokens,
+                             {{"logits", op.getLogits()},
+                              {"bias", bias},
+                              {"weights", op.getOuts()[0]},
+                              {"ids", op.getOuts()[1]},
+                              {"tokens", tokens}});
 }

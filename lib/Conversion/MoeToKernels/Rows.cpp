@@ -84,12 +84,11 @@ LogicalResult moe::launchMove(Operation *op, KernelOpBuilder &b,
   KernelInterface interface = getMoveRowsInterface(spec);
   int32_t number = function.kernels().add(
       interface, [&](gpu::GPUModuleOp module) { buildMoveRows(module, spec); });
-  return function.launch(b, op, interface, number,
-                         timesFactor(b, move.rows, getMoveRowsBlocks(spec)),
-                         {{"x", move.from},
-                          {"index", move.index},
-                          {"weights", move.weights},
-                          {"y", move.to}});
+  return function.launchRows(b, op, interface, number, move.rows,
+                             {{"x", move.from},
+                              {"index", move.index},
+                              {"weights", move.weights},
+                              {"y", move.to}});
 }
 
 LogicalResult moe::launchQuantize(Operation *op, KernelOpBuilder &b,
@@ -114,17 +113,14 @@ LogicalResult moe::launchQuantize(Operation *op, KernelOpBuilder &b,
       function.kernels().add(interface, [&](gpu::GPUModuleOp module) {
         buildQuantizeRows(module, spec);
       });
-  Value blocks = arith::CeilDivUIOp::create(
-      b, timesFactor(b, move.rows, interface.chunksPerRow),
-      constantIndex(b, interface.chunksPerCta));
-  return function.launch(b, op, interface, number, blocks,
-                         {{"x", move.from},
-                          {"index", move.index},
-                          {"offsets", offsets},
-                          {"y", to.codes},
-                          {"y_scale", to.scales},
-                          {"scale_rows", move.rows},
-                          {"rows", move.rows}});
+  return function.launchRows(b, op, interface, number, move.rows,
+                             {{"x", move.from},
+                              {"index", move.index},
+                              {"offsets", offsets},
+                              {"y", to.codes},
+                              {"y_scale", to.scales},
+                              {"scale_rows", move.rows},
+                              {"rows", move.rows}});
 }
 
 //===----------------------------------------------------------------------===//
@@ -305,15 +301,14 @@ LogicalResult moe::convertToKernels(CombineOp op, KernelOpBuilder &b,
   KernelInterface interface = getCombineInterface(spec);
   int32_t number = function.kernels().add(
       interface, [&](gpu::GPUModuleOp module) { buildCombine(module, spec); });
-  return function.launch(
-      b, op, interface, number,
-      timesFactor(b, rowCount(b, op.getOuts()), getCombineBlocks(spec)),
-      {{"rows", op.getRows()},
-       {"positions", op.getPositions()},
-       {"weights", op.getWeights()},
-       {"addend", op.getAddend()},
-       {"gate", op.getAddendGate()},
-       {"y", op.getOuts()}});
+  return function.launchRows(b, op, interface, number,
+                             rowCount(b, op.getOuts()),
+                             {{"rows", op.getRows()},
+                              {"positions", op.getPositions()},
+                              {"weights", op.getWeights()},
+                              {"addend", op.getAddend()},
+                              {"gate", op.getAddendGate()},
+                              {"y", op.getOuts()}});
 }
 
 void moe::addSumKernels(func::FuncOp function, KernelTable &table) {
