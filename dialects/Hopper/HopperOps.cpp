@@ -179,6 +179,10 @@ LogicalResult MmaOp::verify() {
     return emitOpError() << "needs " << acc.getRows() << " rows of lhs and "
                          << first + columns << " of rhs, but they have "
                          << lhs.getRows() << " and " << rhs.getRows();
+  if (static_cast<bool>(getStep()) != getGroup().has_value()) // (C7)
+    return emitOpError() << "has `" << (getStep() ? "step" : "group")
+                         << "` alone, expected both `step` and `group`, or "
+                            "neither";
   int64_t steps = lhs.getRowBytes() / 32, group = getGroup().value_or(steps);
   if (group < 1 || group > steps || steps % group) // (C6)
     return emitOpError() << "has " << group << " of " << steps

@@ -60,7 +60,7 @@ def Hopper_MmaOp : Hopper_RingOp<"mma", [AttrSizedOperandSegments,
     (C2) lhs has at least as many rows as the accumulator, rhs from `first` on at least
     as many as are summed; (C3) `first` is a multiple of 8; (C4) `zero unless` and `columns`
     only with `into`; (C5) `columns` is a multiple of 8, at most those of the accumulator;
-    (C6) `group` divides the steps of a row.
+    (C6) `group` divides the steps of a row; (C7) it stands exactly beside `step`.
 
     ```mlir
     %next = hopper.mma %ring[%position] lhs 0 from %row rhs 1 into %acc

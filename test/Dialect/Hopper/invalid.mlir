@@ -382,6 +382,25 @@ func.func @steps_that_do_not_fill_a_row(%ring: !hopper.ring<3, <128x64xbf16>, <2
 
 // -----
 
+// As only the generic form can say: the other one prints both.
+func.func @step_without_group(%ring: !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>, %i: i32) {
+  // expected-error @+1 {{has `step` alone, expected both `step` and `group`, or neither}}
+  %acc = "hopper.mma"(%ring, %i, %i, %i) <{lhs = 0 : i64, rhs = 1 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 1>}>
+      : (!hopper.ring<3, <128x64xbf16>, <256x64xbf16>>, i32, i32, i32) -> !hopper.acc<64x256>
+  return
+}
+
+// -----
+
+func.func @group_without_step(%ring: !hopper.ring<3, <128x64xbf16>, <256x64xbf16>>, %i: i32) {
+  // expected-error @+1 {{has `group` alone, expected both `step` and `group`, or neither}}
+  %acc = "hopper.mma"(%ring, %i, %i) <{lhs = 0 : i64, rhs = 1 : i64, group = 2 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0>}>
+      : (!hopper.ring<3, <128x64xbf16>, <256x64xbf16>>, i32, i32) -> !hopper.acc<64x256>
+  return
+}
+
+// -----
+
 func.func @one_fragment_of_two(%acc: !hopper.acc<64x256>) {
   // expected-error @+1 {{gives 1 fragments out of 2 accumulators, expected as many}}
   %values = hopper.mma_wait %acc, %acc : !hopper.acc<64x256>, !hopper.acc<64x256> -> !hopper.fragment<64x256>
