@@ -34,6 +34,16 @@ InterfaceOp moe::moert::lookupInterface(ModuleOp module, StringRef name) {
   return {};
 }
 
+FailureOr<func::FuncOp> moe::moert::lookupFunction(InterfaceOp interface) {
+  auto function = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(
+      interface, interface.getFunctionAttr());
+  if (!function || function.isExternal())
+    return interface.emitOpError()
+           << "names `" << interface.getFunction()
+           << "`, but a func.func with a body is expected";
+  return function;
+}
+
 //===----------------------------------------------------------------------===//
 // Discardable attributes
 //===----------------------------------------------------------------------===//

@@ -2,6 +2,7 @@
 #define MOE_DIALECTS_MOERT_MOERTDIALECT_H
 
 #include "dialects/Moe/MoeDialect.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Dialect.h"
@@ -43,6 +44,9 @@ mlir::BlockArgument markedArgument(mlir::FunctionOpInterface function,
 
 /// The interface of the function called `name`, or null.
 InterfaceOp lookupInterface(mlir::ModuleOp module, llvm::StringRef name);
+/// The function that an interface names; fails, with a message, unless it is a
+/// func.func with a body.
+mlir::FailureOr<mlir::func::FuncOp> lookupFunction(InterfaceOp interface);
 
 } // namespace moe::moert
 #endif

@@ -182,12 +182,14 @@ static std::string printModule(ModuleOp module) {
   return text;
 }
 
-static void recordDigests(ModuleOp module) {
+static LogicalResult recordDigests(ModuleOp module) {
   for (auto interface : module.getOps<moert::InterfaceOp>()) {
-    auto function = SymbolTable::lookupNearestSymbolFrom<func::FuncOp>(
-        interface, interface.getFunctionAttr());
-    recordCollectives(interface, function);
+    FailureOr<func::FuncOp> function = moert::lookupFunction(interface);
+    if (failed(function))
+      return failure();
+    recordCollectives(interface, *function);
   }
+  return success();
 }
 
 LogicalResult CompilePass::step(ModuleOp module, Phase next) {
@@ -246,8 +248,8 @@ LogicalResult CompilePass::step(ModuleOp module, Phase next) {
   }
   if (failed(runPipeline(manager, module)))
     return failure();
-  if (next == Phase::Scheduled)
-    recordDigests(module);
+  if (next == Phase::Scheduled && failed(recordDigests(module)))
+    return failure();
   module->setAttr("moe.phase",
                   StringAttr::get(module.getContext(), spellPhase(next)));
   return success();

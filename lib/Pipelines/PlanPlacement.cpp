@@ -190,12 +190,12 @@ FailureOr<HeldBytes> Programs::lower(ModuleOp sharded) {
     return failure();
   HeldBytes held;
   held.packed = 0;
-  SymbolTableCollection symbols;
   for (auto interface : program->getOps<moert::InterfaceOp>()) {
     addArena(interface, held);
-    auto function = symbols.lookupNearestSymbolFrom<func::FuncOp>(
-        interface, interface.getFunctionAttr());
-    *held.packed += packedBytes(function, interface) * copiesOf(function);
+    FailureOr<func::FuncOp> function = moert::lookupFunction(interface);
+    if (failed(function))
+      return failure();
+    *held.packed += packedBytes(*function, interface) * copiesOf(*function);
   }
   return held;
 }

@@ -204,16 +204,14 @@ namespace {
 
 struct CountOnHostPass : moe::impl::CountOnHostPassBase<CountOnHostPass> {
   void runOnOperation() override {
-    ModuleOp module = getOperation();
-    for (auto interface : module.getOps<moert::InterfaceOp>()) {
-      auto function =
-          module.lookupSymbol<func::FuncOp>(interface.getFunction());
-      if (!function)
-        continue;
+    for (auto interface : getOperation().getOps<moert::InterfaceOp>()) {
+      FailureOr<func::FuncOp> function = moert::lookupFunction(interface);
+      if (failed(function))
+        return signalPassFailure();
       SmallVector<coll::AllGatherOp> gathers;
       SmallVector<coll::RowsOp> rows;
-      function.walk([&](coll::AllGatherOp op) { gathers.push_back(op); });
-      function.walk([&](coll::RowsOp op) { rows.push_back(op); });
+      function->walk([&](coll::AllGatherOp op) { gathers.push_back(op); });
+      function->walk([&](coll::RowsOp op) { rows.push_back(op); });
       bool changed = false;
       for (coll::AllGatherOp op : gathers)
         changed |= replaceGather(op);
@@ -221,7 +219,7 @@ struct CountOnHostPass : moe::impl::CountOnHostPassBase<CountOnHostPass> {
         (void)replaceRows(op);
       // What the interface says of collectives follows those that are left.
       if (changed && interface->hasAttr("moert.collectives"))
-        recordCollectives(interface, function);
+        recordCollectives(interface, *function);
     }
   }
 };

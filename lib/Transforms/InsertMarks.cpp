@@ -35,11 +35,12 @@ namespace {
 
 struct InsertMarksPass : moe::impl::InsertMarksPassBase<InsertMarksPass> {
   void runOnOperation() override {
-    ModuleOp module = getOperation();
-    for (auto interface : module.getOps<moert::InterfaceOp>())
-      if (auto function =
-              module.lookupSymbol<func::FuncOp>(interface.getFunction()))
-        interface->setAttr(moert::stepsName, mark(function));
+    for (auto interface : getOperation().getOps<moert::InterfaceOp>()) {
+      FailureOr<func::FuncOp> function = moert::lookupFunction(interface);
+      if (failed(function))
+        return signalPassFailure();
+      interface->setAttr(moert::stepsName, mark(*function));
+    }
   }
 
   static ArrayAttr mark(func::FuncOp function) {

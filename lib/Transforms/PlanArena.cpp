@@ -162,25 +162,16 @@ namespace {
 
 struct PlanArenaPass : moe::impl::PlanArenaPassBase<PlanArenaPass> {
   void runOnOperation() override {
-    SymbolTableCollection symbols;
-    for (auto interface : getOperation().getOps<moert::InterfaceOp>())
-      if (failed(plan(interface, symbols)))
+    for (auto interface : getOperation().getOps<moert::InterfaceOp>()) {
+      FailureOr<func::FuncOp> function = moert::lookupFunction(interface);
+      if (failed(function) || failed(plan(interface, *function)))
         return signalPassFailure();
+    }
   }
 
-  LogicalResult plan(moert::InterfaceOp interface,
-                     SymbolTableCollection &symbols) {
-    auto function = symbols.lookupNearestSymbolFrom<func::FuncOp>(
-        interface, interface.getFunctionAttr());
-    if (!function || function.isExternal())
-      return interface.emitOpError()
-             << "names `" << interface.getFunction()
-             << "`, but a func.func with a body is expected";
-    auto grid = symbols.lookupNearestSymbolFrom<shard::GridOp>(
-        interface, interface.getGridAttr());
-    int64_t shares = 1;
-    for (int64_t size : grid.getShape())
-      shares *= size;
+  LogicalResult plan(moert::InterfaceOp interface, func::FuncOp function) {
+    int64_t shares = ShapedType::getNumElements(
+        coll::lookupGrid(interface, interface.getGridAttr()).getShape());
     Planner planner(function, shares);
     if (failed(planner.collect()))
       return failure();

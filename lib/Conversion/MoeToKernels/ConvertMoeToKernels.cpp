@@ -134,10 +134,11 @@ struct ConvertMoeToKernels
 
   LogicalResult convertFunction(moert::InterfaceOp interface,
                                 KernelTable &table, Tiles &tiles) {
-    auto function =
-        getOperation().lookupSymbol<func::FuncOp>(interface.getFunction());
-    if (!function || function.isExternal() ||
-        !moert::markedArgument(function, moert::arenaName) ||
+    FailureOr<func::FuncOp> named = moert::lookupFunction(interface);
+    if (failed(named))
+      return failure();
+    func::FuncOp function = *named;
+    if (!moert::markedArgument(function, moert::arenaName) ||
         !moert::markedArgument(function, moert::maxTokensName))
       return interface.emitOpError()
              << "names `" << interface.getFunction()

@@ -393,10 +393,10 @@ static LogicalResult lowerBind(func::FuncOp function,
 
 LogicalResult LowerInterfacePass::lower(moert::InterfaceOp interface) {
   ModuleOp module = getOperation();
-  auto function = module.lookupSymbol<func::FuncOp>(interface.getFunction());
-  if (!function)
-    return interface.emitOpError() << "names `" << interface.getFunction()
-                                   << "`, but a func.func is expected";
+  FailureOr<func::FuncOp> named = lookupFunction(interface);
+  if (failed(named))
+    return failure();
+  func::FuncOp function = *named;
   FailureOr<Roles> roles = assignRoles(function, interface);
   if (failed(roles) || failed(checkRun(function, *roles, interface)))
     return failure();
