@@ -1,4 +1,6 @@
 #include "dialects/Moe/MoeDialect.h"
+#include "dialects/Coll/CollDialect.h"
+#include "dialects/Forms/GridSize.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -115,8 +117,10 @@ static LogicalResult verifyValueAttribute(Operation *op, Type type,
   if (name == "moe.slice" && isArgument) {
     auto slice = dyn_cast<SliceAttr>(value);
     if (slice && shaped && shaped.hasRank() &&
-        slice.getShape().size() == shaped.getRank())
-      return success();
+        slice.getShape().size() == shaped.getRank()) {
+      shard::GridOp grid = coll::lookupGrid(op, slice.getGrid());
+      return grid ? verifyGridSize(op, grid) : success();
+    }
     return op->emitError() << "`moe.slice` is #moe.slice with a shape of the "
                               "argument's rank, but found "
                            << value << " on " << type;

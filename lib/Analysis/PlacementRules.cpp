@@ -1,4 +1,5 @@
 #include "moe/Analysis/PlacementRules.h"
+#include "dialects/Forms/GridSize.h"
 #include "moe/Analysis/MeshLayout.h"
 #include "llvm/ADT/StringExtras.h"
 #include <set>
@@ -146,7 +147,7 @@ static LogicalResult checkAxes(Operation *op, PlacementAttr placement,
       return op->emitOpError()
              << "is placed on the grid `" << grid.getSymName()
              << "`, whose size is not known, but a static shape is expected";
-  return success();
+  return verifyGridSize(op, grid);
 }
 
 // two_level: the axis that ends a node is one of ep, and several nodes hold ep.

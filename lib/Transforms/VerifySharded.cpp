@@ -2,6 +2,7 @@
 // with their split, its weights with their slices. That the ranks agree on the
 // collectives is moe-verify-collectives' matter.
 #include "dialects/Coll/CollDialect.h"
+#include "dialects/Forms/GridSize.h"
 #include "dialects/Moe/MoeDialect.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "moe/Transforms/Passes.h"
@@ -127,10 +128,16 @@ struct VerifyShardedPass : moe::impl::VerifyShardedPassBase<VerifyShardedPass> {
           << " grids, but one `shard.grid` with all ranks is expected";
       return signalPassFailure();
     }
-    if (failed(verifyLevel(module)))
+    shard::GridOp grid = grids.front();
+    if (llvm::any_of(grid.getShape(), [](int64_t size) { return size < 1; })) {
+      grid.emitOpError("has a size that is not known, but a static shape is "
+                       "expected");
+      return signalPassFailure();
+    }
+    if (failed(verifyGridSize(grid, grid)) || failed(verifyLevel(module)))
       return signalPassFailure();
     for (func::FuncOp function : module.getOps<func::FuncOp>())
-      if (failed(verifyInterface(function, grids.front())))
+      if (failed(verifyInterface(function, grid)))
         return signalPassFailure();
     module->setAttr("moe.phase", StringAttr::get(&getContext(), "sharded"));
   }

@@ -6,6 +6,19 @@ module {
 
 // -----
 
+// expected-error @+1 {{'shard.grid' op has a size that is not known, but a static shape is expected}}
+shard.grid @ranks(shape = ?x2)
+func.func @cut_over_unknown_ranks(%w: tensor<4x64xf32> {moe.slice = #moe.slice<grid = @ranks, shape = [8, 64],
+    splits = [#moe.split<dim = 0, axes = [0, 1]>]>}) { return }
+
+// -----
+
+// expected-error @+1 {{'shard.grid' op names the grid `ranks` of more than 2147483647 ranks, expected at most as many}}
+shard.grid @ranks(shape = 65536x65536)
+func.func @no_slice(%x: tensor<?x64xf32> {moe.split = array<i64: 0, 1>}) { return }
+
+// -----
+
 shard.grid @ranks(shape = 1x2x1)
 func.func @layer_remains(%x: tensor<?x64xf32> {moe.split = array<i64: 0, 1, 2>}, %up: tensor<2x80x64xf32>, %down: tensor<64x80xf32>)
     -> (tensor<?x64xf32> {moe.split = array<i64: 0, 1, 2>}) {

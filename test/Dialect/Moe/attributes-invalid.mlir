@@ -262,6 +262,13 @@ func.func @slice_of_another_rank(%x: tensor<4xf32> {moe.slice = #moe.slice<grid 
 
 // -----
 
+shard.grid @ranks(shape = 4294967296x4294967296)
+// expected-error @below {{'func.func' op names the grid `ranks` of more than 2147483647 ranks, expected at most as many}}
+func.func @slice_over_more_ranks_than_are_numbered(%x: tensor<4x8xf32> {moe.slice = #moe.slice<grid = @ranks, shape = [4, 8],
+    splits = [#moe.split<dim = 0, axes = [0, 1]>]>}) { return }
+
+// -----
+
 func.func @part_of_more_than_all(%x: tensor<?x64xf32>, %w: tensor<2x64x64xf32>, %o: tensor<3xi32>, %n: index) -> tensor<?x64xf32> {
   // expected-error @below {{`moe.part` is [slots here, slots of all] on moe.grouped_matmul, but found array<i64: 4, 2>}}
   %y = moe.grouped_matmul %x, %w rows(%n) offsets(%o) {moe.part = array<i64: 4, 2>} : (tensor<?x64xf32>, tensor<2x64x64xf32>, index, tensor<3xi32>) -> tensor<?x64xf32>
