@@ -110,10 +110,8 @@ LogicalResult Search::readModule() {
   parameters /= layers;
   sharedParameters /= layers;
   topK = expertSizes(first).topK;
-  if (std::string misfit =
-          request.routing.misfit(topK, expertSizes(first).experts);
-      !misfit.empty())
-    return mlir::emitError(module.getLoc(), "--place: ") << misfit;
+  if (failed(checkRouting(request, first)))
+    return failure();
   GemmType own = gemmOfBits(
       cast<ShapedType>(first.getUp().getType()).getElementTypeBitWidth());
   gemm = request.gemm.value_or(own);

@@ -1,5 +1,6 @@
 // The words of `--place` that ask for a plan.
 #include "moe/Analysis/KeyWords.h"
+#include "moe/Analysis/PlacementRules.h"
 #include "moe/Analysis/PlacementSearch.h"
 #include "llvm/ADT/StringExtras.h"
 
@@ -256,4 +257,14 @@ moe::parsePlanRequests(StringRef text,
     requests.push_back(std::move(*request));
   }
   return requests;
+}
+
+LogicalResult moe::checkRouting(const PlanRequest &request, ExpertsOp layer) {
+  ExpertSizes sizes = expertSizes(layer);
+  std::string misfit = request.routing.misfit(sizes.topK, sizes.experts);
+  if (misfit.empty())
+    return success();
+  return mlir::emitError(layer->getParentOfType<ModuleOp>().getLoc(),
+                         "--place: ")
+         << misfit;
 }

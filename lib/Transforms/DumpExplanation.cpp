@@ -39,15 +39,9 @@ struct DumpExplanationPass
     FailureOr<std::vector<PlanRequest>> requests = parsePlanRequests(
         place.empty() ? StringRef("machine=h100-8") : place,
         [&] { return mlir::emitError(module.getLoc(), "--place: "); });
-    if (failed(requests))
+    if (failed(requests) || failed(checkRouting(requests->front(), first)))
       return signalPassFailure();
     ExpertSizes sizes = expertSizes(first);
-    if (std::string misfit =
-            requests->front().routing.misfit(sizes.topK, sizes.experts);
-        !misfit.empty()) {
-      mlir::emitError(module.getLoc(), "--place: ") << misfit;
-      return signalPassFailure();
-    }
     llvm::outs() << explain(
         *asked,
         {sizes.experts, sizes.topK, sizes.width, sizes.hidden,

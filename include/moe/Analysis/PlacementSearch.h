@@ -33,6 +33,8 @@ llvm::ArrayRef<llvm::StringRef> planWords();
 mlir::FailureOr<std::vector<PlanRequest>>
 parsePlanRequests(llvm::StringRef text,
                   llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+/// Refuses recorded routing whose rows are not those of such a layer.
+mlir::LogicalResult checkRouting(const PlanRequest &request, ExpertsOp layer);
 /// Whether the words ask for a plan: they name a machine.
 bool asksForPlan(llvm::StringRef text);
 
