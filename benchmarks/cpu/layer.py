@@ -1,6 +1,7 @@
 """Our layer through libmoert, and the machine's limits, by ctypes."""
 import ctypes
 import os
+import statistics
 import sys
 
 import torch
@@ -40,13 +41,24 @@ class Layer:
 
 
 class Limits:
-    def __init__(self, threads):
-        self.threads, self.library = threads, ctypes.CDLL(os.path.join(WORK, "limits.so"))
-        self.library.limit.restype, self.library.limit.argtypes = ctypes.c_double, [ctypes.c_int, ctypes.c_int, ctypes.c_size_t]
+    WAYS = {"asked for ahead": 0, "left to the processor": 3}
+    PIECE, MOST = 128 << 20, 384 << 20  # bytes; less than the buffer that is read
 
-    def bandwidth(self):
-        """By the faster of two ways to read."""
-        return max(self.library.limit(kind, self.threads, 512 << 20) for kind in (0, 3))
+    def __init__(self, threads):
+        self.threads, self.library, self.way = threads, ctypes.CDLL(os.path.join(WORK, "limits.so")), "asked for ahead"
+        self.library.limit.restype, self.library.limit.argtypes = ctypes.c_double, [ctypes.c_int, ctypes.c_int, ctypes.c_size_t]
+        self.bandwidth()
+
+    def choose_way(self):
+        """To read: the faster one."""
+        tries = {way: [self.limit(kind, self.PIECE) for _ in range(9)] for way, kind in self.WAYS.items()}
+        self.way = max(tries, key=lambda way: statistics.median(tries[way]))
+
+    def limit(self, kind, amount):
+        return self.library.limit(kind, self.threads, amount)
+
+    def bandwidth(self, amount=PIECE):
+        return self.limit(self.WAYS[self.way], min(amount, self.MOST))
 
     def flops(self, dtype):
-        return self.library.limit(1 if dtype == "f32" else 2, self.threads, 1000000)
+        return self.limit(1 if dtype == "f32" else 2, 1000000)

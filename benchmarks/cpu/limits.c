@@ -5,6 +5,7 @@
 #include <immintrin.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,7 +40,7 @@ typedef struct {
   int kind, index;
   size_t amount; // bytes, or steps
   const char *data;
-  pthread_barrier_t *barrier;
+  atomic_int *missing; // threads that have not arrived
   double begin, end;
   float result;
 } Work;
@@ -133,7 +134,10 @@ static void stayOn(int index) {
 static void *run(void *argument) {
   Work *work = argument;
   stayOn(work->index);
-  pthread_barrier_wait(work->barrier);
+  // They look for one another: to be woken takes a part of a short reading.
+  atomic_fetch_sub(work->missing, 1);
+  while (atomic_load(work->missing) > 0)
+    _mm_pause();
   work->begin = now();
   switch (work->kind) {
   case 0:
@@ -152,37 +156,50 @@ static void *run(void *argument) {
   return NULL;
 }
 
+// `bytes` of a buffer much larger than all caches, of which each call takes the
+// next piece, so that what is read has not been read lately. Null where there
+// is no memory.
+static const char *nextPiece(size_t bytes) {
+  enum { Size = 512 << 20, Page = 2 << 20 };
+  static char *data;
+  static size_t at;
+  if (!data) {
+    void *memory = NULL;
+    if (posix_memalign(&memory, Page, Size) != 0)
+      return NULL;
+    madvise(memory, Size, MADV_HUGEPAGE);
+    memset(memory, 0, Size);
+    data = memory;
+  }
+  if (bytes > Size)
+    return NULL;
+  if (at + bytes > Size)
+    at = 0;
+  const char *piece = data + at;
+  at += bytes;
+  return piece;
+}
+
 // kind 0: bytes a second, of `amount` bytes, asked for ahead; 1 and 2:
 // operations a second in f32 and bf16, of `amount` steps a thread; 3: as 0,
 // left to the processor. 0 where it cannot be measured.
 double limit(int kind, int threads, size_t amount) {
-  static char *data;
-  static size_t size;
-  const size_t page = (size_t)2 << 20;
   const int reads = kind == 0 || kind == 3;
   if (threads < 1 || threads > MaxThreads)
     return 0;
-  if (reads && size < amount) {
-    void *memory = NULL;
-    size = (amount + page - 1) / page * page;
-    if (posix_memalign(&memory, page, size + page) != 0)
-      return 0;
-    madvise(memory, size + page, MADV_HUGEPAGE);
-    memset(memory, 0, size + page);
-    free(data);
-    data = memory;
-  }
-  pthread_barrier_t barrier;
-  pthread_barrier_init(&barrier, NULL, (unsigned)threads);
+  atomic_int missing = threads;
   Work work[MaxThreads];
   pthread_t handles[MaxThreads];
   size_t share = amount / (size_t)threads / (512 << 10) * (512 << 10);
+  const char *data = reads ? nextPiece(share * (size_t)threads) : NULL;
+  if (reads && !data)
+    return 0;
   for (int i = 0; i < threads; ++i) {
     work[i] = (Work){.kind = kind,
                      .index = i,
                      .amount = reads ? share : amount,
-                     .data = data + (reads ? share * (size_t)i : 0),
-                     .barrier = &barrier};
+                     .data = reads ? data + share * (size_t)i : NULL,
+                     .missing = &missing};
     pthread_create(&handles[i], NULL, run, &work[i]);
   }
   double begin = 0, end = 0;
@@ -191,7 +208,6 @@ double limit(int kind, int threads, size_t amount) {
     begin = i == 0 || work[i].begin < begin ? work[i].begin : begin;
     end = i == 0 || work[i].end > end ? work[i].end : end;
   }
-  pthread_barrier_destroy(&barrier);
   int lanes = kind == 1 ? Lanes : Bf16Lanes;
   double done = reads ? (double)(share * (size_t)threads)
                       : (double)amount * Chains * 2 * lanes * threads;
