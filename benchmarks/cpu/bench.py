@@ -126,11 +126,11 @@ class Case:
         others_end, end = busy_elsewhere()
         report = {"layer": options.layer, "dtype": options.dtype, "tokens": self.tokens, "rounds": len(readings), "reading": limits.way,
                   "others_cpu": round((others_end - others) / (end - start), 3)}
-        return report | self.statistics(samples, readings, max(speeds))
+        return report | self.statistics(samples, readings, speeds)
 
-    def statistics(self, samples, readings, speed):
+    def statistics(self, samples, readings, speeds):
         """Others can only lower a speed: the larger of two readings is nearer to what memory gives, and the largest speed of all is the unit's."""
-        ours, median = samples["ours"], statistics.median
+        ours, speed, median = samples["ours"], max(speeds), statistics.median
         memory = [self.bytes(which) / max(before, after) for which, (_, before, after) in enumerate(ours)]
         floors = [max(self.operations() / speed, value) for value in memory]
         milliseconds = {name: [value[0] * 1e3 for value in values] for name, values in samples.items()}
@@ -144,7 +144,7 @@ class Case:
                 "least_ms": {name: round(min(values), 4) for name, values in milliseconds.items()},
                 "gflop": self.operations() / 1e9, "megabytes": [self.bytes(which) / 1e6 for which in range(len(readings))],
                 "samples": {name: [[round(seconds * 1e3, 4), *gb(pair)] for seconds, *pair in values] for name, values in samples.items()},
-                "readings": list(map(gb, readings))}
+                "readings": list(map(gb, readings)), "speeds": gb(speeds)}
 
 
 def processor():
