@@ -67,7 +67,7 @@ void FewRowsBuilder::build() {
   if (plan.xShared)
     copyTokens();
   NVVM::CpAsyncCommitGroupOp::create(b);
-  b.ifThen(b.equal(warp, spec.warps), [&] { readRouting(); });
+  b.ifThen(b.equal(warp, plan.warps), [&] { readRouting(); });
   NVVM::BarrierOp::create(b);
   count = b.uniform(word(plan.scalars, listed));
   Value blocks = b.mul(count, plan.downBlocks);
@@ -124,13 +124,13 @@ void FewRowsBuilder::build() {
 
 Share FewRowsBuilder::getShare(Value number) {
   auto cut = [&](Value units, int64_t sharers, Value &first, Value &mine) {
-    int64_t slots = spec.warps / sharers;
+    int64_t slots = plan.warps / sharers;
     Value begin = b.div(b.mul(number, units), spec.shares);
     Value end = b.div(b.mul(b.add(number, 1), units), spec.shares);
     Value slot = b.div(warp, sharers);
     first = b.add(begin, slot);
     mine = b.ceilDiv(b.max(b.sub(end, first), 0), slots);
-    mine = b.select(b.less(warp, spec.warps), mine, 0);
+    mine = b.select(b.less(warp, plan.warps), mine, 0);
   };
   Share share;
   cut(b.mul(count, spec.inner / plan.lines), plan.upWarps, share.up,
@@ -260,9 +260,9 @@ void FewRowsBuilder::copyHidden() {
   Value pairs = b.mul(tokens, spec.topK);
   if (spec.fp8)
     return copyQuantized("hidden_rows", pairs, pairs, spec.inner, plan.hPitch,
-                         plan.hScales, 32 * (spec.warps + 1));
+                         plan.hScales, 32 * (plan.warps + 1));
   constexpr int64_t unroll = 4;
-  int64_t chunks = spec.inner / 8, threads = 32 * (spec.warps + 1);
+  int64_t chunks = spec.inner / 8, threads = 32 * (plan.warps + 1);
   Value all = b.mul(pairs, chunks);
   b.loop(
       0, b.ceilDiv(all, unroll * threads), {},

@@ -46,7 +46,7 @@ private:
     return b.load(i32, at(offset, index));
   }
   mlir::Value floatAt(mlir::Value pointer) { return b.load(f32, pointer); }
-  mlir::Value isControl() { return b.equal(thread, 32 * spec.warps); }
+  mlir::Value isControl() { return b.equal(thread, 32 * plan.warps); }
   mlir::Value wide(mlir::Value value) {
     return mlir::arith::ExtUIOp::create(b, b.getI64Type(), b.get(value));
   }
@@ -119,7 +119,7 @@ private:
     return b.select(b.equal(next, plan.stages), 0, next);
   }
   mlir::Value ringAddress(mlir::Value slot) {
-    mlir::Value index = b.add(b.mul(slot, spec.warps), warp);
+    mlir::Value index = b.add(b.mul(slot, plan.warps), warp);
     return b.atByte(shared, b.mul(index, plan.stepBytes));
   }
 

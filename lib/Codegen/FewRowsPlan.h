@@ -28,6 +28,7 @@ struct FewRowsPlan {
   int64_t tiles;        ///< of 8 tokens
 
   int64_t maxPairs, maxExperts;
+  int64_t warps;              ///< of a CTA, beside the one that controls
   int64_t upWarps, downWarps; ///< per unit
   /// Steps of a warp for a unit of gate/up (`lines` pairs of rows).
   int64_t upSteps;

@@ -56,18 +56,18 @@ void FewRowsBuilder::copyQuantized(StringRef name, Value live, Value rows,
 /// Rows past the last token become zero.
 void FewRowsBuilder::copyTokens() {
   if (spec.fp8) {
-    b.ifThen(b.less(warp, spec.warps), [&] {
+    b.ifThen(b.less(warp, plan.warps), [&] {
       copyQuantized("x", tokens, b.i32(spec.maxTokens), spec.hidden,
-                    plan.xPitch, plan.xScales, 32 * spec.warps);
+                    plan.xPitch, plan.xScales, 32 * plan.warps);
     });
     return;
   }
   int64_t chunks = spec.hidden / 8, all = chunks * spec.maxTokens;
-  int64_t threads = 32 * spec.warps;
+  int64_t threads = 32 * plan.warps;
   b.loop(0, llvm::divideCeil(all, threads), {},
          [&](Value i, ValueRange) -> SmallVector<Value> {
            Value index = b.add(b.mul(i, threads), thread);
-           Value copies = b.less(warp, spec.warps);
+           Value copies = b.less(warp, plan.warps);
            b.ifThen(b.both(copies, b.less(index, all)), [&] {
              Value token = b.div(index, chunks);
              Value byte = b.mul(b.rem(index, chunks), 16);
@@ -185,7 +185,7 @@ void FewRowsBuilder::listManyExperts() {
 /// pairOf[expert][token]: the pair, -1 if the token does not go there.
 void FewRowsBuilder::mapPairs() {
   int64_t all = plan.maxExperts * spec.maxTokens;
-  int64_t threads = 32 * (spec.warps + 1);
+  int64_t threads = 32 * (plan.warps + 1);
   b.loop(0, llvm::divideCeil(all, threads), {},
          [&](Value i, ValueRange) -> SmallVector<Value> {
            Value index = b.add(b.mul(i, threads), thread);

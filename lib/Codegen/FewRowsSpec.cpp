@@ -14,31 +14,33 @@ static constexpr int64_t maxSharedBytes = 227 * 1024;
 /// beside this one.
 static constexpr int64_t maxStages = 5, minStages = 3;
 
-/// Steps that the busiest warp makes if `sharers` warps share a unit.
-static int64_t countSteps(int64_t units, int64_t steps, int64_t sharers,
-                          const FewRowsSpec &spec) {
-  int64_t perShare = llvm::divideCeil(units, spec.shares);
-  int64_t rounds = llvm::divideCeil(perShare, spec.warps / sharers);
-  return rounds * llvm::divideCeil(steps, sharers);
-}
-
-/// The number of warps per unit with the fewest steps, the smallest of them:
-/// each exchange of sums costs about half a step.
-static int64_t chooseSharers(int64_t units, int64_t steps,
-                             const FewRowsSpec &spec) {
-  int64_t best = 1;
+/// The number of warps per unit with which the busiest one makes the fewest
+/// steps, the smallest of them: each exchange of sums costs about half a step.
+static int64_t chooseSharers(int64_t units, int64_t steps, int64_t shares,
+                             int64_t warps) {
+  int64_t best = 1, perShare = llvm::divideCeil(units, shares);
   double least = INFINITY;
-  for (int64_t sharers = 1; sharers <= spec.warps; sharers *= 2) {
-    int64_t perShare = llvm::divideCeil(units, spec.shares);
-    double exchanges =
-        sharers > 1 ? llvm::divideCeil(perShare, spec.warps / sharers) : 0;
-    double cost = countSteps(units, steps, sharers, spec) + 0.5 * exchanges;
+  for (int64_t sharers = 1; sharers <= warps; sharers *= 2) {
+    int64_t rounds = llvm::divideCeil(perShare, warps / sharers);
+    double exchanges = sharers > 1 ? rounds : 0;
+    double cost = rounds * llvm::divideCeil(steps, sharers) + 0.5 * exchanges;
     if (cost < least) {
       least = cost;
       best = sharers;
     }
   }
   return best;
+}
+
+/// Warps for a unit of gate/up whose steps read whole lines: as many as leave
+/// each four steps (eight of fp8, which have more to do), eight at most.  A CTA
+/// then reads few long rows at a time, up to 8 % faster than many short pieces.
+static int64_t chooseUpSharers(int64_t steps, int64_t warps, bool fp8) {
+  int64_t sharers = 1, leastSteps = fp8 ? 8 : 4;
+  while (2 * sharers <= std::min<int64_t>(8, warps) &&
+         steps >= 2 * sharers * leastSteps)
+    sharers *= 2;
+  return sharers;
 }
 
 /// Experts that `maxTokens` tokens hit, equally likely ones.
@@ -49,8 +51,9 @@ static int64_t expectExperts(const FewRowsSpec &spec) {
   return std::max<int64_t>(1, std::llround(hit));
 }
 
-FewRowsPlan moe::planFewRows(const FewRowsSpec &spec) {
+static FewRowsPlan planWithWarps(const FewRowsSpec &spec, int64_t warps) {
   FewRowsPlan plan;
+  plan.warps = warps;
   plan.lines = std::min<int64_t>(spec.maxTokens, 8);
   plan.slices = 8 / plan.lines;
   plan.blocks = plan.lines == 8 ? 2 : 1;
@@ -66,13 +69,19 @@ FewRowsPlan moe::planFewRows(const FewRowsSpec &spec) {
   int64_t experts = expectExperts(spec);
   int64_t upBlocks = llvm::divideCeil(spec.hidden, plan.block);
   plan.downBlocks = llvm::divideCeil(spec.inner, plan.block);
-  plan.upWarps = spec.upWarps ? spec.upWarps
-                              : chooseSharers(experts * spec.inner / plan.lines,
-                                              upBlocks, spec);
-  plan.downWarps = spec.downWarps
-                       ? spec.downWarps
-                       : chooseSharers(spec.hidden / (2 * plan.lines),
-                                       experts * plan.downBlocks, spec);
+  plan.upWarps = spec.upWarps;
+  if (!plan.upWarps) {
+    // A single tile of fp8 gains nothing, and ptxas would spill.
+    bool longRows = plan.lines == 8 && (!spec.fp8 || plan.tiles > 1);
+    plan.upWarps = longRows ? chooseUpSharers(upBlocks, warps, spec.fp8)
+                            : chooseSharers(experts * spec.inner / plan.lines,
+                                            upBlocks, spec.shares, warps);
+  }
+  plan.downWarps = spec.downWarps;
+  if (!plan.downWarps)
+    plan.downWarps =
+        chooseSharers(spec.hidden / (2 * plan.lines), experts * plan.downBlocks,
+                      spec.shares, warps);
   plan.upSteps = llvm::divideCeil(upBlocks, plan.upWarps);
 
   // Rows of several tokens are read side by side: 64 bytes more keep them out
@@ -84,13 +93,14 @@ FewRowsPlan moe::planFewRows(const FewRowsSpec &spec) {
   plan.hScaleBlocks = spec.fp8 ? llvm::divideCeil(spec.inner, 128) : 0;
   int64_t xBytes = plan.xPitch * spec.maxTokens;
   int64_t hBytes = plan.hPitch * plan.maxPairs;
-  int64_t most = std::max(plan.upWarps, plan.downWarps);
   // Two buffers, each of a sum per warp that hands one over.
-  int64_t partialBytes = most > 1 ? 2 * spec.warps * 512 * plan.tiles : 0;
+  int64_t partialBytes = std::max(plan.upWarps, plan.downWarps) > 1
+                             ? 2 * warps * 512 * plan.tiles
+                             : 0;
   int64_t words = plan.maxExperts * (1 + spec.maxTokens) + 2 * plan.maxPairs +
                   32 + spec.shares + 4 + plan.xScaleBlocks * spec.maxTokens +
                   plan.hScaleBlocks * plan.maxPairs;
-  int64_t stageBytes = plan.stepBytes * spec.warps;
+  int64_t stageBytes = plan.stepBytes * warps;
   int64_t wanted = spec.stages ? spec.stages : maxStages / plan.blocks + 1;
   int64_t room =
       maxSharedBytes - wanted * stageBytes - partialBytes - 4 * words - 128;
@@ -118,6 +128,21 @@ FewRowsPlan moe::planFewRows(const FewRowsSpec &spec) {
   plan.hScales = take(4 * plan.hScaleBlocks * plan.maxPairs);
   plan.sharedBytes = at;
   return plan;
+}
+
+FewRowsPlan moe::planFewRows(const FewRowsSpec &spec) {
+  if (spec.warps)
+    return planWithWarps(spec, spec.warps);
+  // Rows in shared memory are worth half of the warps, and of what they have
+  // in flight: 4 to 15 % (run 29 of benchmarks/gpu/NOTES.md).
+  auto keepsRows = [&](const FewRowsPlan &plan) {
+    return plan.xShared && (plan.hShared || !spec.fp8);
+  };
+  FewRowsPlan plan = planWithWarps(spec, 16);
+  if (keepsRows(plan))
+    return plan;
+  FewRowsPlan half = planWithWarps(spec, 8);
+  return keepsRows(half) ? half : plan;
 }
 
 using ErrorFn = function_ref<InFlightDiagnostic()>;
@@ -173,16 +198,15 @@ LogicalResult moe::verifyFewRows(const FewRowsSpec &spec, ErrorFn emitError) {
   if (spec.shares < 1 || spec.shares > 1024)
     return emitError() << "few-rows kernel of " << spec.shares
                        << " shares, expected 1 to 1024";
-  if (!llvm::is_contained({4, 8, 16}, spec.warps))
+  if (!llvm::is_contained({0, 4, 8, 16}, spec.warps))
     return emitError() << "few-rows kernel of " << spec.warps
                        << " warps, expected 4, 8 or 16";
-  for (int64_t sharers : {spec.upWarps, spec.downWarps})
-    if (sharers && (!llvm::isPowerOf2_64(sharers) || sharers > spec.warps))
-      return emitError() << sharers
-                         << " warps per unit, expected a power of "
-                            "two up to "
-                         << spec.warps;
   FewRowsPlan plan = planFewRows(spec);
+  for (int64_t sharers : {spec.upWarps, spec.downWarps})
+    if (sharers && (!llvm::isPowerOf2_64(sharers) || sharers > plan.warps))
+      return emitError() << sharers
+                         << " warps per unit, expected a power of two up to "
+                         << plan.warps;
   if (spec.experts * spec.inner / plan.lines > INT32_MAX / spec.shares)
     return emitError() << spec.experts << " experts of " << spec.inner
                        << " rows in " << spec.shares
@@ -204,8 +228,9 @@ LogicalResult moe::verifyFewRows(const FewRowsSpec &spec, ErrorFn emitError) {
 KernelInterface moe::getFewRowsInterface(const FewRowsSpec &spec) {
   KernelInterface interface;
   interface.name = spec.name;
-  interface.threads = 32 * (spec.warps + 1); // one more, that controls
-  interface.sharedBytes = planFewRows(spec).sharedBytes;
+  FewRowsPlan plan = planFewRows(spec);
+  interface.threads = 32 * (plan.warps + 1); // one more, that controls
+  interface.sharedBytes = plan.sharedBytes;
   interface.persistent = true;
   auto add = [&](StringRef name, ParameterKind kind = ParameterKind::Pointer) {
     interface.parameters.push_back({name.str(), kind});

@@ -22,14 +22,14 @@ void FewRowsBuilder::issue(const Share &share, Cursor cursor, Value ringSlot) {
       b.less(cursor.unit, share.upUnits),
       [&] {
         Value unit =
-            b.add(share.up, b.mul(cursor.unit, spec.warps / plan.upWarps));
+            b.add(share.up, b.mul(cursor.unit, plan.warps / plan.upWarps));
         copyUp(unit, cursor.step, ringSlot);
       },
       [&] {
         Value number = b.sub(cursor.unit, share.upUnits);
         b.ifThen(b.less(number, share.downUnits), [&] {
           Value unit =
-              b.add(share.down, b.mul(number, spec.warps / plan.downWarps));
+              b.add(share.down, b.mul(number, plan.warps / plan.downWarps));
           copyDown(unit, cursor.step, ringSlot);
         });
       });
@@ -303,7 +303,7 @@ SmallVector<Value> FewRowsBuilder::consume(Phase phase, const Share &share,
                                            ValueRange positions) {
   Value units = phase == Up ? share.upUnits : share.downUnits;
   Value first = phase == Up ? share.up : share.down;
-  int64_t stride = spec.warps / (phase == Up ? plan.upWarps : plan.downWarps);
+  int64_t stride = plan.warps / (phase == Up ? plan.upWarps : plan.downWarps);
   bool early = phase == Up ? !plan.xShared : !plan.hShared;
   Value steps = stepsOf(phase);
   return b.loop(

@@ -20,7 +20,7 @@ void FewRowsBuilder::finishUnit(Phase phase, Value unit, Value parity,
     return finish();
   Type quadType = VectorType::get(4, f32);
   auto buffer = [&](Value writer, int64_t tile) {
-    Value index = b.add(b.mul(parity, spec.warps), writer);
+    Value index = b.add(b.mul(parity, plan.warps), writer);
     Value byte = b.add(b.mul(b.add(b.mul(index, plan.tiles), tile), 512),
                        b.mul(lane, 16));
     return b.atByte(shared, b.add(byte, plan.partials));

@@ -51,7 +51,7 @@ struct FewRowsSpec {
   /// The weight scales x, before the epilogue, and not the output.
   bool weightOnInput = false;
   int64_t shares = 132;
-  int64_t warps = 16;
+  int64_t warps = 0;  ///< 4, 8 or 16; 0: chosen
   int64_t stages = 0; ///< KiB in flight per warp; 0: as many as fit, at most 5
   /// Warps that share a dot product of either matrix; 0: chosen.
   int64_t upWarps = 0, downWarps = 0;
