@@ -164,13 +164,13 @@ bool moert::canConvert(FileDtype from, moert_dtype to) {
   return from == fileDtype(to) || (isFloat(from) && isFloat(to));
 }
 
-namespace {
-template <typename T> T load(const std::byte *from) {
+template <typename T> static T load(const std::byte *from) {
   T value;
   std::memcpy(&value, from, sizeof(T));
   return value;
 }
 
+namespace {
 struct ReadF64 {
   using Type = double;
   // By way of f32 on purpose: programs compute in f32 at most.

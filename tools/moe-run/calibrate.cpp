@@ -41,13 +41,17 @@ struct Measured {
   double bytesPerSecond = 0; // that a rank takes from others
 };
 
-double seconds(Clock::time_point since) {
+} // namespace
+
+static double seconds(Clock::time_point since) {
   return std::chrono::duration<double>(Clock::now() - since).count();
 }
 
-double least(const std::vector<double> &values) {
+static double least(const std::vector<double> &values) {
   return *std::min_element(values.begin(), values.end());
 }
+
+namespace {
 
 // A rank of this process: its queue on a device, and its way to the others.
 struct Member {

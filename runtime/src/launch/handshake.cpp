@@ -29,17 +29,19 @@ struct Greeting {
 };
 static_assert(sizeof(Greeting) == 32 + JobBytes + HostBytes);
 
-void put(char *target, size_t size, const std::string &text) {
+} // namespace
+
+static void put(char *target, size_t size, const std::string &text) {
   std::memcpy(target, text.data(), std::min(size - 1, text.size()));
 }
 
 // Long names keep their end, where what differs stands.
-std::string jobKey(const std::string &job) {
+static std::string jobKey(const std::string &job) {
   size_t most = JobBytes - 1;
   return job.size() > most ? job.substr(job.size() - most) : job;
 }
 
-Greeting greetingOf(const MeetingPoint &point, Answer answer) {
+static Greeting greetingOf(const MeetingPoint &point, Answer answer) {
   Greeting greeting = {};
   std::memcpy(greeting.magic, Magic, sizeof(Magic));
   greeting.rank = point.rank;
@@ -51,12 +53,14 @@ Greeting greetingOf(const MeetingPoint &point, Answer answer) {
   return greeting;
 }
 
-bool isOurs(const Greeting &greeting) {
+static bool isOurs(const Greeting &greeting) {
   auto answer = static_cast<int32_t>(greeting.answer);
   return std::memcmp(greeting.magic, Magic, sizeof(Magic)) == 0 &&
          answer >= 0 && answer <= static_cast<int32_t>(Answer::RankTaken) &&
          greeting.job[JobBytes - 1] == 0 && greeting.host[HostBytes - 1] == 0;
 }
+
+namespace {
 
 // A connection that has not said yet who it is.
 struct Knock {
