@@ -4,7 +4,7 @@
 import torch
 
 from adapter_kernels import BF16, INT, Generated, chain, time_graph
-from device import SMS
+from device import sort_ctas
 from plan_fp8 import TILES, is_blocked
 from problems_fp8 import as_pairs, pack_weights, quantize_weights
 
@@ -34,7 +34,7 @@ class GeneratedFp8(Generated):
 
     def general(self, layer, inputs, outs):
         n, H, inner = inputs[0].n, layer.H, layer.I
-        blocks = 1 if n <= 1024 else min(SMS, n // 512)
+        blocks = sort_ctas(n)
         x, hq = torch.empty(n, H, **I8), torch.empty(n, inner, **I8)
         x_scale, h_scale = torch.empty(-(-H // 128), n, **F32), torch.empty(-(-inner // 128), n, **F32)
         h, y = torch.empty(n, inner, **BF16), torch.empty(n, H, **BF16)

@@ -11,7 +11,7 @@ import statistics
 
 import torch
 
-from device import SMS, Kernel, event_times
+from device import Kernel, event_times, sort_ctas
 from plan_table import DRAWN, GATHERED, TILES
 from problems import in_blocks, interleave
 
@@ -128,7 +128,7 @@ class Generated:
 
     def general(self, layer, inputs, outs):
         n = inputs[0].n
-        blocks = 1 if n <= 1024 else min(SMS, n // 512)
+        blocks = sort_ctas(n)
         rows = torch.empty(n, layer.H, **BF16)
         h, y = torch.empty(n, layer.I, **BF16), torch.empty(n, layer.H, **BF16)
         counts = torch.zeros(blocks, layer.E, **INT)

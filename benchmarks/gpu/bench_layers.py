@@ -12,7 +12,7 @@ import sys
 
 import torch
 
-from device import SMS, Kernel, event_times
+from device import Kernel, event_times, sort_ctas
 from problems import interleave
 
 LAYERS = {"mixtral": (8, 4096, 14336, 2), "qwen3": (128, 2048, 768, 8)}
@@ -57,7 +57,7 @@ class Layer:
         offsets, status = new(self.experts + 1, dtype=torch.int32), new(1, dtype=torch.int32)
         h, y2 = new(pairs, self.inner, dtype=torch.bfloat16), new(pairs, self.hidden, dtype=torch.bfloat16)
         out = torch.full((tokens, self.hidden), float("nan"), **BF16)
-        blocks = 1 if pairs <= 1024 else min(SMS, pairs // 512)
+        blocks = sort_ctas(pairs)
         counts = new(blocks, self.experts, dtype=torch.int32)
         sort = dict(ids=ids, order=order, tokens=source, positions=positions, offsets=offsets, status=status,
                     counts=counts, pairs=pairs)

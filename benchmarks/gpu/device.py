@@ -16,6 +16,11 @@ L2_PROMOTION_128B, MAX_DYNAMIC_SHARED = 2, 8
 SMS = torch.cuda.get_device_properties(0).multi_processor_count
 
 
+def sort_ctas(pairs):
+    """CTAs that sort so many pairs: one, by one kernel, or about as many as compiled programs take, by two."""
+    return 1 if pairs <= 1024 else min(SMS, pairs // 512)
+
+
 def check(code, what):
     if code:
         text = ctypes.c_char_p()
