@@ -19,11 +19,22 @@ CpuTile CpuTile::of(const CpuTarget &target) {
             /*fewRows=*/3};
   // Golden Cove takes two cycles for 16 products of pairs, and one for 32 in
   // f32. Its first cache has room for 16 lines on their way, which lines from
-  // memory keep for long.
-  bool isSapphireRapids = target.isForSapphireRapids();
+  // memory keep for long. Of its second cache of 2 MiB, blocks of a panel leave
+  // room for the rows that they are multiplied with; its twelfth row is given
+  // for a pace.
+  if (target.isForSapphireRapids()) {
+    CpuTile tile{/*lanes=*/16,
+                 /*rows=*/11,
+                 /*width=*/32,
+                 /*bf16Dot=*/false,
+                 /*aheadInFirstCache=*/false,
+                 /*hasPace=*/true};
+    tile.blockBytes = 128 << 10;
+    tile.singleBlockBytes = 32 << 10;
+    return tile;
+  }
   return {/*lanes=*/16, /*rows=*/12, /*width=*/32,
-          /*bf16Dot=*/target.hasAvx512Bf16() && !isSapphireRapids,
-          /*aheadInFirstCache=*/!isSapphireRapids};
+          /*bf16Dot=*/target.hasAvx512Bf16()};
 }
 
 FailureOr<CpuTile> CpuTile::get(StringRef cpu, std::string &error) {

@@ -26,8 +26,8 @@ void ProductBuilder::callKernel(const Group &group, const Tile &tile,
   branch(
       isSingle,
       [&] {
-        chooseKernel(kernelOf(lines), tile, 1, product.tile.rows,
-                     {panel, ahead});
+        chooseKernel(kernelOf(lines), tile, wholePanel(panel), 1,
+                     product.tile.rows, ahead);
       },
       [&] {
         Value part =
@@ -35,14 +35,15 @@ void ProductBuilder::callKernel(const Group &group, const Tile &tile,
         Value partAhead = elementAt(ahead, b.getI8Type(),
                                     indexMul(b, part, steps * kCacheLine));
         // Rows cut evenly into several tiles leave none smaller than this.
-        chooseKernel(kernelOf(1), tile, (product.tile.rows + 1) / 2,
-                     product.tile.rows, {panel, partAhead});
+        chooseKernel(kernelOf(1), tile, wholePanel(panel),
+                     (product.tile.rows + 1) / 2, product.tile.rows, partAhead);
       });
 }
 
 void ProductBuilder::callPaced(const Group &group, const Tile &tile,
                                Value panel, Value ahead) {
   PanelKernel plain = kernelOf(1);
+  Block all = wholePanel(panel);
   branch(
       group.isFew,
       [&] {
@@ -50,40 +51,67 @@ void ProductBuilder::callPaced(const Group &group, const Tile &tile,
         few.aheadLines = 0;
         few.panels = few.panelsTogether = 2;
         Value noPace = arith::ConstantOp::create(b, b.getI64IntegerAttr(0));
-        chooseKernel(few, tile, 1, fewRows, {panel, ahead, noPace});
+        chooseKernel(few, tile, all, 1, fewRows, {ahead, noPace});
       },
       [&] {
-        SmallVector<Value> given = {panel};
-        llvm::append_range(given, shareRequest(group, tile, ahead));
+        int64_t rounds =
+            panels.getDepth() / panels.getInterleave() / panels.getStreams();
+        SmallVector<Value> given =
+            shareRequest(group, tile, ahead, indexConstant(b, rounds));
         int64_t least = fewRows == 0 ? 1 : leastOfTile(fewRows),
                 most = product.tile.rows;
         branch(
             group.isKept,
-            [&] { chooseKernel(keptKernel(), tile, least, most, given); },
+            [&] { chooseKernel(keptKernel(), tile, all, least, most, given); },
             [&] {
               if (group.isKept)
                 least = leastOfTile(keptRows);
-              chooseKernel(plain, tile, least, most, given);
+              chooseKernel(plain, tile, all, least, most, given);
             });
       });
 }
 
 SmallVector<Value> ProductBuilder::shareRequest(const Group &group,
-                                                const Tile &tile, Value ahead) {
-  int64_t streams = panels.getStreams(),
-          rounds = panels.getDepth() / panels.getInterleave() / streams;
+                                                const Tile &tile, Value ahead,
+                                                Value rounds) {
+  int64_t streams = panels.getStreams();
   Value line = indexConstant(b, kCacheLine), pace = line;
   if (!sharesRows) {
-    Value all = indexConstant(b, kCacheLine * streams);
+    Value all = indexConstant(b, product.tile.width * 4 * streams);
     pace = arith::MinUIOp::create(
         b, arith::CeilDivUIOp::create(b, all, group.tiles), line);
     Value parts = arith::CeilDivUIOp::create(b, all, pace);
     Value part = arith::RemUIOp::create(b, tile.number, parts);
-    ahead =
-        elementAt(ahead, b.getI8Type(),
-                  indexMul(b, arith::MulIOp::create(b, part, pace), rounds));
+    ahead = elementAt(
+        ahead, b.getI8Type(),
+        arith::MulIOp::create(b, arith::MulIOp::create(b, part, pace), rounds));
   }
   return {ahead, arith::IndexCastOp::create(b, b.getI64Type(), pace)};
+}
+
+void ProductBuilder::callBlock(const Group &group, const Tile &tile,
+                               const Block &block, Value ahead) {
+  int64_t lines = product.tile.width * 4 / kCacheLine, most = product.tile.rows;
+  branch(
+      group.isSingle,
+      [&] {
+        Value pace = arith::ConstantOp::create(
+            b, b.getI64IntegerAttr(lines * kCacheLine));
+        chooseKernel(kernelOf(lines), tile, block, 1, most, {ahead, pace});
+      },
+      [&] {
+        Value steps = arith::DivUIOp::create(
+            b, arith::IndexCastOp::create(b, b.getIndexType(), block.count),
+            indexConstant(b, panels.getInterleave()));
+        chooseKernel(kernelOf(1), tile, block, leastOfTile(most), most,
+                     shareRequest(group, tile, ahead, steps));
+      });
+}
+
+ProductBuilder::Block ProductBuilder::wholePanel(Value panel) {
+  return {arith::ConstantOp::create(b, b.getI64IntegerAttr(0)),
+          arith::ConstantOp::create(b, b.getI64IntegerAttr(panels.getDepth())),
+          panel};
 }
 
 int64_t ProductBuilder::leastOfTile(int64_t rows) const {
@@ -126,13 +154,13 @@ void ProductBuilder::branch(Value condition, function_ref<void()> then,
 }
 
 void ProductBuilder::chooseKernel(const PanelKernel &kernel, const Tile &tile,
-                                  int64_t least, int64_t most,
-                                  ArrayRef<Value> given) {
-  Value depth =
-      arith::ConstantOp::create(b, b.getI64IntegerAttr(panels.getDepth()));
-  SmallVector<Value> operands = {rowPointers, given[0], depth,
-                                 sums,        space,    given[1]};
-  llvm::append_range(operands, given.drop_front(2));
+                                  const Block &block, int64_t least,
+                                  int64_t most, ArrayRef<Value> given) {
+  SmallVector<Value> operands = {rowPointers, block.panel, block.count,
+                                 tile.sums, space};
+  llvm::append_range(operands, given);
+  if (product.tile.blockBytes > 0)
+    operands.push_back(block.start);
   // Every count but the largest has its case; the largest is the default.
   SmallVector<int64_t> cases = llvm::to_vector(llvm::seq<int64_t>(least, most));
   auto choice = scf::IndexSwitchOp::create(b, TypeRange(), tile.rows, cases,

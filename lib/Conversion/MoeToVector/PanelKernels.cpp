@@ -44,6 +44,8 @@ public:
     ahead = entry.getArgument(5);
     pace = kernel.tile.hasPace ? entry.getArgument(6)
                                : i64(kernel.aheadLines * kCacheLine);
+    if (kernel.tile.blockBytes > 0)
+      start = entry.getArgument(entry.getNumArguments() - 1);
   }
 
   void build() {
@@ -58,16 +60,26 @@ private:
   void buildSteps() {
     bool pairs = kernel.interleave() == 2;
     Value steps = pairs ? half(depth) : depth;
-    SmallVector<Value> sums(kernel.panelsTogether * rows * vectors, zeros());
-    if (pairs && kernel.rowElement.isBF16())
-      findRowEnds(b.getI32Type(), steps);
-    else
-      findRowEnds(kernel.rowElement, depth);
+    SmallVector<Value> sums = firstSums();
     // Used only behind the loop, and often there, which would keep a register
     // through the loop.
     Value slot =
         LLVM::AllocaOp::create(b, pointer, pointer, i64(1), /*alignment=*/8);
     LLVM::StoreOp::create(b, tile, slot, 8, /*isVolatile=*/true);
+    // Not used before the loop: while row ends are found, registers are few.
+    Value paceSlot;
+    if (kernel.tile.hasPace) {
+      paceSlot = LLVM::AllocaOp::create(b, pointer, b.getI64Type(), i64(1),
+                                        /*alignment=*/8);
+      LLVM::StoreOp::create(b, pace, paceSlot, 8, /*isVolatile=*/true);
+    }
+    if (pairs && kernel.rowElement.isBF16())
+      findRowEnds(b.getI32Type(), fromStart(steps, /*ofPairs=*/true));
+    else
+      findRowEnds(kernel.rowElement, fromStart(depth, /*ofPairs=*/false));
+    if (paceSlot)
+      pace = LLVM::LoadOp::create(b, b.getI64Type(), paceSlot, 8,
+                                  /*isVolatile=*/true);
     // Seen through, LLVM would count from 0 again.
     Value first =
         emptyAssembly(arith::SubIOp::create(b, i64(0), steps), "=r,0", "");
@@ -86,10 +98,12 @@ private:
   }
 
   void buildBlocks() {
-    // Volatile, lest they become a call of memset.
-    forPanels([&](Value, Value sumsOfPanel) {
-      storeSums(SmallVector<Value>(rows * vectors, zeros()), sumsOfPanel,
-                /*isVolatile=*/true);
+    ifFirst([&] {
+      // Volatile, lest they become a call of memset.
+      forPanels([&](Value, Value sumsOfPanel) {
+        storeSums(SmallVector<Value>(rows * vectors, zeros()), sumsOfPanel,
+                  /*isVolatile=*/true);
+      });
     });
     findStreams(half(depth));
     Value firstPanel = panel, firstAhead = ahead;
@@ -97,12 +111,12 @@ private:
     auto blocks = scf::ForOp::create(b, i64(0), depth, i64(blockLength()));
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(blocks.getBody());
-    Value start = blocks.getInductionVar();
+    Value first = blocks.getInductionVar();
     Value count = arith::MinUIOp::create(
-        b, arith::SubIOp::create(b, depth, start), i64(blockLength()));
-    widenRows(start, count);
+        b, arith::SubIOp::create(b, depth, first), i64(blockLength()));
+    widenRows(fromStart(first, /*ofPairs=*/false), count);
     Value rounds =
-        arith::DivUIOp::create(b, start, i64(2 * kernel.streams)).getResult();
+        arith::DivUIOp::create(b, first, i64(2 * kernel.streams)).getResult();
     Value startBytes =
         arith::MulIOp::create(b, rounds, i64(kernel.tile.width * 4));
     Value startAhead = arith::MulIOp::create(b, rounds, pace);
@@ -115,6 +129,42 @@ private:
       ahead = within(firstAhead, startAhead);
       storeSums(loop(i64(0), half(count), loadSums(sumsOfPanel)), sumsOfPanel);
     });
+  }
+
+  Value isFirst() {
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, start, i64(0));
+  }
+
+  // `body`, unless sums have been begun.
+  void ifFirst(function_ref<void()> body) {
+    if (!start)
+      return body();
+    auto branch = scf::IfOp::create(b, isFirst());
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    body();
+  }
+
+  SmallVector<Value> firstSums() {
+    SmallVector<Value> none(kernel.panelsTogether * rows * vectors, zeros());
+    if (!start)
+      return none;
+    assert(kernel.panelsTogether == 1 && "one panel's sums are loaded");
+    auto branch = scf::IfOp::create(b, ValueRange(none).getTypes(), isFirst(),
+                                    /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    scf::YieldOp::create(b, none);
+    b.setInsertionPointToStart(branch.elseBlock());
+    scf::YieldOp::create(b, loadSums(tile));
+    return llvm::to_vector(ValueRange(branch.getResults()));
+  }
+
+  // `count` from where the kernel's rows begin.
+  Value fromStart(Value count, bool ofPairs) {
+    if (!start)
+      return count;
+    return arith::AddIOp::create(b, ofPairs ? half(start) : start, count);
   }
 
   // `body` for each panel, with its sums.
@@ -440,6 +490,7 @@ private:
   LLVM::LLVMPointerType pointer;
   VectorType accumulator, words;
   Value rowArray, panel, depth, tile, space, ahead, pace;
+  Value start; // null: 0
   SmallVector<Value> rowEnds, streams, otherPanels;
 };
 
@@ -476,6 +527,8 @@ LLVM::LLVMFuncOp moe::getPanelKernel(ModuleOp module, const PanelKernel &kernel,
   SmallVector<Type> arguments = {pointer, pointer, b.getI64Type(),
                                  pointer, pointer, pointer};
   if (kernel.tile.hasPace)
+    arguments.push_back(b.getI64Type());
+  if (kernel.tile.blockBytes > 0)
     arguments.push_back(b.getI64Type());
   auto type = LLVM::LLVMFunctionType::get(
       LLVM::LLVMVoidType::get(b.getContext()), arguments);

@@ -40,15 +40,17 @@ constexpr int64_t kWidenedValues = 4096;
 
 /// The function
 ///   llvm.func @name(rows: ptr, panel: ptr, depth: i64, tile: ptr, space: ptr,
-///                   ahead: ptr[, pace: i64])
+///                   ahead: ptr[, pace: i64][, start: i64])
 /// which sets tile[r][j] = sum over k of rows[r][k] * panel[k][j] in f32, k
 /// ascending, for `rows` rows, whose addresses stand in an array. `space` holds
 /// one f32 a row for scaled kernels, is where rows are widened, and is not used
 /// by others. The tile has `width` columns; one of several panels has
 /// tile[panel][tile.rows][width]. Weights from `ahead` on are prefetched,
 /// `aheadLines` cache lines a step, or, where the tile has a pace, in each
-/// round of the streams, from an address that moves on by `pace` bytes. Created
-/// in `module` when missing.
+/// round of the streams, from an address that moves on by `pace` bytes. Where
+/// the tile has blocks of K, rows are read from `start` on, and sums are added
+/// to what the tile holds unless `start` is 0. Created in `module` when
+/// missing.
 mlir::LLVM::LLVMFuncOp getPanelKernel(mlir::ModuleOp module,
                                       const PanelKernel &kernel, int64_t rows);
 

@@ -85,7 +85,9 @@ void ProductBuilder::build() {
     keptRows = tile.keptBytes / (panels.getDepth() * sizeof(float));
   if (panelsAtOnce > 1)
     fewRows = widensRows() ? std::min(tile.fewRows, keptRows) : tile.fewRows;
-  sums = stackOf(b, b.getF32Type(), panelsAtOnce * tile.rows * tile.width, 64);
+  int64_t tilesAtOnce = tile.blockBytes > 0 && !sharesRows ? kTilesAtOnce : 1;
+  sums = stackOf(b, b.getF32Type(),
+                 panelsAtOnce * tilesAtOnce * tile.rows * tile.width, 64);
   rowPointers = stackOf(b, pointer, tile.rows, 64);
   space = product.rowWeights ? stackOf(b, b.getF32Type(), tile.rows, 64)
           : widensRows()     ? stackOf(b, b.getF32Type(), kWidenedValues, 64)
@@ -196,6 +198,8 @@ void ProductBuilder::buildGroup(const Group &group, Value nextGroup) {
   if (group.isKept || group.isFew)
     return buildRun(group, length ? length : indexConstant(b, panelsAtOnce),
                     panel, current, ahead);
+  if (product.tile.blockBytes > 0)
+    return buildBlocks(group, panel, current, ahead);
   forEach(b, indexConstant(b, 0), group.tiles, 1, [&](Value t) {
     Tile tile = tileOf(group, t);
     pointAtRows(group, tile);

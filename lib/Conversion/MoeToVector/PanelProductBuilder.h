@@ -24,11 +24,22 @@ public:
 private:
   struct Group {
     mlir::Value index, first, rows, tiles;
-    mlir::Value isKept, isFew; // i1; null: never
+    mlir::Value isKept, isFew, isSingle; // i1; null: never
   };
+
+  /// Tiles whose sums stand on the stack while a panel is gone through block by
+  /// block.
+  static constexpr int64_t kTilesAtOnce = 16;
 
   struct Tile {
     mlir::Value number, first, rows;
+    mlir::Value sums; // where the kernel leaves them
+  };
+
+  /// A block of K of one panel: where it begins among values of K (i64), how
+  /// many it has, and where it stands.
+  struct Block {
+    mlir::Value start, count, panel;
   };
 
   /// Does the unit multiply bf16 in f32, and take rows in whole vectors?
@@ -45,6 +56,17 @@ private:
   /// first group's first.
   void buildRun(const Group &group, mlir::Value all, mlir::Value panel,
                 mlir::Value position, mlir::Value behind);
+  /// A panel block by block of K: all tiles go over one block, and ask for the
+  /// next, before any goes on. Their sums stand on the stack, which has room
+  /// for so many tiles; more begin the panel again.
+  void buildBlocks(const Group &group, mlir::Value panel, mlir::Value position,
+                   mlir::Value ahead);
+  void callBlock(const Group &group, const Tile &tile, const Block &block,
+                 mlir::Value ahead);
+  /// Values of K of a block of about `bytes`, alike for all blocks of a panel.
+  int64_t blockLength(int64_t bytes) const;
+  /// The whole panel at `panel`.
+  Block wholePanel(mlir::Value panel);
   /// Widens all rows of a group, if they are to be kept and there is work.
   void keepRows(const Group &group, mlir::Value hasWork);
   mlir::Value firstItem(mlir::Value group, mlir::Value threads);
@@ -86,9 +108,11 @@ private:
   /// them. Threads that share rows ask each for itself.
   void callPaced(const Group &group, const Tile &tile, mlir::Value panel,
                  mlir::Value ahead);
-  /// From where on a tile asks, and its pace.
-  llvm::SmallVector<mlir::Value>
-  shareRequest(const Group &group, const Tile &tile, mlir::Value ahead);
+  /// From where on a tile asks, and its pace, in a kernel of so many rounds.
+  llvm::SmallVector<mlir::Value> shareRequest(const Group &group,
+                                              const Tile &tile,
+                                              mlir::Value ahead,
+                                              mlir::Value rounds);
   /// The smallest tile of a group of more than `rows` rows.
   int64_t leastOfTile(int64_t rows) const;
   PanelKernel kernelOf(int64_t lines) const;
@@ -98,9 +122,10 @@ private:
   void branch(mlir::Value condition, llvm::function_ref<void()> then,
               llvm::function_ref<void()> otherwise);
   /// Calls the kernel for the tile's rows, which are `least` to `most`; `given`
-  /// are the panel, where to ask ahead and, where the tile has one, the pace.
-  void chooseKernel(const PanelKernel &kernel, const Tile &tile, int64_t least,
-                    int64_t most, llvm::ArrayRef<mlir::Value> given);
+  /// are where to ask ahead and, where the tile has one, the pace.
+  void chooseKernel(const PanelKernel &kernel, const Tile &tile,
+                    const Block &block, int64_t least, int64_t most,
+                    llvm::ArrayRef<mlir::Value> given);
   void finishRow(const Group &group, mlir::Value panel, mlir::Value row,
                  mlir::Value r);
 

@@ -24,6 +24,9 @@ ProductBuilder::Group ProductBuilder::groupOf(Value index) {
   group.tiles = arith::DivUIOp::create(
       b, indexAdd(b, group.rows, indexConstant(b, product.tile.rows - 1)),
       indexConstant(b, product.tile.rows));
+  if (product.tile.blockBytes > 0)
+    group.isSingle = arith::CmpIOp::create(b, arith::CmpIPredicate::eq,
+                                           group.tiles, indexConstant(b, 1));
   return group;
 }
 
@@ -36,7 +39,7 @@ ProductBuilder::Tile ProductBuilder::tileOf(const Group &group, Value t) {
       arith::CmpIOp::create(b, arith::CmpIPredicate::ult, t, larger);
   Value rows = arith::SelectOp::create(
       b, isLarger, indexAdd(b, least, indexConstant(b, 1)), least);
-  return {t, indexAdd(b, group.first, start), rows};
+  return {t, indexAdd(b, group.first, start), rows, sums};
 }
 
 Value ProductBuilder::elementAt(Value base, Type element, Value index) {
@@ -89,6 +92,68 @@ void ProductBuilder::buildTile(const Group &group, const Tile &tile,
   if (panelsAtOnce == 1)
     return finishPanel(group, tile, panel, indexConstant(b, 0));
   finishPanels(group, tile, panel, indexConstant(b, panelsAtOnce));
+}
+
+int64_t ProductBuilder::blockLength(int64_t bytes) const {
+  int64_t depth = panels.getDepth(),
+          all = panels.getPanelElements() *
+                getElementTypeOrSelf(product.weight).getIntOrFloatBitWidth() /
+                8,
+          blocks = llvm::divideCeil(all, bytes);
+  return llvm::alignTo(llvm::divideCeil(depth, blocks), product.tile.lanes);
+}
+
+void ProductBuilder::buildBlocks(const Group &group, Value panel,
+                                 Value position, Value behind) {
+  int64_t rows = product.tile.rows, width = product.tile.width;
+  Value depth = indexConstant(b, panels.getDepth()),
+        length = arith::SelectOp::create(
+            b, group.isSingle,
+            indexConstant(b, blockLength(product.tile.singleBlockBytes)),
+            indexConstant(b, blockLength(product.tile.blockBytes)));
+  Type element = getElementTypeOrSelf(product.weight);
+  Value start = panelAt(position), next = panelAt(behind);
+  forEach(b, indexConstant(b, 0), group.tiles, kTilesAtOnce, [&](Value from) {
+    Value to = indexAdd(b, from, indexConstant(b, kTilesAtOnce));
+    Value isLast =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::uge, to, group.tiles);
+    to = arith::MinUIOp::create(b, to, group.tiles);
+    Value goesOn = arith::SelectOp::create(b, isLast, next, start);
+    auto tileAt = [&](Value t) {
+      Tile tile = tileOf(group, t);
+      tile.sums = elementAt(
+          sums, b.getF32Type(),
+          indexMul(b, arith::SubIOp::create(b, t, from), rows * width));
+      return tile;
+    };
+    auto blocks = scf::ForOp::create(b, indexConstant(b, 0), depth, length);
+    {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(blocks.getBody());
+      Value k = blocks.getInductionVar(), end = indexAdd(b, k, length);
+      Value isEnd =
+          arith::CmpIOp::create(b, arith::CmpIPredicate::uge, end, depth);
+      Value count =
+          arith::SubIOp::create(b, arith::MinUIOp::create(b, end, depth), k);
+      auto within = [&](Value value) {
+        return elementAt(start, element, indexMul(b, value, width));
+      };
+      Value ahead = arith::SelectOp::create(b, isEnd, goesOn, within(end));
+      Block block{arith::IndexCastOp::create(b, b.getI64Type(), k),
+                  arith::IndexCastOp::create(b, b.getI64Type(), count),
+                  within(k)};
+      forEach(b, from, to, 1, [&](Value t) {
+        Tile tile = tileAt(t);
+        pointAtRows(group, tile);
+        callBlock(group, tile, block, ahead);
+      });
+    }
+    forEach(b, from, to, 1, [&](Value t) {
+      Tile tile = tileAt(t);
+      finishPanel(group, tile, panel,
+                  indexMul(b, arith::SubIOp::create(b, t, from), rows));
+    });
+  });
 }
 
 void ProductBuilder::finishPanels(const Group &group, const Tile &tile,
