@@ -33,9 +33,9 @@ struct CpuTile {
   int64_t fewRows = 0;
 
   /// Bytes of a panel, a block of K, that all tiles of a group's rows are
-  /// multiplied with before one goes on to the next block, and the same for a
-  /// group of a single tile; 0: whole panels.
-  int64_t blockBytes = 0, singleBlockBytes = 0;
+  /// multiplied with before one goes on to the next block: so many for each
+  /// tile, and at most; 0: whole panels.
+  int64_t blockBytes = 0, mostBlockBytes = 0;
 
   /// Streams of a panel of this depth: all, or one where they do not divide it.
   int64_t streamsOf(int64_t depth, int64_t interleave) const {

@@ -29,8 +29,8 @@ CpuTile CpuTile::of(const CpuTarget &target) {
                  /*bf16Dot=*/false,
                  /*aheadInFirstCache=*/false,
                  /*hasPace=*/true};
-    tile.blockBytes = 128 << 10;
-    tile.singleBlockBytes = 32 << 10;
+    tile.blockBytes = 16 << 10;
+    tile.mostBlockBytes = 128 << 10;
     return tile;
   }
   return {/*lanes=*/16, /*rows=*/12, /*width=*/32,

@@ -60,7 +60,7 @@ private:
   void buildSteps() {
     bool pairs = kernel.interleave() == 2;
     Value steps = pairs ? half(depth) : depth;
-    SmallVector<Value> sums = firstSums();
+    // In the first block of the function, lest the frame needs a register.
     // Used only behind the loop, and often there, which would keep a register
     // through the loop.
     Value slot =
@@ -73,6 +73,7 @@ private:
                                         /*alignment=*/8);
       LLVM::StoreOp::create(b, pace, paceSlot, 8, /*isVolatile=*/true);
     }
+    SmallVector<Value> sums = firstSums();
     if (pairs && kernel.rowElement.isBF16())
       findRowEnds(b.getI32Type(), fromStart(steps, /*ofPairs=*/true));
     else

@@ -63,8 +63,8 @@ private:
                    mlir::Value ahead);
   void callBlock(const Group &group, const Tile &tile, const Block &block,
                  mlir::Value ahead);
-  /// Values of K of a block of about `bytes`, alike for all blocks of a panel.
-  int64_t blockLength(int64_t bytes) const;
+  /// Values of K of a group's blocks, alike for all blocks of a panel.
+  mlir::Value blockLength(const Group &group);
   /// The whole panel at `panel`.
   Block wholePanel(mlir::Value panel);
   /// Widens all rows of a group, if they are to be kept and there is work.

@@ -94,23 +94,26 @@ void ProductBuilder::buildTile(const Group &group, const Tile &tile,
   finishPanels(group, tile, panel, indexConstant(b, panelsAtOnce));
 }
 
-int64_t ProductBuilder::blockLength(int64_t bytes) const {
-  int64_t depth = panels.getDepth(),
-          all = panels.getPanelElements() *
-                getElementTypeOrSelf(product.weight).getIntOrFloatBitWidth() /
-                8,
-          blocks = llvm::divideCeil(all, bytes);
-  return llvm::alignTo(llvm::divideCeil(depth, blocks), product.tile.lanes);
+Value ProductBuilder::blockLength(const Group &group) {
+  int64_t bytes = panels.getPanelElements() *
+                  getElementTypeOrSelf(product.weight).getIntOrFloatBitWidth() /
+                  8;
+  Value size = arith::MinUIOp::create(
+      b, indexMul(b, group.tiles, product.tile.blockBytes),
+      indexConstant(b, product.tile.mostBlockBytes));
+  Value blocks = arith::CeilDivUIOp::create(b, indexConstant(b, bytes), size);
+  // Whole vectors of rows; pairs are not divided.
+  int64_t lanes = product.tile.lanes;
+  Value vectors = arith::CeilDivUIOp::create(
+      b, indexConstant(b, llvm::divideCeil(panels.getDepth(), lanes)), blocks);
+  return indexMul(b, vectors, lanes);
 }
 
 void ProductBuilder::buildBlocks(const Group &group, Value panel,
                                  Value position, Value behind) {
   int64_t rows = product.tile.rows, width = product.tile.width;
   Value depth = indexConstant(b, panels.getDepth()),
-        length = arith::SelectOp::create(
-            b, group.isSingle,
-            indexConstant(b, blockLength(product.tile.singleBlockBytes)),
-            indexConstant(b, blockLength(product.tile.blockBytes)));
+        length = blockLength(group);
   Type element = getElementTypeOrSelf(product.weight);
   Value start = panelAt(position), next = panelAt(behind);
   forEach(b, indexConstant(b, 0), group.tiles, kTilesAtOnce, [&](Value from) {

@@ -10,10 +10,16 @@ func.func @f32(%x: memref<?x7168xf32>, %w: memref<8257536xf32>, %n: index, %o: m
   // CHECK: %[[SUMS:.*]] = llvm.alloca %[[ROOM]] x f32
   // CHECK: %[[IS_SINGLE:.*]] = arith.cmpi eq, %[[TILES:.*]], %{{.*}} : index
   // CHECK: moert.threads : index
-  // Blocks of 32 KiB where rows make a single tile, and of 128 KiB otherwise: 28 and 7 of a panel.
-  // CHECK: %[[SMALL:.*]] = arith.constant 256 : index
-  // CHECK: %[[LARGE:.*]] = arith.constant 1024 : index
-  // CHECK: %[[LENGTH:.*]] = arith.select %[[IS_SINGLE]], %[[SMALL]], %[[LARGE]] : index
+  // Blocks of 16 KiB a tile, 128 KiB at most, whole vectors of rows.
+  // CHECK: %[[EACH:.*]] = arith.constant 16384 : index
+  // CHECK: %[[WANTED:.*]] = arith.muli %[[TILES]], %[[EACH]] : index
+  // CHECK: %[[MOST:.*]] = arith.constant 131072 : index
+  // CHECK: %[[BYTES:.*]] = arith.minui %[[WANTED]], %[[MOST]] : index
+  // CHECK: %[[ALL:.*]] = arith.constant 917504 : index
+  // CHECK: %[[BLOCKS:.*]] = arith.ceildivui %[[ALL]], %[[BYTES]] : index
+  // CHECK: %[[VECTORS:.*]] = arith.constant 448 : index
+  // CHECK: %[[OF_BLOCK:.*]] = arith.ceildivui %[[VECTORS]], %[[BLOCKS]] : index
+  // CHECK: %[[LENGTH:.*]] = arith.muli %[[OF_BLOCK]], %{{.*}} : index
   // CHECK: scf.for %[[FROM:.*]] = %{{.*}} to %[[TILES]] step %{{.*}} {
   // CHECK: %[[TO:.*]] = arith.minui %{{.*}}, %[[TILES]] : index
   // The last block asks for the thread's next panel, or for this one again where it has more tiles.
@@ -36,7 +42,7 @@ func.func @f32(%x: memref<?x7168xf32>, %w: memref<8257536xf32>, %n: index, %o: m
   // Sums are taken up once all blocks are done.
   // CHECK: scf.for %{{.*}} = %[[FROM]] to %[[TO]]
   // CHECK: vector.store
-  // WHOLE-NOT: arith.constant 1024 : index
+  // WHOLE-NOT: arith.ceildivui
   // WHOLE: llvm.call @moe_panel_f32_12x32_ahead2
   moe.grouped_matmul %x, %w rows(%n) offsets(%o) packed(<groups = 1, parts = 1, columns = 1152, depth = 7168, width = 32>) outs(%y)
       : (memref<?x7168xf32>, memref<8257536xf32>, index, memref<2xi32>, memref<?x1152xf32>) -> ()
@@ -45,9 +51,7 @@ func.func @f32(%x: memref<?x7168xf32>, %w: memref<8257536xf32>, %n: index, %o: m
 
 // CHECK-LABEL: func @bf16
 func.func @bf16(%x: memref<?x7168xbf16>, %w: memref<8257536xbf16>, %n: index, %o: memref<2xi32>, %y: memref<?x1152xbf16>) {
-  // As many bytes, 14 and 4 blocks, alike in length.
-  // CHECK: arith.constant 512 : index
-  // CHECK: arith.constant 1792 : index
+  // CHECK: arith.constant 458752 : index
   // CHECK: llvm.call @moe_panel_bf16_11x32_wide_ahead2
   moe.grouped_matmul %x, %w rows(%n) offsets(%o) packed(<groups = 1, parts = 1, columns = 1152, depth = 7168, width = 32, interleave = 2>) outs(%y)
       : (memref<?x7168xbf16>, memref<8257536xbf16>, index, memref<2xi32>, memref<?x1152xbf16>) -> ()
