@@ -48,15 +48,10 @@ static SmallVector<int64_t> ranksOver(ArrayRef<int64_t> shape,
   return ranks;
 }
 
-GroupShape moe::groupShape(ArrayRef<int64_t> shape, ArrayRef<int64_t> axes,
-                           const Machine &machine) {
-  return shapeOf(ranksOver(shape, axes, 0), machine);
-}
-
 GroupLayout moe::groupLayout(ArrayRef<int64_t> shape, ArrayRef<int64_t> ep,
                              ArrayRef<int64_t> axes, const Machine &machine) {
   GroupLayout layout;
-  layout.shape = groupShape(shape, axes, machine);
+  layout.shape = shapeOf(ranksOver(shape, axes, 0), machine);
   layout.meets = llvm::any_of(
       axes, [&](int64_t axis) { return llvm::is_contained(ep, axis); });
   std::map<int64_t, int64_t> numbers; // of the group with this first rank

@@ -64,7 +64,10 @@ std::string moe::collectiveDigest(Operation *function) {
          llvm::utohexstr(hash.low64, /*LowerCase=*/true, /*Width=*/16);
 }
 
-ArrayAttr moe::listCollectives(Operation *function) {
+// The collectives of `function` in order of execution, as dictionaries of
+// `collective` (the op's name), `payload` and `axes`. Null where one of them
+// stands in a loop or branch.
+static ArrayAttr listCollectives(Operation *function) {
   Builder builder(function->getContext());
   SmallVector<Attribute> calls;
   WalkResult walked = function->walk([&](coll::Collective op) {

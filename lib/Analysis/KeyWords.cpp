@@ -5,8 +5,11 @@
 using namespace mlir;
 using namespace moe;
 
-std::optional<StringRef> moe::nearestWord(StringRef word,
-                                          ArrayRef<StringRef> choices) {
+// The choice that `word` most likely means: of those that it is a part of, or
+// that are a part of it (`tp` and `etp`), else of all, the one that is the
+// fewest edits away. None where half of the word would have to change.
+static std::optional<StringRef> nearestWord(StringRef word,
+                                            ArrayRef<StringRef> choices) {
   auto edits = [&](StringRef choice) {
     return StringRef(word.lower()).edit_distance(choice.lower());
   };

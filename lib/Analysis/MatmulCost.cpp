@@ -10,7 +10,9 @@ using namespace moe;
 
 static constexpr int64_t kTileColumns = 128;
 
-int64_t moe::tileRows(double meanRows) {
+// Rows of a tile for products with these rows a group: the smallest of 16, 32,
+// 64, 128 that holds the mean.
+static int64_t tileRows(double meanRows) {
   for (int64_t rows : {16, 32, 64})
     if (meanRows <= rows)
       return rows;
@@ -21,10 +23,12 @@ double moe::memoryUs(const Machine &machine, double bytes) {
   return bytes / (machine.memoryBandwidth * machine.memoryEfficiency) * 1e6;
 }
 
-double moe::productUs(const Machine &machine, GemmType type,
-                      llvm::ArrayRef<double> groups, int64_t columns,
-                      int64_t depth, double weightBytes,
-                      double activationBytes) {
+// us of a product of groups. `weightBytes` and `activationBytes` are what it
+// reads and writes. Memory and multipliers work at the same time; few tiles
+// cannot draw the whole bandwidth.
+static double productUs(const Machine &machine, GemmType type,
+                        ArrayRef<double> groups, int64_t columns, int64_t depth,
+                        double weightBytes, double activationBytes) {
   double rows = 0, active = 0;
   for (double group : groups) {
     rows += group;

@@ -11,7 +11,17 @@ int64_t moe::copiesOf(func::FuncOp function) {
   return copies ? copies.getInt() : 1;
 }
 
-WeightBytes moe::weightBytes(func::FuncOp function) {
+namespace {
+// What a rank's weights come to: the slices of the arguments of a `sharded`
+// function, which are the bytes that the runtime loads. `routed` are those of
+// routed experts, with biases and scales.
+struct WeightBytes {
+  double routed = 0, other = 0;                 // as stored
+  double routedElements = 0, otherElements = 0; // of matrices and vectors
+};
+} // namespace
+
+static WeightBytes weightBytes(func::FuncOp function) {
   llvm::SmallPtrSet<Value, 8> routed;
   function.walk([&](GroupedMatmulOp product) {
     if (product.getOffsets())

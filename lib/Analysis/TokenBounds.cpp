@@ -9,7 +9,8 @@
 using namespace mlir;
 using namespace moe;
 
-FailureOr<TokenBytes> moe::linearInTokens(AffineExpr expr, int64_t shares) {
+// The linear form of an expression in the one symbol M, if it is one.
+static FailureOr<TokenBytes> linearInTokens(AffineExpr expr, int64_t shares) {
   if (auto constant = dyn_cast<AffineConstantExpr>(expr))
     return TokenBytes{0, 0, constant.getValue()};
   if (isa<AffineSymbolExpr>(expr))

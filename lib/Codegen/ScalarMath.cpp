@@ -9,7 +9,8 @@ using namespace moe;
 
 static constexpr double log2e = 1.4426950408889634;
 
-Value moe::createExp2(DeviceBuilder &b, Value x) {
+/// 2^x, subnormals flushed.
+static Value createExp2(DeviceBuilder &b, Value x) {
   auto op = LLVM::InlineAsmOp::create(
       b, b.getF32Type(), x, "ex2.approx.ftz.f32 $0, $1;", "=f,f",
       /*has_side_effects=*/false, /*is_align_stack=*/false,

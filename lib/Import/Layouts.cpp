@@ -42,16 +42,19 @@ Source perExpert(MLIRContext *context, std::string name,
   return source;
 }
 
-Source perExpertParts(MLIRContext *context, SmallVector<std::string> names,
-                      ArrayRef<int64_t> shape) {
+// One tensor per expert and part: logical [E, P, ...].
+static Source perExpertParts(MLIRContext *context,
+                             SmallVector<std::string> names,
+                             ArrayRef<int64_t> shape) {
   Source source = trailing(context, std::move(names), shape, 2);
   source.expertDim = 0;
   source.partDim = 1;
   return source;
 }
 
-Source perPart(MLIRContext *context, SmallVector<std::string> names,
-               ArrayRef<int64_t> shape) {
+// One tensor per part: logical [P, ...].
+static Source perPart(MLIRContext *context, SmallVector<std::string> names,
+                      ArrayRef<int64_t> shape) {
   Source source = trailing(context, std::move(names), shape, 1);
   source.partDim = 0;
   return source;

@@ -21,15 +21,6 @@ Source whole(mlir::MLIRContext *context, std::string name,
 Source perExpert(mlir::MLIRContext *context, std::string name,
                  llvm::ArrayRef<int64_t> shape);
 
-/// One tensor per expert and part: logical [E, P, ...].
-Source perExpertParts(mlir::MLIRContext *context,
-                      llvm::SmallVector<std::string> names,
-                      llvm::ArrayRef<int64_t> shape);
-
-/// One tensor per part: logical [P, ...].
-Source perPart(mlir::MLIRContext *context, llvm::SmallVector<std::string> names,
-               llvm::ArrayRef<int64_t> shape);
-
 /// A weight of `shape` with one layout.
 Weight plainWeight(mlir::MLIRContext *context, std::string name,
                    llvm::ArrayRef<int64_t> shape,

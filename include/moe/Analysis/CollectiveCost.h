@@ -16,9 +16,6 @@ struct GroupShape {
   int64_t perDomain = 1; // members in one of them, the most
 };
 
-/// The group of rank 0 over `axes` of a grid of `shape` (first axis slowest).
-GroupShape groupShape(llvm::ArrayRef<int64_t> shape,
-                      llvm::ArrayRef<int64_t> axes, const Machine &machine);
 /// The groups over some axes in which the members of an expert group take part:
 /// the ranks that differ on ep, first axis slowest.
 struct GroupLayout {

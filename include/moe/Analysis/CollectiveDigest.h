@@ -18,11 +18,6 @@ std::string describeCollectives(mlir::Operation *function);
 /// XXH3-128 of that text as 32 hexadecimal digits.
 std::string collectiveDigest(mlir::Operation *function);
 
-/// The collectives of `function` in order of execution, as dictionaries of
-/// `collective` (the op's name), `payload` and `axes`. Null where one of them
-/// stands in a loop or branch.
-mlir::ArrayAttr listCollectives(mlir::Operation *function);
-
 /// Writes down at `interface` the digest of the function's collectives, which
 /// the runtime compares over the ranks, and their list, by which it says what
 /// moved.

@@ -10,13 +10,7 @@
 
 namespace moe {
 
-/// The choice that `word` most likely means: of those that it is a part of, or
-/// that are a part of it (`tp` and `etp`), else of all, the one that is the
-/// fewest edits away. None where half of the word would have to change.
-std::optional<llvm::StringRef>
-nearestWord(llvm::StringRef word, llvm::ArrayRef<llvm::StringRef> choices);
-
-/// "; the nearest is `etp`", or nothing.
+/// "; the nearest is `etp`", or nothing where no choice is like `word`.
 std::string theNearest(llvm::StringRef word,
                        llvm::ArrayRef<llvm::StringRef> choices,
                        const llvm::Twine &before = "");

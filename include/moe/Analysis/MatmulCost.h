@@ -7,17 +7,6 @@
 
 namespace moe {
 
-/// Rows of a tile for products with these rows a group: the smallest of 16,
-/// 32, 64, 128 that holds the mean.
-int64_t tileRows(double meanRows);
-
-/// us of a product of groups. `weightBytes` and `activationBytes` are what it
-/// reads and writes. Memory and multipliers work at the same time; few tiles
-/// cannot draw the whole bandwidth.
-double productUs(const Machine &machine, GemmType type,
-                 llvm::ArrayRef<double> groups, int64_t columns, int64_t depth,
-                 double weightBytes, double activationBytes);
-
 /// us of a dense product of `rows` x `depth` x `columns` in `type`.
 double denseUs(const Machine &machine, GemmType type, double rows,
                double columns, double depth);

@@ -28,15 +28,6 @@ struct MemoryLedger {
 double leastBytes(const LedgerEntry &entry);
 double leastBytes(const MemoryLedger &ledger);
 
-/// What a rank's weights come to: the slices of the arguments of a `sharded`
-/// function, which are the bytes that the runtime loads. `routed` are those of
-/// routed experts, with biases and scales.
-struct WeightBytes {
-  double routed = 0, other = 0;                 // as stored
-  double routedElements = 0, otherElements = 0; // of matrices and vectors
-};
-WeightBytes weightBytes(mlir::func::FuncOp function);
-
 /// What the runtime allocates on each rank for a program: the arena, as a
 /// function of the tokens, and weights as the target packs them.
 struct HeldBytes {

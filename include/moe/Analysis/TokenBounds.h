@@ -37,10 +37,6 @@ struct TokenBytes {
   }
 };
 
-/// The linear form of an expression in the one symbol M, if it is one.
-mlir::FailureOr<TokenBytes> linearInTokens(mlir::AffineExpr expr,
-                                           int64_t shares);
-
 /// The expression of a linear form, in symbol 0.
 mlir::AffineExpr toExpression(const TokenBytes &bytes, int64_t shares,
                               mlir::MLIRContext *context);

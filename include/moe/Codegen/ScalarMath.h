@@ -7,8 +7,6 @@
 
 namespace moe {
 
-/// 2^x, subnormals flushed.
-mlir::Value createExp2(DeviceBuilder &b, mlir::Value x);
 /// e^x, subnormals flushed.
 mlir::Value createExp(DeviceBuilder &b, mlir::Value x);
 /// 1 / (1 + e^(-scale x)).

@@ -26,15 +26,11 @@ mlir::Value halfErfcF32(mlir::ImplicitLocOpBuilder &b, mlir::Value x);
 mlir::Value clampF32(mlir::ImplicitLocOpBuilder &b, mlir::Value x, float low,
                      float high);
 
-/// Exact widening of bf16; vector or scalar.
-mlir::Value bf16ToF32(mlir::ImplicitLocOpBuilder &b, mlir::Value x);
-
-/// Rounding to bf16, to nearest and ties to even, NaN stays a (quiet) NaN;
-/// vector or scalar.
-mlir::Value f32ToBf16(mlir::ImplicitLocOpBuilder &b, mlir::Value x);
-
-/// Either of the two above, or nothing, by `x`'s element type.
+/// Exact widening of bf16, vector or scalar; f32 stays as it is.
 mlir::Value toF32(mlir::ImplicitLocOpBuilder &b, mlir::Value x);
+
+/// Rounding of f32 to a bf16 `element`, vector or scalar, to nearest and ties
+/// to even, NaN stays a (quiet) NaN; nothing for an f32 one.
 mlir::Value fromF32(mlir::ImplicitLocOpBuilder &b, mlir::Value x,
                     mlir::Type element);
 

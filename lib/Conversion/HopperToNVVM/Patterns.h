@@ -73,10 +73,6 @@ template <typename Op>
 using FragmentEffectPattern =
     EffectPattern<Op, typename mlir::OpConversionPattern<Op>::OneToNOpAdaptor>;
 
-/// The values of a struct that assembly gives.
-llvm::SmallVector<mlir::Value> unpackStruct(DeviceBuilder &b,
-                                            mlir::Value values);
-
 /// Position mod stages.
 template <typename StagesType>
 mlir::Value getStage(DeviceBuilder &b, StagesType type, mlir::Value position) {

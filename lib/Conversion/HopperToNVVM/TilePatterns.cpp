@@ -9,7 +9,8 @@ using namespace mlir;
 using namespace moe;
 using namespace moe::hopper;
 
-SmallVector<Value> moe::unpackStruct(DeviceBuilder &b, Value values) {
+/// The values of a struct that assembly gives.
+static SmallVector<Value> unpackStruct(DeviceBuilder &b, Value values) {
   SmallVector<Value> all;
   auto type = cast<LLVM::LLVMStructType>(values.getType());
   for (unsigned i = 0; i < type.getBody().size(); ++i)

@@ -122,7 +122,9 @@ Value moe::halfErfcF32(ImplicitLocOpBuilder &b, Value x) {
   return arith::SelectOp::create(b, negative, sub(b, one, tail), tail);
 }
 
-Value moe::bf16ToF32(ImplicitLocOpBuilder &b, Value x) {
+Value moe::toF32(ImplicitLocOpBuilder &b, Value x) {
+  if (!getElementTypeOrSelf(x.getType()).isBF16())
+    return x;
   Value half =
       arith::BitcastOp::create(b, likeWith(x.getType(), b.getI16Type()), x);
   Value wide =
@@ -132,7 +134,9 @@ Value moe::bf16ToF32(ImplicitLocOpBuilder &b, Value x) {
                                   bits);
 }
 
-Value moe::f32ToBf16(ImplicitLocOpBuilder &b, Value x) {
+Value moe::fromF32(ImplicitLocOpBuilder &b, Value x, Type element) {
+  if (!element.isBF16())
+    return x;
   Value bits =
       arith::BitcastOp::create(b, likeWith(x.getType(), b.getI32Type()), x);
   Value sixteen = splatI32(b, bits, 16);
@@ -152,12 +156,4 @@ Value moe::f32ToBf16(ImplicitLocOpBuilder &b, Value x) {
       arith::TruncIOp::create(b, likeWith(x.getType(), b.getI16Type()), chosen);
   return arith::BitcastOp::create(b, likeWith(x.getType(), b.getBF16Type()),
                                   half);
-}
-
-Value moe::toF32(ImplicitLocOpBuilder &b, Value x) {
-  return getElementTypeOrSelf(x.getType()).isBF16() ? bf16ToF32(b, x) : x;
-}
-
-Value moe::fromF32(ImplicitLocOpBuilder &b, Value x, Type element) {
-  return element.isBF16() ? f32ToBf16(b, x) : x;
 }
