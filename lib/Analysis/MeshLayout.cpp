@@ -8,15 +8,15 @@ using namespace mlir;
 using namespace moe;
 
 namespace {
-
 struct Piece {
   int64_t size;
   unsigned role; // 0 edp, 1 ep, 2 etp
   bool isNode = false;
 };
+} // namespace
 
 /// Ranks in one step of piece `index`.
-int64_t strideOf(ArrayRef<Piece> pieces, size_t index) {
+static int64_t strideOf(ArrayRef<Piece> pieces, size_t index) {
   int64_t stride = 1;
   for (size_t i = index + 1; i < pieces.size(); ++i)
     stride *= pieces[i].size;
@@ -25,8 +25,8 @@ int64_t strideOf(ArrayRef<Piece> pieces, size_t index) {
 
 /// Cuts so that `neighbours` ranks are the steps of whole axes; returns the
 /// first of these axes, or none.
-std::optional<size_t> cutAt(SmallVectorImpl<Piece> &pieces,
-                            int64_t neighbours) {
+static std::optional<size_t> cutAt(SmallVectorImpl<Piece> &pieces,
+                                   int64_t neighbours) {
   for (size_t i = 0; i < pieces.size(); ++i) {
     int64_t stride = strideOf(pieces, i), whole = stride * pieces[i].size;
     if (neighbours == whole)
@@ -43,8 +43,6 @@ std::optional<size_t> cutAt(SmallVectorImpl<Piece> &pieces,
   }
   return pieces.size(); // of one rank
 }
-
-} // namespace
 
 static const char *const kRoles[] = {"edp", "ep", "etp"};
 

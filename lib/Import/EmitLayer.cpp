@@ -69,7 +69,7 @@ public:
 
   // The argument of that name in the entry block; null when there is none.
   Value find(Block &entry, StringRef name) const {
-    auto found = llvm::find(names, name);
+    const auto *found = llvm::find(names, name);
     return found == names.end() ? Value()
                                 : entry.getArgument(found - names.begin());
   }

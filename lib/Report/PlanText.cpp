@@ -92,7 +92,7 @@ std::string moe::planText(ArrayRef<Plan> plans) {
   if (!order.empty()) {
     compare("runner-up ", *order.front());
     // The runner-up may differ in attention's mesh alone.
-    auto other = llvm::find_if(order, [&](const Candidate *candidate) {
+    auto *other = llvm::find_if(order, [&](const Candidate *candidate) {
       return !liesAlike(best, *candidate);
     });
     if (other != order.begin() && other != order.end())

@@ -105,7 +105,7 @@ struct BufferizeLayerPass
       return signalPassFailure();
     bufferization::removeBufferizationAttributesInModule(module);
 
-    auto next = interfaces.begin();
+    auto *next = interfaces.begin();
     for (func::FuncOp function :
          llvm::to_vector(module.getOps<func::FuncOp>())) {
       returnThroughArguments(function);

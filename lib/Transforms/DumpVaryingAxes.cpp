@@ -12,15 +12,15 @@ namespace moe {
 using namespace mlir;
 using namespace moe;
 
-namespace {
-
-void describe(Diagnostic &text, const Variation &variation,
-              const AxisTable &table) {
+static void describe(Diagnostic &text, const Variation &variation,
+                     const AxisTable &table) {
   text << " varies over " << table.names(variation.contents);
   for (auto [index, dim] : llvm::enumerate(variation.dims))
     if (!dim.empty())
       text << "; its dimension " << index << " over " << table.names(dim);
 }
+
+namespace {
 
 struct DumpVaryingAxesPass
     : moe::impl::DumpVaryingAxesPassBase<DumpVaryingAxesPass> {

@@ -169,7 +169,7 @@ LayerSharder::levelsOf(PlacementAttr placement) {
       levels.push_back({Axes(axes), slots});
   };
   if (placement.getDispatcher() == Dispatcher::TwoLevel) {
-    auto node = llvm::find_if(ep, [&](int64_t axis) {
+    const auto *node = llvm::find_if(ep, [&](int64_t axis) {
       return coll::axisName(grid, axis) == kNodeAxis;
     });
     size_t between = node - ep.begin() + 1;

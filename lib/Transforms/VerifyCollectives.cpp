@@ -73,6 +73,8 @@ private:
   llvm::MapVector<Operation *, SmallVector<Issue>> issued;
 };
 
+} // namespace
+
 AxisSet CollectiveVerifier::within(const AxisSet &over, const Issue &issue) {
   AxisSet result;
   for (unsigned id : over.members())
@@ -420,6 +422,8 @@ LogicalResult CollectiveVerifier::run() {
   });
   return success(ok);
 }
+
+namespace {
 
 struct VerifyCollectivesPass
     : moe::impl::VerifyCollectivesPassBase<VerifyCollectivesPass> {

@@ -10,6 +10,10 @@ using namespace mlir;
 using namespace moe;
 using namespace moe::hopper;
 
+static Axis axisOf(ValueRange slices) {
+  return cast<SliceType>(slices.front().getType()).getAxis();
+}
+
 namespace {
 /// Which value of which slice each element of a fragment meets.
 class Units {
@@ -41,10 +45,6 @@ private:
   std::optional<Axis> alternate;
   SmallVector<ValueRange> values;
 };
-
-static Axis axisOf(ValueRange slices) {
-  return cast<SliceType>(slices.front().getType()).getAxis();
-}
 
 struct ScaleSlicePattern : OpConversionPattern<ScaleSliceOp> {
   using OpConversionPattern::OpConversionPattern;

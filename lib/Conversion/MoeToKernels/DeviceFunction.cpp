@@ -345,7 +345,7 @@ LogicalResult DeviceFunction::launch(ImplicitLocOpBuilder &b, Operation *op,
   setLastProduct(Value());
   SmallVector<Value> values;
   for (const KernelParameter &parameter : kernel.parameters) {
-    auto given = llvm::find_if(arguments, [&](const auto &argument) {
+    const auto *given = llvm::find_if(arguments, [&](const auto &argument) {
       return argument.first == parameter.name;
     });
     assert(given != arguments.end() && "a parameter without a value");
