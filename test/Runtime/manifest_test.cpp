@@ -45,7 +45,7 @@ struct Edit {
 };
 } // namespace
 
-static const Edit edits[] = {
+static const Edit Edits[] = {
     {"/format", "\"zip\"", "format is 'zip', 'moe-mlir artifact' is expected"},
     {"/format", nullptr, "format is missing"},
     {"/version", "2", "version is 2, this runtime reads 1"},
@@ -146,7 +146,7 @@ static const Edit edits[] = {
 };
 
 TEST(Manifest, EveryMistakeIsNamed) {
-  for (const Edit &edit : edits) {
+  for (const Edit &edit : Edits) {
     Json json = Json::parse(testManifest(4));
     Json::json_pointer pointer(edit.pointer);
     if (edit.value)
@@ -207,7 +207,7 @@ TEST(Manifest, ReadsKernels) {
   EXPECT_TRUE(manifest->functions[1].variants.empty());
 }
 
-static const Edit kernelEdits[] = {
+static const Edit KernelEdits[] = {
     {"/target/kind", "\"tpu\"", "target.kind is 'tpu'; choose from: cpu, cuda"},
     {"/target/kind", "\"cpu\"",
      "target.arch is unknown; choose from: cpu, features, kind"},
@@ -238,7 +238,7 @@ static const Edit kernelEdits[] = {
 };
 
 TEST(Manifest, EveryMistakeInKernelsIsNamed) {
-  for (const Edit &edit : kernelEdits) {
+  for (const Edit &edit : KernelEdits) {
     Json json = cudaManifest();
     Json::json_pointer pointer(edit.pointer);
     if (edit.value)

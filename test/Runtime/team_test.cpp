@@ -36,14 +36,14 @@ TEST_P(Waiting, CostsNoProcessorTime) {
 }
 
 TEST_P(Waiting, SeesEveryRound) {
-  constexpr int Threads = 3, Rounds = 300;
-  Team team(Threads, GetParam());
+  constexpr int threads = 3, rounds = 300;
+  Team team(threads, GetParam());
   std::atomic<int> arrived = 0;
   std::atomic<bool> wrong = false;
   auto work = [&] {
-    for (int round = 1; round <= Rounds; ++round) {
+    for (int round = 1; round <= rounds; ++round) {
       ++arrived;
-      if (team.barrier() != MOERT_OK || arrived < round * Threads)
+      if (team.barrier() != MOERT_OK || arrived < round * threads)
         wrong = true;
       if (team.barrier() != MOERT_OK)
         wrong = true;
@@ -54,7 +54,7 @@ TEST_P(Waiting, SeesEveryRound) {
   second.join();
   third.join();
   EXPECT_FALSE(wrong);
-  EXPECT_EQ(arrived, Threads * Rounds);
+  EXPECT_EQ(arrived, threads * rounds);
 }
 
 TEST_P(Waiting, EndsWhenAThreadFailsOrLeaves) {
@@ -88,17 +88,17 @@ TEST_P(Waiting, PoolRunsEachJobOnEachWorkerOnce) {
 INSTANTIATE_TEST_SUITE_P(Team, Waiting, testing::Bool());
 
 TEST(AlignedBuffer, LargeOnesBeginOnALargePage) {
-  constexpr int64_t LargePage = int64_t(2) << 20;
+  constexpr int64_t largePage = int64_t(2) << 20;
   Result<AlignedBuffer> small = AlignedBuffer::allocate(100, "a small one");
   Result<AlignedBuffer> large =
-      AlignedBuffer::allocate(16 * LargePage + 1, "a large one");
+      AlignedBuffer::allocate(16 * largePage + 1, "a large one");
   ASSERT_TRUE(small.ok() && large.ok());
   auto address = [](const AlignedBuffer &buffer) {
     return reinterpret_cast<uintptr_t>(buffer.data());
   };
   EXPECT_EQ(address(*small) % 64, 0u);
-  EXPECT_EQ(address(*large) % LargePage, 0u);
-  EXPECT_EQ(large->size(), 16 * LargePage + 1);
+  EXPECT_EQ(address(*large) % largePage, 0u);
+  EXPECT_EQ(large->size(), 16 * largePage + 1);
 }
 
 } // namespace

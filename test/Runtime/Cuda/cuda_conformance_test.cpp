@@ -26,22 +26,22 @@ using namespace moert::test;
 
 #ifdef MOERT_FAKE_NCCL
 // Without a GPU: with stand-ins for the driver and for NCCL.
-static const SumImage f32Image = {"fake", "sum_f32"};
-static const SumImage bf16Image = {"fake", "sum_bf16"};
-static const bool usesFakes = [] {
+static const SumImage F32Image = {"fake", "sum_f32"};
+static const SumImage Bf16Image = {"fake", "sum_bf16"};
+static const bool UsesFakes = [] {
   return ::setenv("MOERT_CUDA_LIB", MOERT_FAKE_CUDA, 1) == 0 &&
          ::setenv("MOERT_NCCL_LIB", MOERT_FAKE_NCCL, 1) == 0;
 }();
 #else
 // Of the compiler, as text that the driver compiles.
 asm(".pushsection .rodata\n"
-    "moertTestSumF32: .incbin \"" MOERT_SUM_F32 "\"\n.byte 0\n"
-    "moertTestSumBf16: .incbin \"" MOERT_SUM_BF16 "\"\n.byte 0\n"
+    "MoertTestSumF32: .incbin \"" MOERT_SUM_F32 "\"\n.byte 0\n"
+    "MoertTestSumBf16: .incbin \"" MOERT_SUM_BF16 "\"\n.byte 0\n"
     ".popsection");
-extern "C" const char moertTestSumF32[], moertTestSumBf16[];
-static const SumImage f32Image = {moertTestSumF32, "sum_ranks"};
-static const SumImage bf16Image = {moertTestSumBf16, "sum_ranks"};
-static const bool usesFakes = false;
+extern "C" const char MoertTestSumF32[], MoertTestSumBf16[];
+static const SumImage F32Image = {MoertTestSumF32, "sum_ranks"};
+static const SumImage Bf16Image = {MoertTestSumBf16, "sum_ranks"};
+static const bool UsesFakes = false;
 #endif
 
 namespace {
@@ -94,7 +94,7 @@ Status Process::start() {
   if (!numbers.ok())
     return numbers.status();
   number = numbers->front();
-  Result<Devices> opened = openSummingDevices(*numbers, f32Image, bf16Image);
+  Result<Devices> opened = openSummingDevices(*numbers, F32Image, Bf16Image);
   if (!opened.ok())
     return opened.status();
   gpus = std::move(*opened);
@@ -412,7 +412,7 @@ static constexpr int Skipped = 77;
 
 int main(int argc, char **argv) {
   Status started = Process::get().start();
-  if (started.code() == MOERT_ERROR_UNSUPPORTED && !usesFakes) {
+  if (started.code() == MOERT_ERROR_UNSUPPORTED && !UsesFakes) {
     std::printf("cuda-conformance: skipped, there is no GPU: %s\n",
                 started.message().c_str());
     return Skipped;

@@ -89,7 +89,7 @@ TEST_F(CudaSession, RunsOnACallersStreamAndIsCapturedThere) {
   EXPECT_EQ(tensors.y[1], 13);
   // Three tokens make the program read, which no capture can.
   Tensors three(3);
-  auto host = session.queue(0);
+  auto *host = session.queue(0);
   ASSERT_TRUE(host->enter().ok());
   EXPECT_TRUE(session.enqueue(nullptr, three.inputs(), three.outputs()).ok());
   ASSERT_TRUE(session.wait().ok());

@@ -237,18 +237,18 @@ struct KernelEntry {
   // Bytes of each parameter; 0 ends.
   int sizes[8];
 };
-constexpr KernelEntry kernels[] = {
+constexpr KernelEntry Kernels[] = {
     {"sum_f32", sumF32, {8, 8, 8, 8, 4}},
     {"sum_bf16", sumBf16, {8, 8, 8, 8, 4}},
     {"pack", pack, {8, 8, 8}},
     {"scale", scale, {8, sizeof(TensorMap), 8, 8, 8, 8, 8}},
 };
 // Stands for every other kernel where FAKE_CUDA_ANY is set: does nothing.
-constexpr KernelEntry anyKernel = {"", [](void **) {}, {}};
+constexpr KernelEntry AnyKernel = {"", [](void **) {}, {}};
 
 // What FAKE_CUDA_SPOIL names: makes the next result that the host takes wrong.
 bool isSpoiled = false;
-constexpr KernelEntry spoiler = {"", [](void **) { isSpoiled = true; }, {}};
+constexpr KernelEntry Spoiler = {"", [](void **) { isSpoiled = true; }, {}};
 
 // A kernel as one device has it.
 struct Function {
@@ -555,14 +555,14 @@ EXPORT int cuModuleUnload(ModuleHandle) { return Success; }
 EXPORT int cuModuleGetFunction(FunctionHandle *function, ModuleHandle module,
                                const char *name) {
   const KernelEntry *found = nullptr;
-  for (const KernelEntry &kernel : kernels)
+  for (const KernelEntry &kernel : Kernels)
     if (std::strcmp(kernel.name, name) == 0)
       found = &kernel;
   if (!found && !acceptsAny())
     return NotFound;
   const char *spoiled = std::getenv("FAKE_CUDA_SPOIL");
   if (!found)
-    found = spoiled && std::strstr(name, spoiled) ? &spoiler : &anyKernel;
+    found = spoiled && std::strstr(name, spoiled) ? &Spoiler : &AnyKernel;
   int device = reinterpret_cast<Device *>(module)->number;
   static std::map<std::pair<const KernelEntry *, int>, Function> functions;
   std::lock_guard<std::mutex> lock(mutex);
