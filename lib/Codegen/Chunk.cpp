@@ -3,7 +3,6 @@
 #include "moe/Codegen/ScalarMath.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 
 using namespace mlir;
 using namespace moe;
@@ -52,9 +51,7 @@ static Value largestMagnitude(DeviceBuilder &b, Value words) {
     most = b.max(most, b.bitAnd(b.shl(word, 16), 0x7FFF0000));
   }
   for (int64_t distance : {1, 2, 4, 8})
-    most = b.max(most, NVVM::ShflOp::create(b, b.getI32Type(), b.i32(-1), most,
-                                            b.i32(distance), b.i32(31),
-                                            NVVM::ShflKind::bfly, UnitAttr()));
+    most = b.max(most, b.exchange(most, distance));
   return most;
 }
 

@@ -158,9 +158,29 @@ Value DeviceBuilder::countUp(Value pointer, StringRef order) {
   return assembly(getI32Type(), pointer, text, "=r,l,~{memory}");
 }
 
-Value DeviceBuilder::uniform(Value value) {
-  return NVVM::ShflOp::create(*this, value.getType(), i32(-1), value, i32(0),
-                              i32(31), NVVM::ShflKind::idx, UnitAttr());
+static Value shuffle(DeviceBuilder &b, Value value, Operand lane, int64_t limit,
+                     NVVM::ShflKind kind) {
+  return NVVM::ShflOp::create(b, value.getType(), b.i32(-1), value, b.get(lane),
+                              b.i32(limit), kind, UnitAttr());
+}
+
+Value DeviceBuilder::fromLane(Value value, Operand lane) {
+  return shuffle(*this, value, lane, 31, NVVM::ShflKind::idx);
+}
+
+Value DeviceBuilder::fromBelow(Value value, Operand distance) {
+  return shuffle(*this, value, distance, 0, NVVM::ShflKind::up);
+}
+
+Value DeviceBuilder::exchange(Value value, Operand distance) {
+  return shuffle(*this, value, distance, 31, NVVM::ShflKind::bfly);
+}
+
+Value DeviceBuilder::reduce(Value value,
+                            function_ref<Value(Value, Value)> combine) {
+  for (int64_t distance = 16; distance; distance /= 2)
+    value = combine(value, exchange(value, distance));
+  return value;
 }
 
 //===----------------------------------------------------------------------===//

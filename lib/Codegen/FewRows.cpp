@@ -31,13 +31,6 @@ Value FewRowsBuilder::rowAddress(StringRef name, Value row, int64_t pitch,
   return b.atElement(argument(name), b.getI8Type(), offset);
 }
 
-Value FewRowsBuilder::shuffle(Value value, Operand distance,
-                              NVVM::ShflKind kind) {
-  int64_t clamp = kind == NVVM::ShflKind::up ? 0 : 31;
-  return NVVM::ShflOp::create(b, value.getType(), b.i32(-1), value,
-                              b.get(distance), b.i32(clamp), kind, UnitAttr());
-}
-
 /// Up to some microseconds, different per role, warp, CTA and step.
 void FewRowsBuilder::sleepSometimes(Value position, int64_t role) {
   if (!spec.jitter)

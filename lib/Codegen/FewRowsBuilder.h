@@ -53,8 +53,6 @@ private:
   /// Byte `row * pitch + byte` of a global array.
   mlir::Value rowAddress(llvm::StringRef name, mlir::Value row, int64_t pitch,
                          mlir::Value byte);
-  mlir::Value shuffle(mlir::Value value, Operand distance,
-                      mlir::NVVM::ShflKind kind);
   mlir::Value addFloat(mlir::Value a, mlir::Value c) {
     return mlir::arith::AddFOp::create(b, a, c);
   }

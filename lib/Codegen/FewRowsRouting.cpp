@@ -145,7 +145,7 @@ void FewRowsBuilder::listExperts(Value slot, Value inRange, Value pair) {
   }
   Value rank = b.i32(0);
   for (int64_t j = 0; j < spec.topK; ++j) {
-    Value other = shuffle(slot, j, NVVM::ShflKind::idx);
+    Value other = b.fromLane(slot, j);
     Value before = b.both(b.less(-1, other), b.less(other, slot));
     rank = b.add(rank, b.select(before, 1, 0));
   }
@@ -163,7 +163,7 @@ void FewRowsBuilder::listManyExperts() {
   Value bits = word(plan.bits, lane);
   Value here = LLVM::CtPopOp::create(b, i32, bits), sum = here;
   for (int64_t distance = 1; distance < 32; distance *= 2) {
-    Value below = shuffle(sum, distance, NVVM::ShflKind::up);
+    Value below = b.fromBelow(sum, distance);
     sum = b.add(sum, b.select(b.less(lane, distance), 0, below));
   }
   b.ifThen(b.equal(lane, 31), [&] { b.store(sum, at(plan.scalars, listed)); });

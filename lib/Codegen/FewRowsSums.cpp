@@ -61,7 +61,7 @@ void FewRowsBuilder::finishUnit(Phase phase, Value unit, Value parity,
 SmallVector<Value> FewRowsBuilder::sumSlices(SmallVector<Value> sums) {
   auto exchangeAll = [&](int64_t distance) {
     for (Value &sum : sums)
-      sum = addFloat(sum, shuffle(sum, distance, NVVM::ShflKind::bfly));
+      sum = addFloat(sum, b.exchange(sum, distance));
   };
   if (plan.lines == 1) {
     Value odd = b.equal(b.bitAnd(b.shr(lane, 2), 1), 1);

@@ -3,7 +3,7 @@
 #include "moe/Codegen/Regroup.h"
 #include "moe/Codegen/DeviceBuilder.h"
 
-#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -72,16 +72,6 @@ KernelInterface moe::getRegroupInterface(const RegroupSpec &spec) {
   return pointersOnly(spec.name, {"counts", "order", "offsets"});
 }
 
-static Value sumOverWarp(DeviceBuilder &b, Value value) {
-  for (int64_t distance = 16; distance; distance /= 2) {
-    Value other = NVVM::ShflOp::create(b, value.getType(), b.i32(-1), value,
-                                       b.i32(distance), b.i32(31),
-                                       NVVM::ShflKind::bfly, UnitAttr());
-    value = b.add(value, other);
-  }
-  return value;
-}
-
 static void buildRegroupBody(DeviceBuilder &b, const RegroupSpec &spec,
                              LLVM::LLVMFuncOp function) {
   Value counts = function.getArgument(0), order = function.getArgument(1),
@@ -105,8 +95,11 @@ static void buildRegroupBody(DeviceBuilder &b, const RegroupSpec &spec,
                 b.add(carried[1], b.select(before, size, 0)),
                 b.add(carried[2], size)};
       });
-  Value from = sumOverWarp(b, sums[0]), to = sumOverWarp(b, sums[1]);
-  Value all = sumOverWarp(b, sums[2]), size = word(b, counts, segment);
+  auto sumOverWarp = [&](Value value) {
+    return b.reduce(value, [&](Value x, Value y) { return b.add(x, y); });
+  };
+  Value from = sumOverWarp(sums[0]), to = sumOverWarp(sums[1]);
+  Value all = sumOverWarp(sums[2]), size = word(b, counts, segment);
   Value leader = b.equal(b.threadId(), 0);
   b.ifThen(b.both(leader, b.equal(source, 0)),
            [&] { setWord(b, offsets, slot, to); });

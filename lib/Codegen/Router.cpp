@@ -309,12 +309,9 @@ void RouterBuilder::multiplyByFMA() {
                return after;
              });
   for (auto [i, sum] : llvm::enumerate(sums)) {
-    for (int64_t distance = 16; distance; distance /= 2) {
-      Value other =
-          NVVM::ShflOp::create(b, f32, b.i32(-1), sum, b.i32(distance),
-                               b.i32(31), NVVM::ShflKind::bfly, UnitAttr());
-      sum = arith::AddFOp::create(b, sum, other);
-    }
+    sum = b.reduce(sum, [&](Value x, Value y) -> Value {
+      return arith::AddFOp::create(b, x, y);
+    });
     b.ifThen(b.equal(lane, static_cast<int64_t>(i)), [&] {
       if (shareK)
         b.store(sum,

@@ -5,7 +5,7 @@
 #include "Chunk.h"
 #include "moe/Codegen/ScalarMath.h"
 
-#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -39,16 +39,6 @@ KernelInterface moe::getRowDotsInterface(const RowDotsSpec &spec) {
   return interface;
 }
 
-static Value sumOverWarp(DeviceBuilder &b, Value value) {
-  for (int64_t distance = 16; distance; distance /= 2) {
-    Value other = NVVM::ShflOp::create(b, value.getType(), b.i32(-1), value,
-                                       b.i32(distance), b.i32(31),
-                                       NVVM::ShflKind::bfly, UnitAttr());
-    value = arith::AddFOp::create(b, value, other);
-  }
-  return value;
-}
-
 static void buildBody(DeviceBuilder &b, const RowDotsSpec &spec,
                       LLVM::LLVMFuncOp function) {
   Value x = b.toGlobal(function.getArgument(0));
@@ -77,7 +67,9 @@ static void buildBody(DeviceBuilder &b, const RowDotsSpec &spec,
                  return {b.select(inside, next, carried[0])};
                })
             .front();
-    sum = sumOverWarp(b, sum);
+    sum = b.reduce(sum, [&](Value x, Value y) -> Value {
+      return arith::AddFOp::create(b, x, y);
+    });
     b.ifThen(b.equal(lane, 0), [&] {
       Type f32 = b.getF32Type();
       Value result = sum;

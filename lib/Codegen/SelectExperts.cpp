@@ -65,27 +65,15 @@ Value SelectBuilder::max(Value a, Value c) {
   return LLVM::MaxNumOp::create(b, a, c);
 }
 
-Value SelectBuilder::exchange(Value value, int64_t distance) {
-  return NVVM::ShflOp::create(b, value.getType(), b.i32(-1), value,
-                              b.i32(distance), b.i32(31), NVVM::ShflKind::bfly,
-                              UnitAttr());
-}
-
 Value SelectBuilder::exchange64(Value value, int64_t distance) {
   Type i32 = b.getI32Type(), i64 = b.getI64Type();
   Value low = arith::TruncIOp::create(b, i32, value);
   Value high = arith::TruncIOp::create(
       b, i32, arith::ShRUIOp::create(b, value, b.i64(32)));
-  low = arith::ExtUIOp::create(b, i64, exchange(low, distance));
-  high = arith::ExtUIOp::create(b, i64, exchange(high, distance));
+  low = arith::ExtUIOp::create(b, i64, b.exchange(low, distance));
+  high = arith::ExtUIOp::create(b, i64, b.exchange(high, distance));
   return arith::OrIOp::create(b, arith::ShLIOp::create(b, high, b.i64(32)),
                               low);
-}
-
-Value SelectBuilder::reduce(Value value, Reduce combine) {
-  for (int64_t distance = 16; distance; distance /= 2)
-    value = combine(value, exchange(value, distance));
-  return value;
 }
 
 Value SelectBuilder::loadRow(Value array, Value first, int64_t i,
@@ -105,13 +93,13 @@ void SelectBuilder::scoreAll(SmallVectorImpl<Value> &scores) {
   Value top = scores[0];
   for (Value score : ArrayRef<Value>(scores).drop_front())
     top = max(top, score);
-  top = reduce(top, [&](Value x, Value y) { return max(x, y); });
+  top = b.reduce(top, [&](Value x, Value y) { return max(x, y); });
   Value sum = b.f32(0.0f);
   for (Value &score : scores) {
     score = createExp(b, arith::SubFOp::create(b, score, top));
     sum = arith::AddFOp::create(b, sum, score);
   }
-  sum = reduce(sum, [&](Value x, Value y) {
+  sum = b.reduce(sum, [&](Value x, Value y) {
     return arith::AddFOp::create(b, x, y).getResult();
   });
   for (Value &score : scores)
@@ -190,7 +178,7 @@ Value SelectBuilder::finishWeight(Value weight) {
   if (spec.normalize) {
     Value live = b.less(lane, spec.topK);
     Value sum = arith::SelectOp::create(b, live, weight, b.f32(0.0f));
-    sum = reduce(sum, [&](Value x, Value y) {
+    sum = b.reduce(sum, [&](Value x, Value y) {
       return arith::AddFOp::create(b, x, y).getResult();
     });
     sum = arith::AddFOp::create(b, sum, b.f32(spec.epsilon));
@@ -226,8 +214,7 @@ void SelectBuilder::select(ArrayRef<Value> c, ArrayRef<Value> scores,
         score = arith::SelectOp::create(b, b.equal(b.shr(winner, 5), i),
                                         scores[i], score);
     }
-    score = NVVM::ShflOp::create(b, f32, b.i32(-1), score, b.bitAnd(winner, 31),
-                                 b.i32(31), NVVM::ShflKind::idx, UnitAttr());
+    score = b.fromLane(score, b.bitAnd(winner, 31));
     Value mine = b.equal(lane, j);
     id = b.select(mine, winner, id);
     weight = arith::SelectOp::create(b, mine, score, weight);

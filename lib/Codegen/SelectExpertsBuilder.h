@@ -27,13 +27,10 @@ public:
   void selectFor(mlir::Value token);
 
 private:
-  using Reduce = llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)>;
   using Values = llvm::SmallVectorImpl<mlir::Value>;
   mlir::Value expert(int64_t i) { return b.add(lane, 32 * i); }
   mlir::Value inside(int64_t i) { return b.less(expert(i), spec.experts); }
-  mlir::Value exchange(mlir::Value value, int64_t distance);
   mlir::Value exchange64(mlir::Value value, int64_t distance);
-  mlir::Value reduce(mlir::Value value, Reduce combine);
   mlir::Value max(mlir::Value a, mlir::Value c);
   mlir::Value loadRow(mlir::Value array, mlir::Value first, int64_t i,
                       float otherwise);

@@ -334,11 +334,6 @@ void TokenSortBuilder::sumBlocks(Value bin) {
 void TokenSortBuilder::scanBins() {
   Value firstBlock = b.equal(b.blockId(), 0);
   b.ifThen(b.equal(warp, 0), [&] {
-    auto shuffle = [&](Value value, int64_t from, int64_t limit,
-                       NVVM::ShflKind kind) -> Value {
-      return NVVM::ShflOp::create(b, b.getI32Type(), b.i32(-1), value,
-                                  b.i32(from), b.i32(limit), kind, UnitAttr());
-    };
     // The bins of all lanes side by side: their shuffles overlap.
     SmallVector<Value> sizes;
     for (int64_t base = 0; base < bins; base += 32) {
@@ -350,7 +345,7 @@ void TokenSortBuilder::scanBins() {
     SmallVector<Value> sums = sizes;
     for (int64_t distance = 1; distance < 32; distance *= 2)
       for (Value &sum : sums) {
-        Value other = shuffle(sum, distance, 0, NVVM::ShflKind::up);
+        Value other = b.fromBelow(sum, distance);
         sum = b.add(sum, b.select(b.less(lane, distance), 0, other));
       }
     Value carry = b.i32(0);
@@ -361,7 +356,7 @@ void TokenSortBuilder::scanBins() {
       b.ifThen(inside, [&] { setWord(firstRows, bin, first); });
       b.ifThen(b.both(inside, firstBlock),
                [&] { setWord(argument("offsets"), bin, first); });
-      carry = b.add(carry, shuffle(sum, 31, 31, NVVM::ShflKind::idx));
+      carry = b.add(carry, b.fromLane(sum, 31));
     }
     b.ifThen(b.both(firstBlock, b.equal(lane, 0)),
              [&] { setWord(argument("offsets"), bins, carry); });

@@ -88,8 +88,18 @@ public:
   /// Adds 1 to a word in global memory, gives what was there.  Assembly: the
   /// memory order of llvm.atomicrmw gets lost.  `order` is PTX's word.
   mlir::Value countUp(mlir::Value pointer, llvm::StringRef order);
+  /// The value of another lane of the warp: of this one; of that `distance`
+  /// below, its own where there is none; of that whose number differs by
+  /// exclusive or.
+  mlir::Value fromLane(mlir::Value value, Operand lane);
+  mlir::Value fromBelow(mlir::Value value, Operand distance);
+  mlir::Value exchange(mlir::Value value, Operand distance);
+  /// What `combine` makes of the warp's values, in each lane.
+  mlir::Value
+  reduce(mlir::Value value,
+         llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
   /// The value of lane 0, known to be uniform in the warp.
-  mlir::Value uniform(mlir::Value value);
+  mlir::Value uniform(mlir::Value value) { return fromLane(value, 0); }
 
   void ifThen(mlir::Value condition, llvm::function_ref<void()> body);
   void ifElse(mlir::Value condition, llvm::function_ref<void()> body,

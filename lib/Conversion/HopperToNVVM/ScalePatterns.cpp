@@ -142,12 +142,6 @@ struct RescalePattern : OpConversionPattern<RescaleOp> {
 struct StoreQuantizedPattern : FragmentEffectPattern<StoreQuantizedOp> {
   using EffectPattern::EffectPattern;
 
-  static Value exchange(DeviceBuilder &b, Value value, Value lane,
-                        NVVM::ShflKind kind) {
-    return NVVM::ShflOp::create(b, value.getType(), b.i32(-1), value, lane,
-                                b.i32(31), kind, UnitAttr());
-  }
-
   /// Zero where the output has no such column: weight rows of the next expert
   /// must not meet the scale.
   static void dropColumns(DeviceBuilder &b, FragmentLayout layout, Value column,
@@ -182,8 +176,8 @@ struct StoreQuantizedPattern : FragmentEffectPattern<StoreQuantizedOp> {
         int64_t reg = 8 * sixteen + 2 * half;
         Value both = b.bitOr(pair(reg, inverses[half]),
                              b.shl(pair(reg + 4, inverses[half]), 16));
-        Value low = exchange(b, both, source, NVVM::ShflKind::idx);
-        Value high = exchange(b, both, next, NVVM::ShflKind::idx);
+        Value low = b.fromLane(both, source);
+        Value high = b.fromLane(both, next);
         Value ofFirst = b.bitOr(b.bitAnd(low, 0xFFFF), b.shl(high, 16));
         Value ofSecond = b.bitOr(b.shr(low, 16), b.bitAnd(high, 0xFFFF0000));
         matrices.push_back(b.select(second, ofSecond, ofFirst));
@@ -211,8 +205,7 @@ struct StoreQuantizedPattern : FragmentEffectPattern<StoreQuantizedOp> {
     Value owner = b.equal(b.bitAnd(b.lane(), 3), 0);
     for (auto [half, most] : llvm::enumerate(largest)) {
       for (int64_t distance : {1, 2})
-        most = b.max(most,
-                     exchange(b, most, b.i32(distance), NVVM::ShflKind::bfly));
+        most = b.max(most, b.exchange(most, distance));
       QuantizedScale scale = createQuantizedScale(b, most);
       inverses.push_back(scale.inverse);
       Value at = getCoordinate(
