@@ -22,14 +22,14 @@ LogicalResult moe::verifyGridSize(Operation *op, shard::GridOp grid) {
   SmallVector<int64_t> legal(grid.getShape());
   int64_t ranks = 1;
   for (int64_t &size : legal)
-    if (size > 0) { // neither unknown nor empty
-      size = std::min(size, INT32_MAX / ranks);
+    if (!ShapedType::isDynamic(size)) {
+      size = std::clamp<int64_t>(size, 1, INT32_MAX / ranks);
       ranks *= size;
     }
   if (ArrayRef(legal) == grid.getShape())
     return success();
   return op->emitOpError() << "names the grid `" << grid.getSymName() << "` of "
                            << printShape(grid.getShape())
-                           << " ranks, expected at most " << INT32_MAX
+                           << " ranks, expected 1 to " << INT32_MAX
                            << "; nearest legal choice: " << printShape(legal);
 }

@@ -6,8 +6,8 @@
 
 namespace moe {
 
-/// Refuses a grid of more ranks than a runtime numbers; unknown sizes count as
-/// one.
+/// Refuses a grid of no ranks, and of more than a runtime numbers; unknown
+/// sizes count as one.
 llvm::LogicalResult verifyGridSize(mlir::Operation *op,
                                    mlir::shard::GridOp grid);
 

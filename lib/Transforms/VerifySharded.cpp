@@ -129,12 +129,14 @@ struct VerifyShardedPass : moe::impl::VerifyShardedPassBase<VerifyShardedPass> {
       return signalPassFailure();
     }
     shard::GridOp grid = grids.front();
-    if (llvm::any_of(grid.getShape(), [](int64_t size) { return size < 1; })) {
+    if (failed(verifyGridSize(grid, grid)))
+      return signalPassFailure();
+    if (llvm::any_of(grid.getShape(), ShapedType::isDynamic)) {
       grid.emitOpError("has a size that is not known, but a static shape is "
                        "expected");
       return signalPassFailure();
     }
-    if (failed(verifyGridSize(grid, grid)) || failed(verifyLevel(module)))
+    if (failed(verifyLevel(module)))
       return signalPassFailure();
     for (func::FuncOp function : module.getOps<func::FuncOp>())
       if (failed(verifyInterface(function, grid)))

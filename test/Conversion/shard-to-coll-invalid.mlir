@@ -89,3 +89,12 @@ func.func @not_partitioned(%0: tensor<8xf32>) -> tensor<8xf32> {
   %1 = shard.shard %0 to %s : tensor<8xf32>
   return %1 : tensor<8xf32>
 }
+
+// -----
+
+shard.grid @grid(shape = 0)
+func.func @exchange_over_no_ranks(%0: tensor<8xf32>) -> tensor<?xf32> {
+  // expected-error @below {{'shard.all_to_all' op names the grid `grid` of 0 ranks, expected 1 to 2147483647; nearest legal choice: 1}}
+  %1 = shard.all_to_all %0 on @grid grid_axes = [0] split_axis = 0 concat_axis = 0 : tensor<8xf32> -> tensor<?xf32>
+  return %1 : tensor<?xf32>
+}

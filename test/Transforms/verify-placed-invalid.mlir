@@ -108,7 +108,7 @@ func.func @two_boundaries(%x: tensor<?x64xf32>, %ids: tensor<?x2xi32>, %w: tenso
 shard.grid @ranks(shape = 4294967296x4294967296x1)
 func.func @more_ranks_than_are_numbered(%x: tensor<?x64xf32>, %ids: tensor<?x2xi32>, %w: tensor<?x2xf32>, %up: tensor<8x2x96x64xf32>,
     %down: tensor<8x64x96xf32>) -> tensor<?x64xf32> {
-  // expected-error @+1 {{names the grid `ranks` of 4294967296x4294967296x1 ranks, expected at most 2147483647; nearest legal choice: 2147483647x1x1}}
+  // expected-error @+1 {{names the grid `ranks` of 4294967296x4294967296x1 ranks, expected 1 to 2147483647; nearest legal choice: 2147483647x1x1}}
   %y = moe.experts %x, %ids, %w, %up, %down activation(<kind = silu>)
       placement(<grid = @ranks, ep = [0, 1], etp = [2], edp = [], slots = [0, 1, 2, 3, 4, 5, 6, 7]>)
       : (tensor<?x64xf32>, tensor<?x2xi32>, tensor<?x2xf32>, tensor<8x2x96x64xf32>, tensor<8x64x96xf32>) -> tensor<?x64xf32>

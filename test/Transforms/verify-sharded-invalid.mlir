@@ -13,7 +13,7 @@ func.func @cut_over_unknown_ranks(%w: tensor<4x64xf32> {moe.slice = #moe.slice<g
 
 // -----
 
-// expected-error @+1 {{'shard.grid' op names the grid `ranks` of 65536x65536 ranks, expected at most 2147483647; nearest legal choice: 65536x32767}}
+// expected-error @+1 {{'shard.grid' op names the grid `ranks` of 65536x65536 ranks, expected 1 to 2147483647; nearest legal choice: 65536x32767}}
 shard.grid @ranks(shape = 65536x65536)
 func.func @no_slice(%x: tensor<?x64xf32> {moe.split = array<i64: 0, 1>}) { return }
 

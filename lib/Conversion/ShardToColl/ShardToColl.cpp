@@ -3,6 +3,7 @@
 // cuts or joins a dimension of its own: that dimension is split or merged
 // around it.
 #include "dialects/Coll/CollDialect.h"
+#include "dialects/Forms/GridSize.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -131,6 +132,8 @@ static FailureOr<Group> groupOf(Operation *op, FlatSymbolRefAttr name,
                                 AxesRange &&range) {
   SmallVector<int64_t> axes(range.begin(), range.end());
   shard::GridOp grid = coll::lookupGrid(op, name);
+  if (failed(verifyGridSize(op, grid)))
+    return failure();
   for (int64_t axis : axes)
     if (ShapedType::isDynamic(grid.getShape()[axis]))
       return op->emitOpError()

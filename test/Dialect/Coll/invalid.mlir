@@ -20,9 +20,18 @@ func.func @rows_without_a_grid(%c: tensor<4xi32>) {
 
 // -----
 
+shard.grid @ranks(shape = 0x2)
+func.func @no_ranks(%x: tensor<4xf32>) {
+  // expected-error @below {{'coll.all_reduce' op names the grid `ranks` of 0x2 ranks, expected 1 to 2147483647; nearest legal choice: 1x2}}
+  %s = coll.all_reduce %x on @ranks axes [0] : (tensor<4xf32>) -> tensor<4xf32>
+  return
+}
+
+// -----
+
 shard.grid @ranks(shape = 65536x?x65536)
 func.func @more_ranks_than_are_numbered(%x: tensor<4xf32>) {
-  // expected-error @below {{'coll.all_reduce' op names the grid `ranks` of 65536x?x65536 ranks, expected at most 2147483647; nearest legal choice: 65536x?x32767}}
+  // expected-error @below {{'coll.all_reduce' op names the grid `ranks` of 65536x?x65536 ranks, expected 1 to 2147483647; nearest legal choice: 65536x?x32767}}
   %s = coll.all_reduce %x on @ranks axes [0] : (tensor<4xf32>) -> tensor<4xf32>
   return
 }

@@ -263,7 +263,7 @@ func.func @slice_of_another_rank(%x: tensor<4xf32> {moe.slice = #moe.slice<grid 
 // -----
 
 shard.grid @ranks(shape = 4294967296x4294967296)
-// expected-error @below {{'func.func' op names the grid `ranks` of 4294967296x4294967296 ranks, expected at most 2147483647; nearest legal choice: 2147483647x1}}
+// expected-error @below {{'func.func' op names the grid `ranks` of 4294967296x4294967296 ranks, expected 1 to 2147483647; nearest legal choice: 2147483647x1}}
 func.func @slice_over_more_ranks_than_are_numbered(%x: tensor<4x8xf32> {moe.slice = #moe.slice<grid = @ranks, shape = [4, 8],
     splits = [#moe.split<dim = 0, axes = [0, 1]>]>}) { return }
 

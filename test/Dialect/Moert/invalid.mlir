@@ -138,7 +138,7 @@ moert.interface @f on @ranks layer 0 experts 1 top_k 1 slots [0] inputs [] outpu
 
 func.func @f() { return }
 shard.grid @ranks(shape = 9223372036854775807x2)
-// expected-error @+1 {{names the grid `ranks` of 9223372036854775807x2 ranks, expected at most 2147483647; nearest legal choice: 2147483647x1}}
+// expected-error @+1 {{names the grid `ranks` of 9223372036854775807x2 ranks, expected 1 to 2147483647; nearest legal choice: 2147483647x1}}
 moert.interface @f on @ranks layer 0 experts 1 top_k 1 slots [0] inputs [] outputs [] weights [] packed [] arena <>
 
 // -----
