@@ -154,7 +154,8 @@ static LogicalResult verifyProblem(const GroupedMatmulSpec &spec,
   if (spec.experts * spec.n > INT32_MAX)
     return emitError() << spec.experts << " experts of " << spec.n
                        << " weight rows exceed the 2147483647 rows that a "
-                          "tensor map coordinate reaches";
+                          "tensor map coordinate reaches, expected at most "
+                       << INT32_MAX / spec.n << " experts";
   return success();
 }
 

@@ -34,7 +34,8 @@ moe::verifySelectExperts(const SelectExpertsSpec &spec,
                        << " experts, expected a divisor up to 32";
   if (spec.keptGroups < 1 || spec.keptGroups > spec.groups)
     return emitError() << "selection keeps " << spec.keptGroups << " of "
-                       << spec.groups << " groups";
+                       << spec.groups << " groups, expected 1 to "
+                       << spec.groups;
   if (grouped && spec.groupScore == SelectGroups::Top2Sum &&
       spec.experts / spec.groups < 2)
     return emitError() << "groups of one expert have no two largest scores, "

@@ -63,7 +63,9 @@ static LogicalResult verifySlice(func::FuncOp function, unsigned index,
     if (size % parts != 0)
       return errorAt(function, "argument", index)
              << "has " << size << " in dimension " << split.getDim()
-             << ", which " << parts << " ranks do not divide";
+             << ", which " << parts
+             << " ranks do not divide; nearest legal choice: "
+             << std::max<int64_t>((size + parts / 2) / parts, 1) * parts;
     size /= parts;
   }
   if (!llvm::equal(type.getShape(), shape))

@@ -74,7 +74,7 @@ func.func @weight_of_other_shape(%x: tensor<?x64xf32> {moe.split = array<i64>}, 
 
 #slice = #moe.slice<grid = @ranks, shape = [9, 64], splits = [#moe.split<dim = 0, axes = [1]>]>
 shard.grid @ranks(shape = 1x2x1)
-// expected-error @+1 {{argument 1 of `slice_not_divided` has 9 in dimension 0, which 2 ranks do not divide}}
+// expected-error @+1 {{argument 1 of `slice_not_divided` has 9 in dimension 0, which 2 ranks do not divide; nearest legal choice: 10}}
 func.func @slice_not_divided(%x: tensor<?x64xf32> {moe.split = array<i64>}, %w: tensor<4x64xf32> {moe.slice = #slice})
     -> (tensor<?x64xf32> {moe.split = array<i64>}) {
   return %x : tensor<?x64xf32>
