@@ -57,58 +57,49 @@ void FewRowsBuilder::build() {
   copiedColumn =
       plan.blocks == 1 ? firstColumn : b.mul(b.bitAnd(lane, 7), perChunk);
 
-  if (plan.xShared)
-    copyTokens();
+  b.ifElse(
+      b.equal(warp, plan.warps), [&] { readRouting(); },
+      [&] {
+        NVVM::BarrierOp::create(b); // the routing has been asked for
+        if (plan.xShared)
+          copyTokens();
+      });
   NVVM::CpAsyncCommitGroupOp::create(b);
-  b.ifThen(b.equal(warp, plan.warps), [&] { readRouting(); });
   NVVM::BarrierOp::create(b);
   count = b.uniform(word(plan.scalars, listed));
   Value blocks = b.mul(count, plan.downBlocks);
   downSteps = b.max(b.ceilDiv(blocks, plan.downWarps), 1);
   Value first = b.uniform(word(plan.scalars, ticket));
-  b.ifElse(
-      b.less(first, spec.shares),
-      [&] {
-        if (spec.maxTokens > 1)
-          mapPairs();
-        SmallVector<Value> state = runShares(first);
-        if (plan.hShared)
-          copyHidden();
-        NVVM::BarrierOp::create(b);
-        Value owned = state.back();
-        state.pop_back();
-        // The last share first: its copies are under way.
-        b.loop(0, b.add(owned, 1), state,
-               [&](Value i, ValueRange carried) -> SmallVector<Value> {
-                 Value again = b.less(0, i);
-                 Value number =
-                     b.select(again, word(plan.owned, b.max(b.sub(i, 1), 0)),
-                              carried[0]);
-                 Share share = getShare(b.uniform(number));
-                 Value zero = b.i32(0);
-                 auto positions =
-                     scf::IfOp::create(b, TypeRange{i32, i32, i32, i32}, again,
-                                       /*withElseRegion=*/true);
-                 {
-                   OpBuilder::InsertionGuard guard(b);
-                   b.setInsertionPointToStart(positions.thenBlock());
-                   // Buffers of sums are free, copies of before done.
-                   NVVM::BarrierOp::create(b);
-                   NVVM::CpAsyncWaitGroupOp::create(b, 0);
-                   Cursor after;
-                   Value slot;
-                   prologue(share, {share.upUnits, zero}, after, slot);
-                   scf::YieldOp::create(
-                       b, ValueRange{after.unit, after.step, slot, zero});
-                   b.setInsertionPointToStart(positions.elseBlock());
-                   scf::YieldOp::create(b, carried.drop_front());
-                 }
-                 SmallVector<Value> next =
-                     consume(Down, share, positions.getResults());
-                 return {carried[0], next[0], next[1], next[2], next[3]};
-               });
-      },
-      [&] { b.ifThen(isControl(), [&] { leave(); }); });
+  b.ifThen(b.less(first, spec.shares), [&] {
+    SmallVector<Value> state = runShares(first);
+    if (plan.hShared)
+      copyHidden();
+    NVVM::BarrierOp::create(b);
+    Value owned = state.back();
+    state.pop_back();
+    // The last share first: its copies are under way.
+    b.loop(
+        0, b.add(owned, 1), state,
+        [&](Value i, ValueRange carried) -> SmallVector<Value> {
+          Value again = b.less(0, i);
+          Value number = b.select(
+              again, word(plan.owned, b.max(b.sub(i, 1), 0)), carried[0]);
+          Share share = getShare(b.uniform(number));
+          SmallVector<Value> positions = b.choose(
+              again,
+              [&] {
+                // Buffers of sums are free, copies of before done.
+                NVVM::BarrierOp::create(b);
+                NVVM::CpAsyncWaitGroupOp::create(b, 0);
+                return prologue(share, {share.upUnits, b.i32(-1), b.i32(0)});
+              },
+              [&] { return llvm::to_vector_of<Value>(carried.drop_front()); });
+          SmallVector<Value> next{carried[0]};
+          llvm::append_range(next, consumeDown(share, positions));
+          return next;
+        });
+  });
+  b.ifThen(isControl(), [&] { leave(); });
 }
 
 //===----------------------------------------------------------------------===//
@@ -120,51 +111,63 @@ Share FewRowsBuilder::getShare(Value number) {
     int64_t slots = plan.warps / sharers;
     Value begin = b.div(b.mul(number, units), spec.shares);
     Value end = b.div(b.mul(b.add(number, 1), units), spec.shares);
-    Value slot = b.div(warp, sharers);
-    first = b.add(begin, slot);
+    first = b.add(begin, b.div(warp, sharers));
     mine = b.ceilDiv(b.max(b.sub(end, first), 0), slots);
     mine = b.select(b.less(warp, plan.warps), mine, 0);
   };
   Share share;
-  cut(b.mul(count, spec.inner / plan.lines), plan.upWarps, share.up,
-      share.upUnits);
+  int64_t slots = plan.warps / plan.upWarps;
+  Value upUnits = b.mul(count, spec.inner / plan.lines);
+  cut(upUnits, plan.upWarps, share.up, share.upUnits);
+  share.upStride = b.i32(slots);
+  if (plan.draws) {
+    // Fewer are not worth the search.
+    share.drawing = b.less(3 * spec.shares * slots - 1, upUnits);
+    share.upEnd = b.select(b.less(warp, plan.warps), upUnits, 0);
+    Value first = b.add(b.mul(number, slots), b.div(warp, plan.upWarps));
+    share.up = b.select(share.drawing, first, share.up);
+    share.upStride = b.select(share.drawing, spec.shares * slots, slots);
+  }
   cut(b.i32(spec.hidden / (2 * plan.lines)), plan.downWarps, share.down,
       share.downUnits);
   return share;
 }
 
 /// The first steps, up to a full ring less one.
-void FewRowsBuilder::prologue(const Share &share, Cursor cursor, Cursor &after,
-                              Value &slotAfter) {
+SmallVector<Value> FewRowsBuilder::prologue(const Share &share, Cursor cursor) {
   SmallVector<Value> last =
-      b.loop(0, plan.stages - 1, {cursor.unit, cursor.step},
+      b.loop(0, plan.stages - 1, {cursor.index, cursor.unit, cursor.step},
              [&](Value i, ValueRange carried) -> SmallVector<Value> {
-               Cursor now{carried[0], carried[1]};
+               Cursor now{carried[0], carried[1], carried[2]};
                issue(share, now, i);
                Cursor next = advance(share, now);
-               return {next.unit, next.step};
+               return {next.index, next.unit, next.step};
              });
-  after = {last[0], last[1]};
-  slotAfter = b.i32(plan.stages - 1);
+  last.push_back(b.i32(plan.stages - 1));
+  last.push_back(b.i32(0));
+  return last;
 }
 
 /// Gate/up of shares, until every one is done or held by a running CTA. Returns
 /// the last share, the positions after it and how many were owned before.
 SmallVector<Value> FewRowsBuilder::runShares(Value first) {
-  Value zero = b.i32(0);
+  SmallVector<Value> begin(1 + positionCount + 1, b.i32(0));
+  begin.front() = first;
   return b.loopWhile(
-      {first, zero, zero, zero, zero, zero},
+      begin,
       [&](ValueRange s) -> std::pair<Value, SmallVector<Value>> {
-        Value number = s[0], owned = s[5];
+        Value number = s.front(), owned = s.back(), zero = b.i32(0);
         Share share = getShare(number);
-        Cursor after;
-        Value slot;
-        prologue(share, {zero, zero}, after, slot);
+        SmallVector<Value> positions =
+            prologue(share, {zero, findUp(share, zero), zero});
+        // While the first weights come; for a further share once more, since a
+        // condition makes LLVM write the loops below twice.
+        if (spec.maxTokens > 1)
+          mapPairs();
         // x has come: it was the group before.
         NVVM::CpAsyncWaitGroupOp::create(b, plan.stages - 1);
         NVVM::BarrierOp::create(b);
-        SmallVector<Value> next =
-            consume(Up, share, {after.unit, after.step, slot, zero});
+        SmallVector<Value> next = consumeUp(share, positions);
         sleepSometimes(number, 1);
         NVVM::BarrierOp::create(b); // all of h is written
         Value verdict = decide();
@@ -174,9 +177,9 @@ SmallVector<Value> FewRowsBuilder::runShares(Value first) {
                    [&] { b.store(number, at(plan.owned, owned)); });
           NVVM::CpAsyncWaitGroupOp::create(b, 0);
         });
-        return {taken,
-                {b.select(taken, verdict, number), next[0], next[1], next[2],
-                 next[3], b.add(owned, b.select(taken, 1, 0))}};
+        next.insert(next.begin(), b.select(taken, verdict, number));
+        next.push_back(b.add(owned, b.select(taken, 1, 0)));
+        return {taken, next};
       },
       [&](ValueRange s) -> SmallVector<Value> {
         return llvm::to_vector_of<Value>(s);
@@ -232,16 +235,17 @@ Value FewRowsBuilder::decide() {
           return {draw.getResult(0)};
         });
     b.store(verdict[0], at(plan.scalars, verdictAt));
-    b.ifThen(b.less(verdict[0], 0), [&] { leave(); });
   });
   NVVM::BarrierOp::create(b);
   return b.uniform(word(plan.scalars, verdictAt));
 }
 
 /// The last CTA to come here, after which none looks at the state, clears it.
+/// No order is asked for: what a CTA saw of the state made it come, so it
+/// cannot be what is stored here.
 void FewRowsBuilder::leave() {
   Value state = argument("state"), left = b.atByte(state, 8);
-  Value old = b.countUp(left, "acq_rel");
+  Value old = b.countUp(left, "relaxed");
   b.ifThen(b.equal(old, b.sub(b.gridSize(), 1)), [&] {
     b.store(b.i64(0), state);
     b.store(b.i64(0), left);
@@ -251,31 +255,14 @@ void FewRowsBuilder::leave() {
 /// All rows of h to shared memory.
 void FewRowsBuilder::copyHidden() {
   Value pairs = b.mul(tokens, spec.topK);
+  int64_t threads = 32 * (plan.warps + 1);
   if (spec.fp8)
     return copyQuantized("hidden_rows", pairs, pairs, spec.inner, plan.hPitch,
-                         plan.hScales, 32 * (plan.warps + 1));
-  constexpr int64_t unroll = 4;
-  int64_t chunks = spec.inner / 8, threads = 32 * (plan.warps + 1);
-  Value all = b.mul(pairs, chunks);
-  b.loop(
-      0, b.ceilDiv(all, unroll * threads), {},
-      [&](Value i, ValueRange) -> SmallVector<Value> {
-        SmallVector<Value> values, targets;
-        for (int64_t j = 0; j < unroll; ++j) {
-          Value index =
-              b.add(b.mul(i, unroll * threads), b.add(thread, j * threads));
-          index = b.min(index, b.sub(all, 1));
-          Value row = b.div(index, chunks);
-          Value byte = b.mul(b.rem(index, chunks), 16);
-          values.push_back(b.load(
-              words, rowAddress("hidden_rows", row, 2 * spec.inner, byte), 16));
-          targets.push_back(b.atByte(shared, b.add(b.mul(row, plan.hPitch),
-                                                   b.add(byte, plan.operand))));
-        }
-        for (auto [value, target] : llvm::zip(values, targets))
-          b.store(value, target, 16);
-        return {};
-      });
+                         plan.hScales, threads);
+  copyRows("hidden_rows", pairs, pairs, spec.inner, plan.hPitch, threads);
+  NVVM::CpAsyncCommitGroupOp::create(b);
+  // With them the weights that were asked for before the wait.
+  NVVM::CpAsyncWaitGroupOp::create(b, 0);
 }
 
 LLVM::LLVMFuncOp moe::buildFewRows(gpu::GPUModuleOp module,

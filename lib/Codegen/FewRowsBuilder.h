@@ -10,16 +10,22 @@
 
 namespace moe::fewrows {
 
-/// A step in a warp's sequence: unit (of both phases, one after the other) and
-/// step within it.
+/// A step in a warp's sequence of units, those of gate/up first.
 struct Cursor {
-  mlir::Value unit, step;
+  mlir::Value index; ///< of the unit in the sequence
+  /// With plan.draws, whose number of units nobody knows beforehand: the unit
+  /// of gate/up, or -1 - n for the n-th of down.
+  mlir::Value unit;
+  mlir::Value step;
 };
 
 /// What a CTA has to do of one share; of a warp's slot of it, the units.
 struct Share {
-  mlir::Value up, down;           ///< first unit of the slot
-  mlir::Value upUnits, downUnits; ///< how many
+  /// Of gate/up: the first, how far the next one is, and how many.
+  mlir::Value up, upStride, upUnits;
+  /// With plan.draws: whether all but the first two are drawn, out of how many.
+  mlir::Value drawing, upEnd;
+  mlir::Value down, downUnits; ///< the first, and how many
 };
 
 class FewRowsBuilder {
@@ -61,19 +67,34 @@ private:
   }
 
   void copyTokens();
+  mlir::Value spread(mlir::Value index, mlir::Value all, int64_t unit);
+  void copyRows(llvm::StringRef name, mlir::Value live, mlir::Value rows,
+                int64_t columns, int64_t pitch, int64_t threads);
   void copyQuantized(llvm::StringRef name, mlir::Value live, mlir::Value rows,
                      int64_t columns, int64_t pitch, int64_t scales,
                      int64_t threads);
   void readRouting();
-  void listExperts(mlir::Value slot, mlir::Value inRange, mlir::Value pair);
-  void listManyExperts();
-  mlir::Value readSlot(mlir::Value pair, mlir::Value inRange);
+  void listFew(mlir::Value slot);
+  void listMany(llvm::ArrayRef<mlir::Value> slots);
+  mlir::Value findSlot(mlir::Value id, mlir::Value inRange);
   void mapPairs();
 
   Share getShare(mlir::Value number);
   llvm::SmallVector<mlir::Value> runShares(mlir::Value first);
-  void prologue(const Share &share, Cursor cursor, Cursor &after,
-                mlir::Value &slotAfter);
+  /// Positions: the cursor of what is asked for next, the ring slots that it
+  /// goes to and of what is multiplied next.
+  static constexpr int64_t positionCount = 5;
+  llvm::SmallVector<mlir::Value> prologue(const Share &share, Cursor cursor);
+  mlir::Value findUp(const Share &share, mlir::Value index);
+  /// The unit of gate/up at a cursor if it is one, else which of down.
+  struct CursorPlace {
+    mlir::Value isUp, up, down;
+  };
+  CursorPlace findPlace(const Share &share, Cursor cursor);
+  mlir::Value drawUp(const Share &share);
+  mlir::Value drawnAt(mlir::Value index);
+  void postUp(mlir::Value drawn, mlir::Value index, const Share &share);
+  mlir::Value leadsUp();
   mlir::Value decide();
   void leave();
   void copyHidden();
@@ -109,8 +130,8 @@ private:
   void issue(const Share &share, Cursor cursor, mlir::Value ringSlot);
   void copyUp(mlir::Value unit, mlir::Value step, mlir::Value ringSlot);
   void copyDown(mlir::Value unit, mlir::Value step, mlir::Value ringSlot);
-  void copyRows(Phase phase, mlir::Value slot, mlir::Value row,
-                mlir::Value column, mlir::Value valid, mlir::Value ringSlot);
+  void copyWeights(Phase phase, mlir::Value slot, mlir::Value row,
+                   mlir::Value column, mlir::Value valid, mlir::Value ringSlot);
   Cursor advance(const Share &share, Cursor cursor);
   mlir::Value nextSlot(mlir::Value slot) {
     mlir::Value next = b.add(slot, 1);
@@ -130,12 +151,19 @@ private:
                                           mlir::Value ringSlot,
                                           llvm::ArrayRef<mlir::Value> operand,
                                           llvm::ArrayRef<mlir::Value> units);
+  llvm::SmallVector<mlir::Value> operandWords(mlir::Value vector);
   llvm::SmallVector<mlir::Value>
   multiplyStep(llvm::ArrayRef<mlir::Value> rows,
                llvm::ArrayRef<mlir::Value> columns, mlir::ValueRange sums);
-  /// The units of one phase; returns issue cursor, issue slot, consume slot.
-  llvm::SmallVector<mlir::Value> consume(Phase phase, const Share &share,
-                                         mlir::ValueRange positions);
+  /// The units of one phase; gives the positions after it, as the next does.
+  llvm::SmallVector<mlir::Value> consumeUp(const Share &share,
+                                           mlir::ValueRange positions);
+  llvm::SmallVector<mlir::Value> consumeDown(const Share &share,
+                                             mlir::ValueRange positions);
+  llvm::SmallVector<mlir::Value>
+  consume(Phase phase, const Share &share, mlir::Value unit, mlir::Value number,
+          mlir::ValueRange positions,
+          llvm::function_ref<void()> beforeExchange);
   void finishUnit(Phase phase, mlir::Value unit, mlir::Value parity,
                   llvm::SmallVector<mlir::Value> sums);
   llvm::SmallVector<mlir::Value> sumSlices(llvm::SmallVector<mlir::Value> sums);

@@ -34,6 +34,10 @@ struct FewRowsPlan {
   int64_t upSteps;
   int64_t downBlocks; ///< steps of one expert for a unit of 2 * lines columns
 
+  /// CTAs draw their units of gate/up, all but the first two of a slot: some
+  /// CTAs are nearer to memory.
+  bool draws;
+
   int64_t stages;
   /// Rows of x (first phase) and of h (second phase) stand in shared memory,
   /// one after the other in the same place; else they are read where they are.
@@ -41,7 +45,7 @@ struct FewRowsPlan {
   int64_t xPitch, hPitch;             ///< bytes
   int64_t xScaleBlocks, hScaleBlocks; ///< scales of a row, in fp8
   // Byte offsets in shared memory; the ring is at 0.
-  int64_t operand, partials, list, pairOf, slotOf, weights, bits, owned,
+  int64_t operand, partials, list, pairOf, slotOf, weights, drawn, owned,
       scalars, xScales, hScales;
   int64_t sharedBytes;
 };

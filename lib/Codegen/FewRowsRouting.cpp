@@ -8,6 +8,40 @@ using namespace mlir;
 using namespace moe;
 using namespace moe::fewrows;
 
+/// CTAs that copy the same rows at the same time begin at different places of
+/// them, `unit` elements at a time: else all ask the same part of L2.
+Value FewRowsBuilder::spread(Value index, Value all, int64_t unit) {
+  Value first = b.shr(b.mul(b.div(all, unit), b.bitAnd(b.blockId(), 127)), 7);
+  index = b.add(index, b.mul(first, unit));
+  return b.select(b.less(index, all), index, b.sub(index, all));
+}
+
+/// Rows of bf16 to shared memory, by asynchronous copies of the first so many
+/// threads; rows from `live` on as zeros.
+void FewRowsBuilder::copyRows(StringRef name, Value live, Value rows,
+                              int64_t columns, int64_t pitch, int64_t threads) {
+  int64_t chunks = columns / 8;
+  Value all = b.mul(rows, chunks);
+  b.loop(0, b.ceilDiv(all, threads), {},
+         [&](Value i, ValueRange) -> SmallVector<Value> {
+           Value index = b.add(b.mul(i, threads), thread);
+           b.ifThen(b.less(index, all), [&] {
+             Value place = spread(index, all, /*unit=*/1);
+             Value row = b.div(place, chunks);
+             Value byte = b.mul(b.rem(place, chunks), 16);
+             Value lives = b.less(row, live);
+             Value from =
+                 rowAddress(name, b.select(lives, row, 0), 2 * columns, byte);
+             Value to = b.atByte(
+                 shared, b.add(b.mul(row, pitch), b.add(byte, plan.operand)));
+             NVVM::CpAsyncOp::create(b, to, from, 16,
+                                     NVVM::LoadCacheModifierKind::CG,
+                                     b.select(lives, 16, 0));
+           });
+           return {};
+         });
+}
+
 /// Rows of bf16 to shared memory in e4m3 and their scales, by the first so many
 /// threads; rows from `live` on as zeros.
 void FewRowsBuilder::copyQuantized(StringRef name, Value live, Value rows,
@@ -26,8 +60,9 @@ void FewRowsBuilder::copyQuantized(StringRef name, Value live, Value rows,
         for (auto [j, item] : llvm::enumerate(items)) {
           Value index =
               b.add(b.mul(i, unroll * threads), b.add(thread, j * threads));
-          item.row = b.div(index, perRow);
-          item.chunk = b.rem(index, perRow);
+          Value place = spread(index, all, /*unit=*/16);
+          item.row = b.div(place, perRow);
+          item.chunk = b.rem(place, perRow);
           item.exists =
               b.both(b.less(index, all), b.less(item.chunk, columns / 8));
           Value reads = b.both(item.exists, b.less(item.row, live));
@@ -53,41 +88,19 @@ void FewRowsBuilder::copyQuantized(StringRef name, Value live, Value rows,
       });
 }
 
-/// Rows past the last token become zero.
+/// By all warps that multiply.  Rows past the last token become zero.
 void FewRowsBuilder::copyTokens() {
-  if (spec.fp8) {
-    b.ifThen(b.less(warp, plan.warps), [&] {
-      copyQuantized("x", tokens, b.i32(spec.maxTokens), spec.hidden,
-                    plan.xPitch, plan.xScales, 32 * plan.warps);
-    });
-    return;
-  }
-  int64_t chunks = spec.hidden / 8, all = chunks * spec.maxTokens;
+  Value rows = b.i32(spec.maxTokens);
   int64_t threads = 32 * plan.warps;
-  b.loop(0, llvm::divideCeil(all, threads), {},
-         [&](Value i, ValueRange) -> SmallVector<Value> {
-           Value index = b.add(b.mul(i, threads), thread);
-           Value copies = b.less(warp, plan.warps);
-           b.ifThen(b.both(copies, b.less(index, all)), [&] {
-             Value token = b.div(index, chunks);
-             Value byte = b.mul(b.rem(index, chunks), 16);
-             Value live = b.less(token, tokens);
-             Value from = rowAddress("x", b.min(token, b.sub(tokens, 1)),
-                                     2 * spec.hidden, byte);
-             Value to = b.atByte(shared, b.add(b.mul(token, plan.xPitch),
-                                               b.add(byte, plan.operand)));
-             NVVM::CpAsyncOp::create(b, to, from, 16,
-                                     NVVM::LoadCacheModifierKind::CG,
-                                     b.select(live, 16, 0));
-           });
-           return {};
-         });
+  if (spec.fp8)
+    copyQuantized("x", tokens, rows, spec.hidden, plan.xPitch, plan.xScales,
+                  threads);
+  else
+    copyRows("x", tokens, rows, spec.hidden, plan.xPitch, threads);
 }
 
 /// The slot of a pair's expert, -1 if it is not here.
-Value FewRowsBuilder::readSlot(Value pair, Value inRange) {
-  Value safe = b.select(inRange, pair, 0);
-  Value id = b.load(i32, b.atElement(argument("ids"), i32, safe));
+Value FewRowsBuilder::findSlot(Value id, Value inRange) {
   auto below = [&](Value value, int64_t bound) {
     return arith::CmpIOp::create(b, arith::CmpIPredicate::ult, value,
                                  b.i32(bound));
@@ -102,48 +115,58 @@ Value FewRowsBuilder::readSlot(Value pair, Value inRange) {
 }
 
 /// The control warp: ticket, slots and weights of all pairs, list of the
-/// experts hit.
+/// experts hit.  Everything is asked for before anything is waited for: no
+/// weight can be asked for until this is done.
 void FewRowsBuilder::readRouting() {
-  b.ifThen(b.equal(lane, 0), [&] {
-    Value old = b.assembly(b.getI64Type(), {argument("state"), b.i64(1)},
+  Value drawn = b.choose(
+                     b.equal(lane, 0),
+                     [&] {
+                       Value old = b.assembly(
+                           b.getI64Type(), {argument("state"), b.i64(1)},
                            "atom.relaxed.gpu.global.add.u64 $0, [$1], $2;",
                            "=l,l,l,~{memory}");
-    b.store(arith::TruncIOp::create(b, i32, old), at(plan.scalars, ticket));
-  });
-  if (spec.maxTokens > 1)
-    b.store(b.i32(0), at(plan.bits, lane));
-  NVVM::SyncWarpOp::create(b, b.i32(-1));
+                       return SmallVector<Value>{old};
+                     },
+                     [&] { return SmallVector<Value>{b.i64(0)}; })
+                    .front();
+  struct Pair {
+    Value number, inRange, id, weight, slot;
+  };
   Value pairs = b.mul(tokens, spec.topK);
+  SmallVector<Pair> mine;
   for (int64_t first = 0; first < plan.maxPairs; first += 32) {
-    Value pair = b.add(lane, first);
-    Value inRange = b.less(pair, pairs);
-    Value slot = readSlot(pair, inRange);
-    b.ifThen(b.less(pair, plan.maxPairs), [&] {
-      b.store(slot, at(plan.slotOf, pair));
-      Value safe = b.select(inRange, pair, 0);
-      b.store(floatAt(b.atElement(argument("weights"), f32, safe)),
-              at(plan.weights, pair));
-    });
-    listExperts(slot, inRange, pair);
+    Pair pair;
+    pair.number = b.add(lane, first);
+    pair.inRange = b.less(pair.number, pairs);
+    Value safe = b.select(pair.inRange, pair.number, 0);
+    pair.id = b.load(i32, b.atElement(argument("ids"), i32, safe));
+    pair.weight = floatAt(b.atElement(argument("weights"), f32, safe));
+    mine.push_back(pair);
   }
+  NVVM::BarrierOp::create(b); // only now may others fill the way to memory
+  SmallVector<Value> slots;
+  for (Pair &pair : mine) {
+    pair.slot = findSlot(pair.id, pair.inRange);
+    slots.push_back(pair.slot);
+  }
+  for (const Pair &pair : mine)
+    b.ifThen(b.less(pair.number, plan.maxPairs), [&] {
+      b.store(pair.slot, at(plan.slotOf, pair.number));
+      b.store(pair.weight, at(plan.weights, pair.number));
+    });
   if (spec.maxTokens > 1)
-    listManyExperts();
+    listMany(slots);
+  else
+    listFew(slots.front());
+  b.ifThen(b.equal(lane, 0), [&] {
+    b.store(arith::TruncIOp::create(b, i32, drawn), at(plan.scalars, ticket));
+  });
 }
 
 /// One token: its experts differ, so they are the list, in ascending order.
-/// More: a bit per slot.
-void FewRowsBuilder::listExperts(Value slot, Value inRange, Value pair) {
-  Value here = b.less(-1, slot);
-  if (spec.maxTokens > 1) {
-    b.ifThen(here, [&] {
-      Value bit = b.shl(1, b.bitAnd(slot, 31));
-      LLVM::AtomicRMWOp::create(b, LLVM::AtomicBinOp::_or,
-                                at(plan.bits, b.shr(slot, 5)), bit,
-                                LLVM::AtomicOrdering::monotonic);
-    });
-    return;
-  }
-  Value rank = b.i32(0);
+/// Lanes hold the pairs.
+void FewRowsBuilder::listFew(Value slot) {
+  Value here = b.less(-1, slot), rank = b.i32(0);
   for (int64_t j = 0; j < spec.topK; ++j) {
     Value other = b.fromLane(slot, j);
     Value before = b.both(b.less(-1, other), b.less(other, slot));
@@ -151,16 +174,34 @@ void FewRowsBuilder::listExperts(Value slot, Value inRange, Value pair) {
   }
   b.ifThen(here, [&] {
     b.store(slot, at(plan.list, rank));
-    b.store(pair, at(plan.pairOf, rank));
+    b.store(lane, at(plan.pairOf, rank));
   });
   Value mask = NVVM::VoteSyncOp::create(b, i32, b.i32(-1), here,
                                         NVVM::VoteSyncKind::ballot);
   b.store(LLVM::CtPopOp::create(b, i32, mask), at(plan.scalars, listed));
 }
 
-void FewRowsBuilder::listManyExperts() {
-  NVVM::SyncWarpOp::create(b, b.i32(-1));
-  Value bits = word(plan.bits, lane);
+/// More tokens: a bit for each expert, of which each lane lists its share.
+void FewRowsBuilder::listMany(ArrayRef<Value> slots) {
+  int64_t maskWords = llvm::divideCeil(spec.experts, 32);
+  int64_t width = llvm::PowerOf2Ceil(maskWords);
+  Value all = b.i32(0); // lane i: bits of experts 32 i to 32 i + 31
+  for (int64_t i = 0; i < maskWords; ++i) {
+    Value mine = b.i32(0);
+    for (Value slot : slots) {
+      Value bit = b.shl(1, b.bitAnd(slot, 31));
+      Value hit = b.equal(b.shr(slot, 5), i);
+      mine = b.bitOr(mine, b.select(hit, bit, 0));
+    }
+    Value bits =
+        NVVM::ReduxOp::create(b, i32, mine, NVVM::ReduxKind::OR, b.i32(-1));
+    all = b.select(b.equal(lane, i), bits, all);
+  }
+  Value first = b.mul(lane, width);
+  Value bits = b.fromLane(all, b.shr(first, 5));
+  bits = b.shr(bits, b.bitAnd(first, 31));
+  if (width < 32)
+    bits = b.bitAnd(bits, (1 << width) - 1);
   Value here = LLVM::CtPopOp::create(b, i32, bits), sum = here;
   for (int64_t distance = 1; distance < 32; distance *= 2) {
     Value below = b.fromBelow(sum, distance);
@@ -177,7 +218,7 @@ void FewRowsBuilder::listManyExperts() {
       [&](ValueRange s) -> SmallVector<Value> {
         Value lowest = b.bitAnd(s[0], b.sub(0, s[0]));
         Value place = LLVM::CtPopOp::create(b, i32, b.sub(lowest, 1));
-        b.store(b.add(b.mul(lane, 32), place), at(plan.list, s[1]));
+        b.store(b.add(first, place), at(plan.list, s[1]));
         return {b.bitXor(s[0], lowest), b.add(s[1], 1)};
       });
 }

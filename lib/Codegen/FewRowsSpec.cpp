@@ -97,8 +97,10 @@ static FewRowsPlan planWithWarps(const FewRowsSpec &spec, int64_t warps) {
   int64_t partialBytes = std::max(plan.upWarps, plan.downWarps) > 1
                              ? 2 * warps * 512 * plan.tiles
                              : 0;
+  int64_t drawnWords = 4 * (warps / plan.upWarps);
   int64_t words = plan.maxExperts * (1 + spec.maxTokens) + 2 * plan.maxPairs +
-                  32 + spec.shares + 4 + plan.xScaleBlocks * spec.maxTokens +
+                  drawnWords + spec.shares + 4 +
+                  plan.xScaleBlocks * spec.maxTokens +
                   plan.hScaleBlocks * plan.maxPairs;
   int64_t stageBytes = plan.stepBytes * warps;
   int64_t wanted = spec.stages ? spec.stages : maxStages / plan.blocks + 1;
@@ -112,6 +114,9 @@ static FewRowsPlan planWithWarps(const FewRowsSpec &spec, int64_t warps) {
       llvm::alignTo(operandBytes, 128) + partialBytes + 4 * words;
   int64_t fitting = (maxSharedBytes - restBytes) / stageBytes;
   plan.stages = spec.stages ? spec.stages : std::min(fitting, maxStages);
+  // A unit is known to the warps that share it one unit ahead.  Products of
+  // fp8 take the same time everywhere.
+  plan.draws = plan.lines == 8 && !spec.fp8 && plan.upSteps >= plan.stages;
 
   int64_t at = stageBytes * plan.stages;
   auto take = [&](int64_t bytes) { return std::exchange(at, at + bytes); };
@@ -121,7 +126,7 @@ static FewRowsPlan planWithWarps(const FewRowsSpec &spec, int64_t warps) {
   plan.pairOf = take(4 * plan.maxExperts * spec.maxTokens);
   plan.slotOf = take(4 * plan.maxPairs);
   plan.weights = take(4 * plan.maxPairs);
-  plan.bits = take(4 * 32);
+  plan.drawn = take(4 * drawnWords);
   plan.owned = take(4 * spec.shares);
   plan.scalars = take(4 * 4);
   plan.xScales = take(4 * plan.xScaleBlocks * spec.maxTokens);

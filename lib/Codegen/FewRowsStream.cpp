@@ -9,27 +9,88 @@ using namespace moe::fewrows;
 // Copies of weights
 //===----------------------------------------------------------------------===//
 
+/// The slot's unit of gate/up at a place of its sequence, -1 after the last.
+Value FewRowsBuilder::findUp(const Share &share, Value index) {
+  auto fixed = [&] {
+    Value unit = b.add(share.up, b.mul(index, share.upStride));
+    Value valid = b.less(index, share.upUnits);
+    if (plan.draws)
+      valid = b.select(share.drawing, b.less(unit, share.upEnd), valid);
+    return SmallVector<Value>{b.select(valid, unit, -1)};
+  };
+  if (!plan.draws)
+    return fixed().front();
+  auto drawn = [&] {
+    return SmallVector<Value>{b.uniform(b.load(i32, drawnAt(index)))};
+  };
+  return b.choose(b.both(share.drawing, b.less(1, index)), drawn, fixed)
+      .front();
+}
+
+/// Four places of the sequence of a slot.
+Value FewRowsBuilder::drawnAt(Value index) {
+  return at(plan.drawn,
+            b.add(b.mul(b.div(warp, plan.upWarps), 4), b.bitAnd(index, 3)));
+}
+
+/// One thread of the warps that share a unit.
+Value FewRowsBuilder::leadsUp() {
+  return b.both(b.equal(b.rem(warp, plan.upWarps), 0), b.equal(lane, 0));
+}
+
+/// Of the leader: a number that comes by the end of the present unit.
+Value FewRowsBuilder::drawUp(const Share &share) {
+  return b
+      .choose(
+          b.both(share.drawing, leadsUp()),
+          [&] {
+            Value next = b.atByte(argument("state"), 12);
+            return SmallVector<Value>{b.countUp(next, "relaxed")};
+          },
+          [&] { return SmallVector<Value>{b.i32(0)}; })
+      .front();
+}
+
+/// The unit at a place of the sequence, for the others; they see it after the
+/// exchange of sums at the end of the present one, which is two places before.
+void FewRowsBuilder::postUp(Value drawn, Value index, const Share &share) {
+  b.ifThen(leadsUp(), [&] {
+    Value unit = b.add(drawn, b.mul(share.upStride, 2));
+    b.store(b.select(b.less(unit, share.upEnd), unit, -1), drawnAt(index));
+  });
+}
+
+FewRowsBuilder::CursorPlace FewRowsBuilder::findPlace(const Share &share,
+                                                      Cursor cursor) {
+  if (plan.draws)
+    return {b.less(-1, cursor.unit), cursor.unit, b.sub(-1, cursor.unit)};
+  return {b.less(cursor.index, share.upUnits),
+          b.add(share.up, b.mul(cursor.index, share.upStride)),
+          b.sub(cursor.index, share.upUnits)};
+}
+
 Cursor FewRowsBuilder::advance(const Share &share, Cursor cursor) {
-  Value up = b.less(cursor.unit, share.upUnits);
-  Value next = b.add(cursor.step, 1);
-  Value wrap = b.equal(next, b.select(up, plan.upSteps, downSteps));
-  return {b.add(cursor.unit, b.select(wrap, 1, 0)), b.select(wrap, 0, next)};
+  Value isUp = findPlace(share, cursor).isUp, next = b.add(cursor.step, 1);
+  Value wrap = b.equal(next, b.select(isUp, plan.upSteps, downSteps));
+  Value more = b.select(wrap, 1, 0), index = b.add(cursor.index, more);
+  Value unit = cursor.unit;
+  if (plan.draws) {
+    auto found = [&] { return SmallVector<Value>{findUp(share, index)}; };
+    auto other = [&] { return SmallVector<Value>{b.sub(unit, more)}; };
+    unit = b.choose(b.both(wrap, isUp), found, other).front();
+  }
+  return {index, unit, b.select(wrap, 0, next)};
 }
 
 /// One group of copies, an empty one past the end.
 void FewRowsBuilder::issue(const Share &share, Cursor cursor, Value ringSlot) {
+  CursorPlace place = findPlace(share, cursor);
   b.ifElse(
-      b.less(cursor.unit, share.upUnits),
+      place.isUp, [&] { copyUp(place.up, cursor.step, ringSlot); },
       [&] {
-        Value unit =
-            b.add(share.up, b.mul(cursor.unit, plan.warps / plan.upWarps));
-        copyUp(unit, cursor.step, ringSlot);
-      },
-      [&] {
-        Value number = b.sub(cursor.unit, share.upUnits);
-        b.ifThen(b.less(number, share.downUnits), [&] {
+        b.ifThen(b.less(place.down, share.downUnits), [&] {
           Value unit =
-              b.add(share.down, b.mul(number, plan.warps / plan.downWarps));
+              b.add(share.down, b.mul(place.down, plan.warps / plan.downWarps));
           copyDown(unit, cursor.step, ringSlot);
         });
       });
@@ -39,8 +100,8 @@ void FewRowsBuilder::issue(const Share &share, Cursor cursor, Value ringSlot) {
 /// One block: 16 bytes a lane of each half, where it will read them itself. Two
 /// blocks: four times four rows of 128 bytes; odd rows have their halves
 /// exchanged, so that rows read together stand in different banks.
-void FewRowsBuilder::copyRows(Phase phase, Value slot, Value row, Value column,
-                              Value valid, Value ringSlot) {
+void FewRowsBuilder::copyWeights(Phase phase, Value slot, Value row,
+                                 Value column, Value valid, Value ringSlot) {
   int64_t columns = phase == Up ? spec.hidden : spec.inner;
   bool blocked = phase == Up ? spec.blockedGateUp : spec.blockedDown;
   int64_t matrixBytes = plan.elementBytes * spec.inner * spec.hidden;
@@ -99,7 +160,8 @@ void FewRowsBuilder::copyUp(Value unit, Value step, Value ringSlot) {
   Value pair = b.mul(b.rem(unit, units), plan.lines);
   Value row = b.add(b.mul(b.shr(pair, 3), 16), b.bitAnd(pair, 7));
   Value flat = locate(Up, step).flat;
-  copyRows(Up, slot, row, b.mul(flat, plan.block), b.boolean(true), ringSlot);
+  copyWeights(Up, slot, row, b.mul(flat, plan.block), b.boolean(true),
+              ringSlot);
   if (!spec.fp8)
     return;
   int64_t matrix = plan.hScaleBlocks * plan.xScaleBlocks;
@@ -117,7 +179,7 @@ void FewRowsBuilder::copyDown(Value unit, Value step, Value ringSlot) {
   Value valid = b.less(expert, count);
   Value slot = b.select(valid, word(plan.list, b.select(valid, expert, 0)), 0);
   Value row = b.mul(unit, 2 * plan.lines);
-  copyRows(Down, slot, row, column, valid, ringSlot);
+  copyWeights(Down, slot, row, column, valid, ringSlot);
   if (!spec.fp8)
     return;
   Value index = b.add(b.mul(slot, plan.xScaleBlocks), b.div(row, 128));
@@ -238,56 +300,68 @@ SmallVector<Value> FewRowsBuilder::loadUnits(Phase phase, Value step,
   return units;
 }
 
-/// sums + rows * columns: m16n8k16 of bf16, or m16n8k32 of e4m3, whose operands
-/// have the same bytes.
+/// sums + rows * columns: m16n8k16.
 SmallVector<Value> FewRowsBuilder::multiplyStep(ArrayRef<Value> rows,
                                                 ArrayRef<Value> columns,
                                                 ValueRange sums) {
   Type result = LLVM::LLVMStructType::getLiteral(b.getContext(),
                                                  SmallVector<Type>(4, f32));
-  Value product;
-  if (spec.fp8) {
-    SmallVector<Value> operands(rows);
-    llvm::append_range(operands, columns);
-    llvm::append_range(operands, sums);
-    product = b.assembly(
-        result, operands,
-        "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {$0, $1, $2, $3}, "
-        "{$4, $5, $6, $7}, {$8, $9}, {$10, $11, $12, $13};",
-        "=f,=f,=f,=f,r,r,r,r,r,r,f,f,f,f");
-  } else {
-    auto types = std::array{NVVM::MMATypes::bf16, NVVM::MMATypes::bf16};
-    auto layouts = std::array{NVVM::MMALayout::row, NVVM::MMALayout::col};
-    product = NVVM::MmaOp::create(b, result, rows, columns, sums,
-                                  ArrayRef<int64_t>{16, 8, 16}, std::nullopt,
-                                  std::nullopt, types, layouts);
-  }
+  NVVM::MMATypes type = spec.fp8 ? NVVM::MMATypes::f16 : NVVM::MMATypes::bf16;
+  auto types = std::array{type, type};
+  auto layouts = std::array{NVVM::MMALayout::row, NVVM::MMALayout::col};
+  Value product = NVVM::MmaOp::create(
+      b, result, rows, columns, sums, ArrayRef<int64_t>{16, 8, 16},
+      std::nullopt, std::nullopt,
+      spec.fp8 ? std::optional<decltype(types)>() : types, layouts);
   SmallVector<Value> next;
   for (int64_t i = 0; i < 4; ++i)
     next.push_back(LLVM::ExtractValueOp::create(b, product, i));
   return next;
 }
 
-/// Two products per block and tile: a lane's four consecutive words take the
-/// places of words 0 and 4 of k in the first, then in the second.
+/// The words of a vector as operands of products: as they are, or four e4m3 as
+/// two pairs of f16, which is exact.  mma.sync of e4m3 does that as well on
+/// Hopper, each time that a word is multiplied, and has sums of its own for
+/// each instruction.
+SmallVector<Value> FewRowsBuilder::operandWords(Value vector) {
+  SmallVector<Value> result;
+  if (!spec.fp8) {
+    for (int64_t i = 0; i < 4; ++i)
+      result.push_back(LLVM::ExtractElementOp::create(b, vector, b.i32(i)));
+    return result;
+  }
+  Type bytes = VectorType::get(16, b.getI8Type());
+  Type pair = VectorType::get(2, b.getI8Type());
+  Type halves = VectorType::get(2, b.getF16Type());
+  Value codes = LLVM::BitcastOp::create(b, bytes, vector);
+  for (int32_t i = 0; i < 16; i += 2) {
+    Value two = LLVM::ShuffleVectorOp::create(b, pair, codes, codes,
+                                              ArrayRef<int32_t>{i, i + 1});
+    result.push_back(NVVM::ConvertF8x2ToF16x2Op::create(
+        b, halves, two, /*relu=*/false, Float8E4M3FNType::get(b.getContext())));
+  }
+  return result;
+}
+
+/// Two products per block and tile, four in fp8: a lane's consecutive words
+/// take the places of words 0 and 4 of k in the first, then in the next.
 SmallVector<Value> FewRowsBuilder::multiply(SmallVector<Value> sums,
                                             Value ringSlot,
                                             ArrayRef<Value> operand,
                                             ArrayRef<Value> units) {
-  SmallVector<Value> halves = loadWeights(ringSlot);
-  auto part = [&](Value vector, int64_t i) -> Value {
-    return LLVM::ExtractElementOp::create(b, vector, b.i32(i));
-  };
+  SmallVector<SmallVector<Value>> halves;
+  for (Value half : loadWeights(ringSlot))
+    halves.push_back(operandWords(half));
   SmallVector<Value> products = sums;
   if (spec.fp8)
     products.assign(sums.size(), b.f32(0.0f));
-  for (auto [index, x] : llvm::enumerate(operand)) {
+  for (auto [index, vector] : llvm::enumerate(operand)) {
     int64_t block = index / plan.tiles, tile = index % plan.tiles;
-    Value upper = halves[2 * block], lower = halves[2 * block + 1];
-    for (int64_t i = 0; i < 4; i += 2) {
-      SmallVector<Value> rows{part(upper, i), part(lower, i),
-                              part(upper, i + 1), part(lower, i + 1)};
-      SmallVector<Value> columns{part(x, i), part(x, i + 1)};
+    ArrayRef<Value> upper = halves[2 * block], lower = halves[2 * block + 1];
+    SmallVector<Value> x = operandWords(vector);
+    for (size_t i = 0; i < x.size(); i += 2) {
+      SmallVector<Value> rows{upper[i], lower[i], upper[i + 1], lower[i + 1]};
+      SmallVector<Value> columns{x[i], x[i + 1]};
       auto mine = MutableArrayRef<Value>(products).slice(4 * tile, 4);
       llvm::copy(multiplyStep(rows, columns, mine), mine.begin());
     }
@@ -299,47 +373,80 @@ SmallVector<Value> FewRowsBuilder::multiply(SmallVector<Value> sums,
   return sums;
 }
 
-SmallVector<Value> FewRowsBuilder::consume(Phase phase, const Share &share,
-                                           ValueRange positions) {
-  Value units = phase == Up ? share.upUnits : share.downUnits;
-  Value first = phase == Up ? share.up : share.down;
-  int64_t stride = plan.warps / (phase == Up ? plan.upWarps : plan.downWarps);
+/// One unit, the `number`-th of this warp.
+SmallVector<Value>
+FewRowsBuilder::consume(Phase phase, const Share &share, Value unit,
+                        Value number, ValueRange positions,
+                        function_ref<void()> beforeExchange) {
   bool early = phase == Up ? !plan.xShared : !plan.hShared;
-  Value steps = stepsOf(phase);
-  return b.loop(
-      0, units, positions,
-      [&](Value i, ValueRange outer) -> SmallVector<Value> {
-        Value unit = b.add(first, b.mul(i, stride));
-        SmallVector<Value> carried(4 * plan.tiles, b.f32(0.0f));
-        llvm::append_range(carried, outer);
-        SmallVector<Value> last = b.loop(
-            0, steps, carried,
-            [&](Value step, ValueRange s) -> SmallVector<Value> {
-              ValueRange at = s.slice(4 * plan.tiles, 4);
-              Cursor cursor{at[0], at[1]};
-              SmallVector<Value> operand;
-              if (early) // from far: while the weights come
-                operand = loadOperand(phase, unit, step);
-              sleepSometimes(b.add(step, b.mul(unit, 31)), 0);
-              NVVM::CpAsyncWaitGroupOp::create(b, plan.stages - 2);
-              if (plan.blocks == 2) // others' copies; the slot before is read
-                NVVM::SyncWarpOp::create(b, b.i32(-1));
-              if (!early)
-                operand = loadOperand(phase, unit, step);
-              SmallVector<Value> result = multiply(
-                  llvm::to_vector_of<Value>(s.take_front(4 * plan.tiles)),
-                  at[3], operand, loadUnits(phase, step, at[3]));
-              issue(share, cursor, at[2]);
-              Cursor after = advance(share, cursor);
-              llvm::append_range(result,
-                                 ValueRange{after.unit, after.step,
-                                            nextSlot(at[2]), nextSlot(at[3])});
-              return result;
+  int64_t sums = 4 * plan.tiles;
+  SmallVector<Value> carried(sums, b.f32(0.0f));
+  llvm::append_range(carried, positions);
+  if (early)
+    llvm::append_range(carried, loadOperand(phase, unit, b.i32(0)));
+  SmallVector<Value> last =
+      b.loop(0, stepsOf(phase), carried,
+             [&](Value step, ValueRange s) -> SmallVector<Value> {
+               ValueRange at = s.slice(sums, positionCount);
+               Cursor cursor{at[0], at[1], at[2]};
+               Value issueSlot = at[3], slot = at[4];
+               SmallVector<Value> operand(s.drop_front(sums + positionCount));
+               SmallVector<Value> ahead;
+               if (early) // from far
+                 ahead = loadOperand(phase, unit, b.add(step, 1));
+               sleepSometimes(b.add(step, b.mul(unit, 31)), 0);
+               NVVM::CpAsyncWaitGroupOp::create(b, plan.stages - 2);
+               if (plan.blocks == 2) // others' copies; the slot before is read
+                 NVVM::SyncWarpOp::create(b, b.i32(-1));
+               if (!early)
+                 operand = loadOperand(phase, unit, step);
+               SmallVector<Value> result =
+                   multiply(llvm::to_vector_of<Value>(s.take_front(sums)), slot,
+                            operand, loadUnits(phase, step, slot));
+               issue(share, cursor, issueSlot);
+               Cursor after = advance(share, cursor);
+               llvm::append_range(
+                   result, ValueRange{after.index, after.unit, after.step,
+                                      nextSlot(issueSlot), nextSlot(slot)});
+               llvm::append_range(result, ahead);
+               return result;
+             });
+  beforeExchange();
+  finishUnit(phase, unit, b.bitAnd(number, 1),
+             llvm::to_vector(ArrayRef(last).take_front(sums)));
+  return llvm::to_vector(ArrayRef(last).slice(sums, positionCount));
+}
+
+SmallVector<Value> FewRowsBuilder::consumeUp(const Share &share,
+                                             ValueRange positions) {
+  SmallVector<Value> first{b.i32(0), findUp(share, b.i32(0))};
+  llvm::append_range(first, positions);
+  SmallVector<Value> last = b.loopWhile(
+      first,
+      [&](ValueRange s) -> std::pair<Value, SmallVector<Value>> {
+        return {b.less(-1, s[1]), llvm::to_vector_of<Value>(s)};
+      },
+      [&](ValueRange s) -> SmallVector<Value> {
+        Value index = s[0], drawn = plan.draws ? drawUp(share) : Value();
+        SmallVector<Value> after =
+            consume(Up, share, s[1], index, s.drop_front(2), [&] {
+              if (plan.draws)
+                postUp(drawn, b.add(index, 2), share);
             });
-        SmallVector<Value> sums(
-            ArrayRef<Value>(last).take_front(4 * plan.tiles));
-        finishUnit(phase, unit, b.bitAnd(i, 1), sums);
-        return SmallVector<Value>(
-            ArrayRef<Value>(last).slice(4 * plan.tiles, 4));
+        Value next = b.add(index, 1);
+        SmallVector<Value> result{next, findUp(share, next)};
+        llvm::append_range(result, after);
+        return result;
       });
+  return llvm::to_vector(ArrayRef(last).drop_front(2));
+}
+
+SmallVector<Value> FewRowsBuilder::consumeDown(const Share &share,
+                                               ValueRange positions) {
+  int64_t stride = plan.warps / plan.downWarps;
+  return b.loop(0, share.downUnits, positions,
+                [&](Value i, ValueRange s) -> SmallVector<Value> {
+                  Value unit = b.add(share.down, b.mul(i, stride));
+                  return consume(Down, share, unit, i, s, [] {});
+                });
 }

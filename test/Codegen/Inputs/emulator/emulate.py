@@ -21,6 +21,7 @@ CALLS = {
     "barrier.cta.sync.aligned.count": "barrier_count",
     "cp.async.cg.shared.global.16.s": "cp_async",
     "cp.async.ca.shared.global.4": "cp_async_word",
+    "cp.async.cg.shared.global.16": "cp_async_line",
     "cp.async.commit.group": "commit",
     "cp.async.wait.group": "wait_group",
     "ff.to.e4m3x2.rn": "to_e4m3_pair",
@@ -29,8 +30,11 @@ CALLS = {
     "griddepcontrol.wait": "griddepcontrol",
     "match.any.sync.i32": "match_any",
     "mma.m16n8k16.row.col.bf16": "mma",
+    "mma.m16n8k16.row.col.f32.f32": "mma16",
+    "e4m3x2.to.f16x2.rn": "from_e4m3_pair",
     "nanosleep": "nanosleep",
     "rcp.approx.ftz.f": "rcp",
+    "redux.sync.or": "redux_or",
     "vote.ballot.sync": "ballot",
 }
 for kind in ("bfly", "up", "idx"):
@@ -40,15 +44,21 @@ ASSEMBLY = {
     "ex2.approx.ftz.f32": ("ex2", "float", "float"),
     "atom.relaxed.gpu.global.add.u64": ("add64", "i64", "ptr, i64"),
     "atom.acq_rel.gpu.global.add.u32 $0, [$1], 1;": ("count32", "i32", "ptr"),
+    "atom.relaxed.gpu.global.add.u32 $0, [$1], 1;": ("count32", "i32", "ptr"),
     "red.release.gpu.global.add.u64": ("reduce64", "void", "ptr, i64"),
     "fence.acq_rel.gpu": ("fence", "void", ""),
     "ld.acquire.gpu.global.u64": ("load64", "i64", "ptr"),
-    "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32": ("mma8", None, None),
 }
 # The struct comes back in four registers in IR, in two in C.
 PRODUCT = """
 declare void @emulate_NAME_into(ptr, i32, i32, i32, i32, i32, i32, float, float, float, float)
-define { float, float, float, float } @emulate_NAME(i32 %a, i32 %b, i32 %c, i32 %d, i32 %e, i32 %f, float %g, float %h, float %i, float %j) noinline {
+define { float, float, float, float } @emulate_NAME(TYPE %va, TYPE %vb, TYPE %vc, TYPE %vd, TYPE %ve, TYPE %vf, float %g, float %h, float %i, float %j) noinline {
+  %a = bitcast TYPE %va to i32
+  %b = bitcast TYPE %vb to i32
+  %c = bitcast TYPE %vc to i32
+  %d = bitcast TYPE %vd to i32
+  %e = bitcast TYPE %ve to i32
+  %f = bitcast TYPE %vf to i32
   %p = alloca { float, float, float, float }
   call void @emulate_NAME_into(ptr %p, i32 %a, i32 %b, i32 %c, i32 %d, i32 %e, i32 %f, float %g, float %h, float %i, float %j)
   %r = load { float, float, float, float }, ptr %p
@@ -75,6 +85,22 @@ define <2 x bfloat> @emulate_to_bf16_pair(float %a, float %b) noinline {
   ret <2 x bfloat> %r
 }
 """
+# Two halves as the word that they are.
+HALVES = """
+declare i32 @emulate_from_e4m3(i16)
+define <2 x half> @emulate_from_e4m3_pair(i16 %codes) noinline {
+  %word = call i32 @emulate_from_e4m3(i16 %codes)
+  %r = bitcast i32 %word to <2 x half>
+  ret <2 x half> %r
+}
+"""
+
+DEFINED = {
+    "mma": PRODUCT.replace("NAME", "mma").replace("TYPE", "i32"),
+    "mma16": PRODUCT.replace("NAME", "mma16").replace("TYPE", "<2 x half>"),
+    "to_bf16_pair": PAIR,
+    "from_e4m3_pair": HALVES,
+}
 
 
 def to_host(text):
@@ -101,16 +127,14 @@ def to_host(text):
     # Two intrinsics that have become one must not be declared twice.
     lines, seen = [], set()
     for line in text.split("\n"):
-        if line.startswith("declare") and ("@emulate_mma(" in line or "@emulate_to_bf16_pair(" in line or line in seen):
+        if line.startswith("declare") and (any(f"@emulate_{name}(" in line for name in DEFINED) or line in seen):
             continue
         seen.add(line)
         lines.append(line)
     text = "\n".join(lines + sorted(used)) + "\n"
-    for name in ("mma", "mma8"):
+    for name, definition in DEFINED.items():
         if f"@emulate_{name}(" in text:
-            text += PRODUCT.replace("NAME", name)
-    if "@emulate_to_bf16_pair(" in text:
-        text += PAIR
+            text += definition
     unknown = re.search(r"@llvm\.nvvm[\w.]*", text)
     if unknown:
         raise SystemExit("unknown intrinsic: " + unknown.group(0))

@@ -263,29 +263,33 @@ inline uint8_t toE4M3(float value) {
   return sign | best;
 }
 
-/// D = A B + C of m16n8k16 in bf16 or m16n8k32 in e4m3, fragments as in the
-/// instruction set's manual: `each` elements to a word.
-template <int each> void multiply(Warp &warp) {
-  float a[16][8 * each], b[8 * each][8];
-  auto element = [](uint64_t word, int j) {
-    return each == 2 ? fromBf16(static_cast<uint16_t>(word >> (16 * j)))
-                     : fromE4M3(static_cast<uint8_t>(word >> (8 * j)));
+inline float fromF16(uint16_t bits) {
+  _Float16 value;
+  memcpy(&value, &bits, 2);
+  return value;
+}
+
+/// D = A B + C of m16n8k16, fragments as in the instruction set's manual.
+template <float (*element)(uint16_t)> void multiply(Warp &warp) {
+  float a[16][16], b[16][8];
+  auto half = [](uint64_t word, int j) {
+    return element(static_cast<uint16_t>(word >> (16 * j)));
   };
   for (int lane = 0; lane < 32; ++lane) {
-    int row = lane / 4, first = lane % 4 * each;
+    int row = lane / 4, first = lane % 4 * 2;
     for (int i = 0; i < 4; ++i)
-      for (int j = 0; j < each; ++j)
-        a[row + 8 * (i & 1)][first + 4 * each * (i >> 1) + j] =
-            element(warp.in[lane][i], j);
+      for (int j = 0; j < 2; ++j)
+        a[row + 8 * (i & 1)][first + 8 * (i >> 1) + j] =
+            half(warp.in[lane][i], j);
     for (int i = 0; i < 2; ++i)
-      for (int j = 0; j < each; ++j)
-        b[first + 4 * each * i + j][row] = element(warp.in[lane][4 + i], j);
+      for (int j = 0; j < 2; ++j)
+        b[first + 8 * i + j][row] = half(warp.in[lane][4 + i], j);
   }
   for (int lane = 0; lane < 32; ++lane)
     for (int i = 0; i < 4; ++i) {
       int row = lane / 4 + 8 * (i >> 1), column = lane % 4 * 2 + (i & 1);
       float sum = floatOf(warp.in[lane][6 + i]);
-      for (int k = 0; k < 8 * each; ++k)
+      for (int k = 0; k < 16; ++k)
         sum += a[row][k] * b[k][column];
       warp.out[lane][i] = bitsOf(sum);
     }
@@ -352,6 +356,16 @@ int emulate_match_any(int, int value) {
         }
       })[0];
 }
+int emulate_redux_or(int value, int) {
+  return emulator::meet(22, {static_cast<uint32_t>(value)},
+                        [](emulator::Warp &warp) {
+                          uint32_t all = 0;
+                          for (auto &in : warp.in)
+                            all |= in[0];
+                          for (auto &out : warp.out)
+                            out[0] = all;
+                        })[0];
+}
 void emulate_warpsync(int) {
   emulator::meet(30, {}, [](emulator::Warp &) {});
 }
@@ -362,6 +376,9 @@ void emulate_cp_async(char *to, const char *from, int size) {
 }
 void emulate_cp_async_word(char *to, const char *from) {
   emulator::fiber->open.push_back({to, from, 4, 4});
+}
+void emulate_cp_async_line(char *to, const char *from) {
+  emulator::fiber->open.push_back({to, from, 16, 16});
 }
 void emulate_commit() {
   emulator::fiber->groups.push_back(std::move(emulator::fiber->open));
@@ -399,12 +416,23 @@ static void multiplyInto(Four *out, int a0, int a1, int a2, int a3, int b0,
 void emulate_mma_into(Four *out, int a0, int a1, int a2, int a3, int b0, int b1,
                       float c0, float c1, float c2, float c3) {
   multiplyInto(out, a0, a1, a2, a3, b0, b1, c0, c1, c2, c3,
-               emulator::multiply<2>);
+               emulator::multiply<emulator::fromBf16>);
 }
-void emulate_mma8_into(Four *out, int a0, int a1, int a2, int a3, int b0,
-                       int b1, float c0, float c1, float c2, float c3) {
+void emulate_mma16_into(Four *out, int a0, int a1, int a2, int a3, int b0,
+                        int b1, float c0, float c1, float c2, float c3) {
   multiplyInto(out, a0, a1, a2, a3, b0, b1, c0, c1, c2, c3,
-               emulator::multiply<4>);
+               emulator::multiply<emulator::fromF16>);
+}
+/// The first code stands in the lower byte.
+uint32_t emulate_from_e4m3(int16_t codes) {
+  uint32_t word = 0;
+  for (int i = 0; i < 2; ++i) {
+    _Float16 value = emulator::fromE4M3(static_cast<uint8_t>(codes >> 8 * i));
+    uint16_t bits;
+    memcpy(&bits, &value, 2);
+    word |= static_cast<uint32_t>(bits) << 16 * i;
+  }
+  return word;
 }
 /// The first value stands in the upper byte.
 int16_t emulate_to_e4m3_pair(float high, float low) {
