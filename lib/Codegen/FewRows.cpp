@@ -57,10 +57,11 @@ void FewRowsBuilder::build() {
   copiedColumn =
       plan.blocks == 1 ? firstColumn : b.mul(b.bitAnd(lane, 7), perChunk);
 
+  Routing routing = askRouting();
+  NVVM::BarrierOp::create(b); // only now may others fill the way to memory
   b.ifElse(
-      b.equal(warp, plan.warps), [&] { readRouting(); },
+      b.equal(warp, plan.warps), [&] { readRouting(routing); },
       [&] {
-        NVVM::BarrierOp::create(b); // the routing has been asked for
         if (plan.xShared)
           copyTokens();
       });

@@ -73,7 +73,16 @@ private:
   void copyQuantized(llvm::StringRef name, mlir::Value live, mlir::Value rows,
                      int64_t columns, int64_t pitch, int64_t scales,
                      int64_t threads);
-  void readRouting();
+  /// Of up to 32 pairs, one to a lane.
+  struct Pairs {
+    mlir::Value number, inRange, id, weight;
+  };
+  struct Routing {
+    mlir::Value drawn; ///< the ticket's, i64
+    llvm::SmallVector<Pairs> pairs;
+  };
+  Routing askRouting();
+  void readRouting(const Routing &asked);
   void listFew(mlir::Value slot);
   void listMany(llvm::ArrayRef<mlir::Value> slots);
   mlir::Value findSlot(mlir::Value id, mlir::Value inRange);

@@ -114,44 +114,58 @@ Value FewRowsBuilder::findSlot(Value id, Value inRange) {
   return b.select(b.both(known, below(id, spec.experts)), id, -1);
 }
 
-/// The control warp: ticket, slots and weights of all pairs, list of the
-/// experts hit.  Everything is asked for before anything is waited for: no
-/// weight can be asked for until this is done.
-void FewRowsBuilder::readRouting() {
-  Value drawn = b.choose(
-                     b.equal(lane, 0),
-                     [&] {
-                       Value old = b.assembly(
-                           b.getI64Type(), {argument("state"), b.i64(1)},
-                           "atom.relaxed.gpu.global.add.u64 $0, [$1], $2;",
-                           "=l,l,l,~{memory}");
-                       return SmallVector<Value>{old};
-                     },
-                     [&] { return SmallVector<Value>{b.i64(0)}; })
-                    .front();
-  struct Pair {
-    Value number, inRange, id, weight, slot;
-  };
-  Value pairs = b.mul(tokens, spec.topK);
-  SmallVector<Pair> mine;
+/// The control warp asks for all it needs before it waits for any of it: no
+/// weight can be asked for until then.  Others get zeros.
+FewRowsBuilder::Routing FewRowsBuilder::askRouting() {
+  Value isMine = b.equal(warp, plan.warps), pairs = b.mul(tokens, spec.topK);
+  Routing routing;
   for (int64_t first = 0; first < plan.maxPairs; first += 32) {
-    Pair pair;
-    pair.number = b.add(lane, first);
-    pair.inRange = b.less(pair.number, pairs);
-    Value safe = b.select(pair.inRange, pair.number, 0);
-    pair.id = b.load(i32, b.atElement(argument("ids"), i32, safe));
-    pair.weight = floatAt(b.atElement(argument("weights"), f32, safe));
-    mine.push_back(pair);
+    Value number = b.add(lane, first);
+    routing.pairs.push_back({number, b.less(number, pairs), {}, {}});
   }
-  NVVM::BarrierOp::create(b); // only now may others fill the way to memory
+  SmallVector<Value> asked = b.choose(
+      isMine,
+      [&] {
+        auto draw = [&] {
+          return SmallVector<Value>{
+              b.assembly(b.getI64Type(), {argument("state"), b.i64(1)},
+                         "atom.relaxed.gpu.global.add.u64 $0, [$1], $2;",
+                         "=l,l,l,~{memory}")};
+        };
+        auto none = [&] { return SmallVector<Value>{b.i64(0)}; };
+        SmallVector<Value> values = b.choose(b.equal(lane, 0), draw, none);
+        for (const Pairs &pair : routing.pairs) {
+          Value safe = b.select(pair.inRange, pair.number, 0);
+          values.push_back(
+              b.load(i32, b.atElement(argument("ids"), i32, safe)));
+          values.push_back(
+              floatAt(b.atElement(argument("weights"), f32, safe)));
+        }
+        return values;
+      },
+      [&] {
+        SmallVector<Value> values{b.i64(0)};
+        for (size_t i = 0; i < routing.pairs.size(); ++i)
+          llvm::append_values(values, b.i32(0), b.f32(0.0f));
+        return values;
+      });
+  routing.drawn = asked.front();
+  for (auto [i, pair] : llvm::enumerate(routing.pairs)) {
+    pair.id = asked[1 + 2 * i];
+    pair.weight = asked[2 + 2 * i];
+  }
+  return routing;
+}
+
+/// The control warp: ticket, slots and weights of all pairs, list of the
+/// experts hit.
+void FewRowsBuilder::readRouting(const Routing &asked) {
   SmallVector<Value> slots;
-  for (Pair &pair : mine) {
-    pair.slot = findSlot(pair.id, pair.inRange);
-    slots.push_back(pair.slot);
-  }
-  for (const Pair &pair : mine)
+  for (const Pairs &pair : asked.pairs)
+    slots.push_back(findSlot(pair.id, pair.inRange));
+  for (auto [pair, slot] : llvm::zip_equal(asked.pairs, slots))
     b.ifThen(b.less(pair.number, plan.maxPairs), [&] {
-      b.store(pair.slot, at(plan.slotOf, pair.number));
+      b.store(slot, at(plan.slotOf, pair.number));
       b.store(pair.weight, at(plan.weights, pair.number));
     });
   if (spec.maxTokens > 1)
@@ -159,7 +173,8 @@ void FewRowsBuilder::readRouting() {
   else
     listFew(slots.front());
   b.ifThen(b.equal(lane, 0), [&] {
-    b.store(arith::TruncIOp::create(b, i32, drawn), at(plan.scalars, ticket));
+    b.store(arith::TruncIOp::create(b, i32, asked.drawn),
+            at(plan.scalars, ticket));
   });
 }
 
