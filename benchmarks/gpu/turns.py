@@ -12,46 +12,39 @@ import statistics
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path += [HERE, os.path.join(HERE, "..", "..", "examples")]
-from torch_layer import CompiledLayer, no_device  # noqa: E402
+sys.path.insert(0, HERE)
+from run_layers import MOST_ERROR, no_device  # noqa: E402
 
-BASE, SETS, ROUNDS, MOST_TOKENS = "base", 8, 5, 32768
+BASE, SETS, ROUNDS = "base", 8, 5
 
 
-def open_layer(options, path, layer):
-    """A session with the layer's weights."""
-    compiled = CompiledLayer(options.library, path, MOST_TOKENS)
-    up, down = layer.w1.view(layer.E, 2, layer.I, layer.H), layer.w2
-    if not options.fp8:
-        compiled.set_weights(up=up, down=down)
-        return compiled
-    from problems_fp8 import quantize_weights
-    up, up_scale = quantize_weights(up)
-    down, down_scale = quantize_weights(down.view(layer.E, 1, layer.H, layer.I))
-    compiled.set_weights(up=up, up_scale=up_scale, down=down.squeeze(1), down_scale=down_scale.squeeze(1))
-    return compiled
+def variants_of(folder, kind):
+    """The adapters of a folder's folders, the base first."""
+    class Variant(kind):
+        def __init__(self, variant):
+            self.variant = variant
+
+        def path(self, layer):
+            return os.path.join(folder, self.variant, layer.name + ".moe")
+
+    return [Variant(name) for name in [BASE] + sorted(set(os.listdir(folder)) - {BASE})]
 
 
 def time_case(bench, variants, layer, tokens, routing, fp8):
     """Microseconds of each variant, and what is wrong."""
-    import torch
     inputs = [bench.Inputs(layer, tokens, routing, 1000 * tokens + i) for i in range(SETS)]
-    runs, outs, times, problems = {}, {}, {name: [] for name in variants}, []
-    for name, compiled in variants.items():
-        outs[name] = [torch.full((i.R, layer.H), float("nan"), device="cuda", dtype=torch.bfloat16) for i in inputs]
-        runs[name] = [compiled.bind({"x": i.x, "expert_ids": i.ids, "expert_weights": i.w}, {"y": out}) for i, out in zip(inputs, outs[name])]
-        runs[name][0]()
-        compiled.wait()  # complaints come here; later calls are captured
+    cases = {variant.variant: variant.case(layer, inputs) for variant in variants}
+    times, problems = {name: [] for name in cases}, []
     for turn in range(ROUNDS):
-        for name in list(variants)[::-1 if turn % 2 else 1]:
-            seconds, how = bench.timed(runs[name], budget_ms=30, warm_ms=8)
+        for name in list(cases)[::-1 if turn % 2 else 1]:
+            seconds, how = bench.timed(cases[name].fns_layer, budget_ms=30, warm_ms=8)
             times[name].append(seconds * 1e6)
             if how != "graph":
                 problems.append(f"{name}: {how}")
-    want = bench.reference(layer, inputs[-1], torch.arange(inputs[-1].R, device="cuda"))
-    for name in variants:
-        error = bench.rel_err(outs[name][-1], want)
-        if not error < (8e-2 if fp8 else 1e-2):
+    want = bench.reference(layer, inputs[-1], list(range(inputs[-1].R)))
+    for name, case in cases.items():
+        error = bench.rel_err(case.out(SETS - 1), want)
+        if not error < MOST_ERROR[variants[0].name]:
             problems.append(f"{name}: error {error:.1e}")
     floor = bench.roofline(layer, inputs, tflops=1e9, gbps=4640, wbytes=1 if fp8 else 2)["t_bytes"] * 1e6
     return {"layer": layer.name, "tokens": tokens, "routing": routing, "limit_us": 1.06 * floor + 8, "us": times,
@@ -72,21 +65,22 @@ def main():
         print(f"turns: skipped, {why}")
         return 0
     sys.path.insert(0, options.harness)
+    os.environ["MOERT_LIBRARY"] = os.path.abspath(options.library)
+    import adapter
     import moebench as bench
-    names = [BASE] + sorted(set(os.listdir(options.folder)) - {BASE})
-    paths = {name: {file[:-4]: os.path.join(options.folder, name, file) for file in os.listdir(os.path.join(options.folder, name))
-                    if file.endswith(".moe")} for name in names}
+    variants = variants_of(options.folder, adapter.ArtifactsFp8 if options.fp8 else adapter.Artifacts)
     results, wrong = [], 0
     for layer_name in bench.LAYERS:
-        layer = None
-        here = [name for name in names if layer_name in paths[name]]
-        if BASE not in here:
+        named = argparse.Namespace(name=layer_name)
+        here = [variant for variant in variants if os.path.exists(variant.path(named))]
+        if len(here) < 2 or here[0].variant != BASE:
             continue
         layer = bench.Layer(layer_name)
-        variants = {name: open_layer(options, paths[name][layer_name], layer) for name in here}
+        for variant in here:
+            variant.setup(layer)
         for routing in options.routings.split(","):
             for tokens in map(int, options.tokens.split(",")):
-                line, problems = time_case(bench, variants, layer, tokens, routing, options.fp8)
+                line, problems = time_case(bench, here, layer, tokens, routing, options.fp8)
                 results.append(line)
                 wrong += len(problems)
                 base = line["medians"][BASE]
@@ -94,8 +88,10 @@ def main():
                       + "  ".join(f"{name} {us:7.2f} ({us / base:.3f})" for name, us in line["medians"].items()), flush=True)
                 for problem in problems:
                     print("PROBLEM", problem)
-        for compiled in variants.values():
-            compiled.close()
+        for variant in here:
+            variant.teardown()
+    if not results:
+        sys.exit(f"turns: {options.folder} has no layer both in {BASE}/ and in another folder, expected LAYER.moe as artifacts.py writes them")
     with open(options.json, "w") as file:
         json.dump(results, file, indent=1)
     return 1 if wrong else 0

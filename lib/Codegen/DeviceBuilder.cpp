@@ -183,6 +183,15 @@ Value DeviceBuilder::reduce(Value value,
   return value;
 }
 
+void DeviceBuilder::addFromBelow(MutableArrayRef<Value> values) {
+  Value mine = lane();
+  for (int64_t distance = 1; distance < 32; distance *= 2)
+    for (Value &value : values) {
+      Value below = fromBelow(value, distance);
+      value = add(value, select(less(mine, distance), 0, below));
+    }
+}
+
 //===----------------------------------------------------------------------===//
 // Control flow
 //===----------------------------------------------------------------------===//

@@ -187,6 +187,13 @@ SmallVector<Value> FewRowsBuilder::runShares(Value first) {
       });
 }
 
+/// The number of a share, in the lower half of an i64.
+Value FewRowsBuilder::drawTicket() {
+  return b.assembly(b.getI64Type(), {argument("state"), b.i64(1)},
+                    "atom.relaxed.gpu.global.add.u64 $0, [$1], $2;",
+                    "=l,l,l,~{memory}");
+}
+
 /// Publishes this CTA's part of h; waits until all of h is there (-1) or a
 /// share is found that nobody has taken.
 Value FewRowsBuilder::decide() {
@@ -224,12 +231,8 @@ Value FewRowsBuilder::decide() {
                                 /*withElseRegion=*/true);
           OpBuilder::InsertionGuard guard(b);
           b.setInsertionPointToStart(draw.thenBlock());
-          Value old =
-              b.assembly(i64, {state, b.i64(1)},
-                         "atom.relaxed.gpu.global.add.u64 $0, [$1], $2;",
-                         "=l,l,l,~{memory}");
-          scf::YieldOp::create(
-              b, ValueRange{arith::TruncIOp::create(b, i32, old)});
+          Value old = arith::TruncIOp::create(b, i32, drawTicket());
+          scf::YieldOp::create(b, ValueRange{old});
           b.setInsertionPointToStart(draw.elseBlock());
           scf::YieldOp::create(b, ValueRange{b.i32(spec.shares)});
           b.setInsertionPointAfter(draw);
@@ -245,7 +248,7 @@ Value FewRowsBuilder::decide() {
 /// No order is asked for: what a CTA saw of the state made it come, so it
 /// cannot be what is stored here.
 void FewRowsBuilder::leave() {
-  Value state = argument("state"), left = b.atByte(state, 8);
+  Value state = argument("state"), left = b.atByte(state, leftAt);
   Value old = b.countUp(left, "relaxed");
   b.ifThen(b.equal(old, b.sub(b.gridSize(), 1)), [&] {
     b.store(b.i64(0), state);

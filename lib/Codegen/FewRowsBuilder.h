@@ -42,6 +42,9 @@ public:
 private:
   // Words of plan.scalars.
   static constexpr int64_t ticket = 0, listed = 1, verdictAt = 2;
+  // Bytes of the state, after tickets and shares that are done, a word each:
+  // CTAs that have left, and units that have been drawn.
+  static constexpr int64_t leftAt = 8, drawnUnitsAt = 12;
   enum Phase { Up, Down };
 
   mlir::Value argument(llvm::StringRef name);
@@ -104,6 +107,7 @@ private:
   mlir::Value drawnAt(mlir::Value index);
   void postUp(mlir::Value drawn, mlir::Value index, const Share &share);
   mlir::Value leadsUp();
+  mlir::Value drawTicket();
   mlir::Value decide();
   void leave();
   void copyHidden();
@@ -169,10 +173,12 @@ private:
                                            mlir::ValueRange positions);
   llvm::SmallVector<mlir::Value> consumeDown(const Share &share,
                                              mlir::ValueRange positions);
-  llvm::SmallVector<mlir::Value>
-  consume(Phase phase, const Share &share, mlir::Value unit, mlir::Value number,
-          mlir::ValueRange positions,
-          llvm::function_ref<void()> beforeExchange);
+  /// This warp's sums of a unit, and the positions after it.
+  struct UnitSums {
+    llvm::SmallVector<mlir::Value> sums, positions;
+  };
+  UnitSums multiplyUnit(Phase phase, const Share &share, mlir::Value unit,
+                        mlir::ValueRange positions);
   void finishUnit(Phase phase, mlir::Value unit, mlir::Value parity,
                   llvm::SmallVector<mlir::Value> sums);
   llvm::SmallVector<mlir::Value> sumSlices(llvm::SmallVector<mlir::Value> sums);

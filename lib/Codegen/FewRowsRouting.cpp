@@ -126,12 +126,7 @@ FewRowsBuilder::Routing FewRowsBuilder::askRouting() {
   SmallVector<Value> asked = b.choose(
       isMine,
       [&] {
-        auto draw = [&] {
-          return SmallVector<Value>{
-              b.assembly(b.getI64Type(), {argument("state"), b.i64(1)},
-                         "atom.relaxed.gpu.global.add.u64 $0, [$1], $2;",
-                         "=l,l,l,~{memory}")};
-        };
+        auto draw = [&] { return SmallVector<Value>{drawTicket()}; };
         auto none = [&] { return SmallVector<Value>{b.i64(0)}; };
         SmallVector<Value> values = b.choose(b.equal(lane, 0), draw, none);
         for (const Pairs &pair : routing.pairs) {
@@ -218,10 +213,7 @@ void FewRowsBuilder::listMany(ArrayRef<Value> slots) {
   if (width < 32)
     bits = b.bitAnd(bits, (1 << width) - 1);
   Value here = LLVM::CtPopOp::create(b, i32, bits), sum = here;
-  for (int64_t distance = 1; distance < 32; distance *= 2) {
-    Value below = b.fromBelow(sum, distance);
-    sum = b.add(sum, b.select(b.less(lane, distance), 0, below));
-  }
+  b.addFromBelow(sum);
   b.ifThen(b.equal(lane, 31), [&] { b.store(sum, at(plan.scalars, listed)); });
   b.loopWhile(
       {bits, b.sub(sum, here)},

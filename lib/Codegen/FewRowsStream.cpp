@@ -44,7 +44,7 @@ Value FewRowsBuilder::drawUp(const Share &share) {
       .choose(
           b.both(share.drawing, leadsUp()),
           [&] {
-            Value next = b.atByte(argument("state"), 12);
+            Value next = b.atByte(argument("state"), drawnUnitsAt);
             return SmallVector<Value>{b.countUp(next, "relaxed")};
           },
           [&] { return SmallVector<Value>{b.i32(0)}; })
@@ -58,6 +58,8 @@ void FewRowsBuilder::postUp(Value drawn, Value index, const Share &share) {
     Value unit = b.add(drawn, b.mul(share.upStride, 2));
     b.store(b.select(b.less(unit, share.upEnd), unit, -1), drawnAt(index));
   });
+  if (plan.upWarps == 1) // which exchanges no sums
+    NVVM::SyncWarpOp::create(b, b.i32(-1));
 }
 
 FewRowsBuilder::CursorPlace FewRowsBuilder::findPlace(const Share &share,
@@ -373,11 +375,10 @@ SmallVector<Value> FewRowsBuilder::multiply(SmallVector<Value> sums,
   return sums;
 }
 
-/// One unit, the `number`-th of this warp.
-SmallVector<Value>
-FewRowsBuilder::consume(Phase phase, const Share &share, Value unit,
-                        Value number, ValueRange positions,
-                        function_ref<void()> beforeExchange) {
+FewRowsBuilder::UnitSums FewRowsBuilder::multiplyUnit(Phase phase,
+                                                      const Share &share,
+                                                      Value unit,
+                                                      ValueRange positions) {
   bool early = phase == Up ? !plan.xShared : !plan.hShared;
   int64_t sums = 4 * plan.tiles;
   SmallVector<Value> carried(sums, b.f32(0.0f));
@@ -411,10 +412,8 @@ FewRowsBuilder::consume(Phase phase, const Share &share, Value unit,
                llvm::append_range(result, ahead);
                return result;
              });
-  beforeExchange();
-  finishUnit(phase, unit, b.bitAnd(number, 1),
-             llvm::to_vector(ArrayRef(last).take_front(sums)));
-  return llvm::to_vector(ArrayRef(last).slice(sums, positionCount));
+  return {llvm::to_vector(ArrayRef(last).take_front(sums)),
+          llvm::to_vector(ArrayRef(last).slice(sums, positionCount))};
 }
 
 SmallVector<Value> FewRowsBuilder::consumeUp(const Share &share,
@@ -428,14 +427,13 @@ SmallVector<Value> FewRowsBuilder::consumeUp(const Share &share,
       },
       [&](ValueRange s) -> SmallVector<Value> {
         Value index = s[0], drawn = plan.draws ? drawUp(share) : Value();
-        SmallVector<Value> after =
-            consume(Up, share, s[1], index, s.drop_front(2), [&] {
-              if (plan.draws)
-                postUp(drawn, b.add(index, 2), share);
-            });
+        UnitSums unit = multiplyUnit(Up, share, s[1], s.drop_front(2));
+        if (plan.draws)
+          postUp(drawn, b.add(index, 2), share);
+        finishUnit(Up, s[1], b.bitAnd(index, 1), unit.sums);
         Value next = b.add(index, 1);
         SmallVector<Value> result{next, findUp(share, next)};
-        llvm::append_range(result, after);
+        llvm::append_range(result, unit.positions);
         return result;
       });
   return llvm::to_vector(ArrayRef(last).drop_front(2));
@@ -446,7 +444,9 @@ SmallVector<Value> FewRowsBuilder::consumeDown(const Share &share,
   int64_t stride = plan.warps / plan.downWarps;
   return b.loop(0, share.downUnits, positions,
                 [&](Value i, ValueRange s) -> SmallVector<Value> {
-                  Value unit = b.add(share.down, b.mul(i, stride));
-                  return consume(Down, share, unit, i, s, [] {});
+                  Value number = b.add(share.down, b.mul(i, stride));
+                  UnitSums unit = multiplyUnit(Down, share, number, s);
+                  finishUnit(Down, number, b.bitAnd(i, 1), unit.sums);
+                  return unit.positions;
                 });
 }

@@ -16,11 +16,8 @@ void FewRowsBuilder::finishUnit(Phase phase, Value unit, Value parity,
     SmallVector<Value> total = sumSlices(sums);
     phase == Up ? finishUp(unit, total) : finishDown(unit, total);
   };
-  if (sharers == 1) {
-    if (plan.draws && phase == Up)
-      NVVM::SyncWarpOp::create(b, b.i32(-1));
+  if (sharers == 1)
     return finish();
-  }
   Type quadType = VectorType::get(4, f32);
   auto buffer = [&](Value writer, int64_t tile) {
     Value index = b.add(b.mul(parity, plan.warps), writer);

@@ -334,7 +334,6 @@ void TokenSortBuilder::sumBlocks(Value bin) {
 void TokenSortBuilder::scanBins() {
   Value firstBlock = b.equal(b.blockId(), 0);
   b.ifThen(b.equal(warp, 0), [&] {
-    // The bins of all lanes side by side: their shuffles overlap.
     SmallVector<Value> sizes;
     for (int64_t base = 0; base < bins; base += 32) {
       Value bin = b.add(lane, base);
@@ -343,11 +342,7 @@ void TokenSortBuilder::scanBins() {
     }
     NVVM::SyncWarpOp::create(b, b.i32(-1)); // lanes past the end read too
     SmallVector<Value> sums = sizes;
-    for (int64_t distance = 1; distance < 32; distance *= 2)
-      for (Value &sum : sums) {
-        Value other = b.fromBelow(sum, distance);
-        sum = b.add(sum, b.select(b.less(lane, distance), 0, other));
-      }
+    b.addFromBelow(sums);
     Value carry = b.i32(0);
     for (auto [round, sum] : llvm::enumerate(sums)) {
       Value bin = b.add(lane, 32 * round);

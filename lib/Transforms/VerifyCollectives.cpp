@@ -424,7 +424,6 @@ LogicalResult CollectiveVerifier::run() {
 }
 
 namespace {
-
 struct VerifyCollectivesPass
     : moe::impl::VerifyCollectivesPassBase<VerifyCollectivesPass> {
   void runOnOperation() override {

@@ -98,6 +98,9 @@ public:
   mlir::Value
   reduce(mlir::Value value,
          llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
+  /// Each value becomes the sum of its own and those of lanes below.  Several
+  /// side by side: their shuffles overlap.
+  void addFromBelow(llvm::MutableArrayRef<mlir::Value> values);
   /// The value of lane 0, known to be uniform in the warp.
   mlir::Value uniform(mlir::Value value) { return fromLane(value, 0); }
 
